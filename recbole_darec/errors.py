@@ -1,0 +1,68 @@
+"""Errors that a user can mend.
+
+Every class here stands for bad input: the command line prints the message as one line and exits
+with code 2, without a traceback.  The message names the thing that is wrong and the way out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "EmbeddingError",
+    "MissingExtraError",
+    "OptionError",
+    "UserError",
+    "nearest",
+    "some",
+]
+
+
+class UserError(Exception):
+    """Bad input, told in one line that names the thing and the way out."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class OptionError(UserError):
+    """An option is unknown, of the wrong type, or out of its range."""
+
+
+class DataError(UserError):
+    """An interaction or profile file is missing, malformed, or contradicts another one."""
+
+
+class EmbeddingError(DataError):
+    """A profile-embedding file is missing, malformed, or does not cover the data set."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is damaged, or belongs to another model or data set."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the package '{package}', which is not installed: "
+            f"pip install 'recbole-darec[{extra}]'"
+        )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the known name closest to ``name``, or ``""``."""
+    by_lower = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f" (did you mean '{by_lower[close[0]]}'?)" if close else ""
+
+
+def some(names: Iterable[object], limit: int = 5) -> str:
+    """Join the first ``limit`` names with commas, and say how many more there are."""
+    names = list(names)
+    shown = ", ".join(str(n) for n in names[:limit])
+    return shown + (f", … ({len(names) - limit} more)" if len(names) > limit else "")
