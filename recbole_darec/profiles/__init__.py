@@ -1,0 +1,1 @@
+"""Profiles: short texts about users and items, from which the embeddings E^L are made."""
