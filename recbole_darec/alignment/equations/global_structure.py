@@ -1,0 +1,56 @@
+"""Equations (4) and (5): all similarities among rows should agree between the two sides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .rows import at_least_float32, no_autocast
+
+__all__ = ["global_structure"]
+
+_SCALES = ("mean", "none")
+
+
+def global_structure(shared_c: Tensor, shared_l: Tensor, *, scale: str = "mean") -> Tensor:
+    """Squared Frobenius distance of the two similarity matrices, equations (4) and (5).
+
+    With A = E_sh^C and B = E_sh^L the value of ‖A Aᵀ - B Bᵀ‖_F² is
+    ‖AᵀA‖_F² + ‖BᵀB‖_F² - 2 ‖AᵀB‖_F²: time O(N d²) and memory O(d²) in place of N², so that all
+    users and items can take part.  The three squares cancel when the sides agree.  Half-precision
+    input is therefore computed in float32, squares and their difference in float64, and a
+    difference that rounding made negative is returned as 0.  What is left is the rounding of the
+    float32 products, of the order of √N · (machine epsilon) · (‖AᵀA‖_F² + ‖BᵀB‖_F²) at worst (seen
+    at d = 8) and 100 times less at d = 64; squares in float32 would be 3 to 10 times worse there.
+
+    Args:
+        shared_c: E_sh^C, shape (N, d).
+        shared_l: E_sh^L of the same rows, shape (N, d'); the widths may differ.
+        scale: ``"none"`` as printed, which grows with N²; ``"mean"`` divides by N², so that unit
+            rows give a value in [0, 4] whatever the sample.
+
+    Returns:
+        a scalar >= 0, in float32 for half-precision input; no rows give 0.
+
+    Raises:
+        ValueError: an unknown ``scale``, or sides with different numbers of rows.
+    """
+    if scale not in _SCALES:
+        raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
+    n = shared_c.shape[0]
+    if shared_l.shape[0] != n:
+        raise ValueError(f"the two sides have {n} and {shared_l.shape[0]} rows")
+    shared_c, shared_l = at_least_float32(shared_c), at_least_float32(shared_l)
+    with no_autocast(shared_c):
+        value = (
+            _squared_norm(shared_c.t() @ shared_c)
+            + _squared_norm(shared_l.t() @ shared_l)
+            - 2.0 * _squared_norm(shared_c.t() @ shared_l)
+        )
+        if scale == "mean":
+            value = value / max(n, 1) ** 2
+        return value.clamp_min(0.0).to(shared_c.dtype)
+
+
+def _squared_norm(gram: Tensor) -> Tensor:
+    return gram.to(torch.float64).square().sum()

@@ -1,0 +1,43 @@
+"""What several equations do to rows: precision, and the scaling to unit length."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+__all__ = ["at_least_float32", "no_autocast", "unit_rows"]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return ``values`` in float32 if they are narrower than that, else as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def no_autocast(values: Tensor) -> torch.autocast:
+    """Return a context in which matrix products on the device of ``values`` keep their dtype."""
+    return torch.autocast(device_type=values.device.type, enabled=False)
+
+
+def unit_rows(rows: Tensor, eps: Optional[float] = None) -> Tensor:
+    """Scale each row to Euclidean length 1; this is G(·) of equation (3).
+
+    A row no longer than ``eps`` counts as zero: it becomes a zero row and passes no gradient
+    back, where a division by a clamped length would pass one of size 1/eps.
+
+    Args:
+        rows: shape (..., d).
+        eps: the length up to which a row counts as zero; by default the machine epsilon of the
+            dtype that is computed in (1.2e-7 for float32).
+
+    Returns:
+        shape (..., d), float32 for half-precision input, else of the input's dtype.  NaN stays NaN.
+    """
+    rows = at_least_float32(rows)
+    if eps is None:
+        eps = torch.finfo(rows.dtype).eps
+    squared = rows.square().sum(-1, keepdim=True)
+    zero = squared <= eps * eps  # false for NaN, so that a diverged run is not hidden
+    inverse = squared.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
+    return rows * inverse
