@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+
+from recbole_darec.alignment.equations import unit_rows
+
+from . import naive
+from .samples import matrices
+
+
+@given(matrices)
+def test_rows_get_length_one_or_stay_zero(rows: torch.Tensor) -> None:
+    expected = torch.tensor([naive.unit(row) for row in rows.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(unit_rows(rows), expected, rtol=0, atol=1e-14)
+
+
+def test_gradient_is_that_of_finite_differences() -> None:
+    rows = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(unit_rows, (rows,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_zero_row_gets_a_zero_gradient(dtype: torch.dtype) -> None:
+    rows = torch.tensor([[0.0, 0.0], [3.0, 4.0]], dtype=dtype, requires_grad=True)
+    unit = unit_rows(rows)
+    assert unit.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert unit[0].tolist() == [0.0, 0.0]
+    (gradient,) = torch.autograd.grad(unit.sum() * 1e30, rows, retain_graph=True)
+    assert gradient[0].tolist() == [0.0, 0.0]
+    assert gradient[1].abs().max() > 0
+
+
+def test_eps_bounds_what_counts_as_zero() -> None:
+    rows = torch.tensor([[1e-3, 0.0], [1e-1, 0.0]])
+    assert unit_rows(rows)[:, 0].tolist() == pytest.approx([1.0, 1.0])
+    assert unit_rows(rows, eps=1e-2)[:, 0].tolist() == pytest.approx([0.0, 1.0])
+
+
+def test_nan_is_not_hidden() -> None:
+    assert unit_rows(torch.tensor([[float("nan"), 1.0]])).isnan().all()
