@@ -1,0 +1,236 @@
+"""RecBole's atomic files: writing one data set's folder, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole_darec.errors import DataError, some
+
+__all__ = [
+    "SPLITS",
+    "check_dataset_name",
+    "check_tokens",
+    "staged_folder",
+    "write_dataset_yaml",
+    "write_inter",
+    "write_profiles",
+]
+
+SPLITS = ("train", "valid", "test")
+
+# What an import writes, after "<name>."; --overwrite removes these and nothing else.
+_SUFFIXES = frozenset(
+    ["yaml", "inter", *(f"{split}.inter" for split in SPLITS)]
+    + [
+        f"{kind}{suffix}"
+        for kind in ("user", "item")
+        for suffix in ("profile.jsonl", "emb.npy", "emb.tokens", "emb.json")
+    ]
+)
+
+_FIELD_TYPES = {
+    "user_id": "token",
+    "item_id": "token",
+    "rating": "float",
+    "timestamp": "float",
+}
+
+# RecBole reads tokens with pandas' defaults, which take these for missing values, and then drops
+# their interactions without a word; "[PAD]" is its own token for row 0.
+_LOST_TOKENS = frozenset(
+    [
+        "",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+        "[PAD]",
+    ]
+)
+# Control characters, line and paragraph separators, and lone surrogates (which UTF-8 cannot hold).
+_BAD_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def check_dataset_name(name: str) -> str:
+    """Return ``name`` if it can name a data set's folder and files; raise :class:`DataError`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise DataError(
+            f"'{name}' cannot name a data set: use letters, digits, '.', '_' and '-' only"
+        )
+    if name == "ml-100k":
+        raise DataError(
+            "RecBole reads its own packaged files for the name 'ml-100k', wherever others lie: "
+            "choose another --dataset name"
+        )
+    return name
+
+
+def check_tokens(tokens: Iterable[str], where: str, first: int = 1) -> None:
+    """Raise :class:`DataError` at the first id that RecBole's reader would lose or split.
+
+    Args:
+        tokens: the ids, in file order.
+        where: what holds them, for the message ("interactions.csv, column user_id").
+        first: the number of the first row, for the message.
+    """
+    known: set[str] = set()
+    for row, token in enumerate(tokens, first):
+        if token in known:
+            continue
+        if token in _LOST_TOKENS:
+            what = f"the id '{token}' reads as missing in RecBole" if token else "an empty id"
+            raise DataError(f"{where}, row {row}: {what}; rename it")
+        if _BAD_CHARACTERS.search(token):
+            raise DataError(
+                f"{where}, row {row}: the id {token!a} has a tab, a line break or another "
+                "control character; rename it"
+            )
+        known.add(token)
+
+
+@contextmanager
+def staged_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside ``target`` that becomes ``target`` when the block ends well.
+
+    When the block fails, or is interrupted, nothing is left behind, and a ``target`` that was there
+    before is as it was.
+
+    Raises:
+        DataError: ``target`` exists and ``overwrite`` is not set, or holds other files than an
+            import of this name writes; or the folder cannot be written.
+    """
+    if target.exists() or target.is_symlink():
+        if not overwrite:
+            raise DataError(f"{target} exists: give --overwrite to replace it, or another --out")
+        foreign = (
+            sorted({p.name for p in target.iterdir()} - {f"{target.name}.{s}" for s in _SUFFIXES})
+            if target.is_dir() and not target.is_symlink()
+            else [target.name]
+        )
+        if foreign:
+            raise DataError(
+                f"{target} is not replaced, since it holds what no import wrote "
+                f"({some(foreign)}): move that away or give another --out"
+            )
+    made = [p for p in (target.parent, *target.parent.parents) if not p.exists()]
+    mark = uuid.uuid4().hex[:12]
+    stage = target.parent / f".{target.name}.importing-{mark}"
+    old = target.parent / f".{target.name}.replaced-{mark}"
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        if target.exists():
+            os.replace(target, old)
+        os.replace(stage, target)
+    except BaseException as error:
+        shutil.rmtree(stage, ignore_errors=True)
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        for folder in made:
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+        if isinstance(error, OSError):
+            raise DataError(
+                f"cannot write {target}: {error.strerror or error}; free space there or give "
+                "another --out"
+            ) from error
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_inter(folder: Path, name: str, splits: Mapping[str, Any]) -> list[Path]:
+    """Write interactions as RecBole reads them.
+
+    Args:
+        folder: an existing folder.
+        name: the data set's name.
+        splits: part -> ``pandas.DataFrame`` with the columns ``user_id`` and ``item_id`` (text)
+            and, where there are, ``rating`` and ``timestamp`` (float).  The part ``""`` is written
+            as ``<name>.inter``, ``"train"`` as ``<name>.train.inter``, and so on.
+
+    Returns:
+        The files written, one a part.
+    """
+    paths = []
+    for split, frame in splits.items():
+        path = folder / (f"{name}.{split}.inter" if split else f"{name}.inter")
+        columns = [column for column in _FIELD_TYPES if column in frame.columns]
+        frame[columns].to_csv(
+            path,
+            sep="\t",
+            index=False,
+            header=[f"{column}:{_FIELD_TYPES[column]}" for column in columns],
+            encoding="utf-8",
+            lineterminator="\n",
+        )
+        paths.append(path)
+    return paths
+
+
+def write_profiles(
+    folder: Path, name: str, kind: str, ids: Sequence[str], texts: Sequence[str]
+) -> Path:
+    """Write ``<name>.<kind>profile.jsonl`` (``kind``: user or item), one ``{id, profile}`` a line.
+
+    The n-th line belongs to ``ids[n]``.  Half of a surrogate pair, as a cut text may end with, is
+    written as "?".
+    """
+    path = folder / f"{name}.{kind}profile.jsonl"
+    with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        for token, text in zip(ids, texts):
+            file.write(json.dumps({"id": token, "profile": text}, ensure_ascii=False) + "\n")
+    return path
+
+
+def write_dataset_yaml(
+    folder: Path, name: str, columns: Sequence[str], fixed_split: bool, note: str
+) -> Path:
+    """Write ``<name>.yaml``: the RecBole settings with which this data set must be read.
+
+    Args:
+        folder: an existing folder.
+        name: the data set's name.
+        columns: the columns of its ``.inter`` files.
+        fixed_split: whether these are ``<name>.{train,valid,test}.inter``.
+        note: one line that says where the data came from.
+    """
+    lines = [
+        f"# {' '.join(note.split())}",
+        "USER_ID_FIELD: user_id",
+        "ITEM_ID_FIELD: item_id",
+        "load_col:",
+        f"  inter: [{', '.join(columns)}]",
+    ]
+    if "rating" in columns:
+        lines.append("RATING_FIELD: rating")
+    if "timestamp" in columns:
+        lines.append("TIME_FIELD: timestamp")
+    parts = f"[{', '.join(SPLITS)}]" if fixed_split else "~  # split by RecBole's eval_args"
+    lines.append(f"benchmark_filename: {parts}")
+    path = folder / f"{name}.yaml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
