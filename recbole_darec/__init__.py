@@ -1,0 +1,50 @@
+"""recbole_darec: language-model knowledge in RecBole's recommenders.
+
+The public names are imported when they are first used: ``import recbole_darec`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recbole_darec.errors import UserError
+    from recbole_darec.mixin import AlignedRecommender, DaRecMixin
+    from recbole_darec.run import (
+        evaluate_checkpoint,
+        load_data_and_model,
+        objective_function,
+        run_recbole_darec,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlignedRecommender",
+    "DaRecMixin",
+    "UserError",
+    "evaluate_checkpoint",
+    "load_data_and_model",
+    "objective_function",
+    "run_recbole_darec",
+]
+
+_HOMES = {
+    "AlignedRecommender": "recbole_darec.mixin",
+    "DaRecMixin": "recbole_darec.mixin",
+    "UserError": "recbole_darec.errors",
+    "evaluate_checkpoint": "recbole_darec.run",
+    "load_data_and_model": "recbole_darec.run",
+    "objective_function": "recbole_darec.run",
+    "run_recbole_darec": "recbole_darec.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'recbole_darec' has no attribute '{name}'")
+    if name != "UserError":
+        # RecBole and NumPy must be reconciled before any of RecBole is imported.
+        importlib.import_module("recbole_darec.recbole_compat")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,88 @@
+"""What an alignment method does.
+
+An aligner is a plain object that owns its parameters in ``modules``.  It acts on tensors alone: it
+never sees RecBole, a data set, a configuration or a file.  Four steps are open to it, each a no-op
+unless it says otherwise:
+
+``alter_ego``
+    change the ego embeddings before propagation (a masked reconstruction does),
+``alter_final``
+    change the final embeddings, in training and in prediction (a fused representation does),
+``losses``
+    add named losses to the ranking loss,
+``modules``
+    parameters and buffers; whatever must be saved is a parameter or a buffer of theirs.
+
+This module imports no torch, so that the command line can read an aligner's options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Aligner", "NoOptions", "TrainingStep"]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of an aligner that has none."""
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """What one training step hands to an aligner's losses.
+
+    The rows of all kinds of entities stand in one table, in the order of ``kinds``: users above
+    items for a user-item graph, items alone for a sequential family.
+
+    Attributes:
+        collaborative: final embeddings E^C, float ``[N, d]``, without padding rows; the very
+            tensor that the ranking loss used.
+        profiles: frozen profile embeddings E^L, float ``[N, width]``, the same rows.
+        kinds: which rows belong to which kind, such as ``{"user": slice(0, n_users), ...}``.
+        batch: row numbers of the batch's entities by role (``user``, ``item``, ``neg_item``),
+            int64 ``[batch]``.
+    """
+
+    collaborative: Tensor
+    profiles: Tensor
+    kinds: Mapping[str, slice]
+    batch: Mapping[str, Tensor]
+
+
+class Aligner:
+    """Base of the alignment methods; does nothing by itself.
+
+    Args:
+        options: the method's own options, an instance of ``Options``.
+        backbone_width: width ``d`` of the backbone's final embeddings.
+        profile_width: width of the profile embeddings.
+
+    Attributes:
+        needs_profiles: whether the method reads profile embeddings at all.
+        modules: the method's parameters and buffers, or None.
+    """
+
+    Options: ClassVar[type] = NoOptions
+    needs_profiles: ClassVar[bool] = True
+
+    def __init__(self, options: Any, backbone_width: int, profile_width: int) -> None:
+        self.options = options
+        self.modules: Optional[nn.Module] = None
+
+    def alter_ego(self, ego: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the ego embeddings that are propagated, by kind, ``[n_kind, d]``."""
+        return ego
+
+    def alter_final(self, final: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the final embeddings that rank, by kind, ``[n_kind, d']``."""
+        return final
+
+    def losses(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return the named scalar losses that are added to the ranking loss."""
+        return {}

@@ -1,0 +1,178 @@
+"""DaRec: disentangled alignment of a backbone's and a language model's embeddings.
+
+Yang et al., "DaRec: A Disentangled Alignment Framework for Large Language Model and Recommender
+System", section III.  The equations are pure functions in
+:mod:`recbole_darec.alignment.equations`; this module decides which rows they see, how they are
+scaled, and what is kept between steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Union
+
+from recbole_darec.alignment.contract import Aligner, TrainingStep
+from recbole_darec.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["DaRec", "DaRecOptions"]
+
+
+@dataclass(frozen=True)
+class DaRecOptions:
+    """Options of DaRec; the paper's values are the defaults where it gives any."""
+
+    align_lambda: float = option(
+        0.1, "Trade-off lambda of equation (11), a factor on the sum of the four terms.", low=0.0
+    )
+    align_sample: Union[int, str] = option(
+        4096,
+        "Rows sampled per step, users and items together (N-hat); all takes every one.",
+        low=2,
+        or_word="all",
+    )
+    weight_or: float = option(1.0, "Weight of the orthogonality term, equation (2).", low=0.0)
+    weight_uni: float = option(1.0, "Weight of the uniformity term, equation (3).", low=0.0)
+    weight_glo: float = option(1.0, "Weight of the global structure term, equation (5).", low=0.0)
+    weight_loc: float = option(1.0, "Weight of the local structure term, equation (10).", low=0.0)
+    align_mlp_hidden: list[int] = option(
+        [64], "Hidden widths of the four projection MLPs of equation (1); [] is linear.", low=1
+    )
+    align_width: int = option(64, "Width d of the shared and specific rows.", low=1)
+    n_centers: int = option(5, "Number of preference centers K, best in 4 to 8.", low=1)
+    kmeans_iterations: int = option(
+        5, "Lloyd iterations a step, started from the last step's centers.", low=1
+    )
+    center_matching: str = option(
+        "greedy",
+        "How preference centers are paired: greedy, as in equation (8), or the best assignment.",
+        choices=("greedy", "hungarian"),
+    )
+    global_scale: str = option(
+        "mean",
+        "Global term divided by N-hat squared (mean), or as printed in equation (5) (none).",
+        choices=("mean", "none"),
+    )
+    normalize_shared: bool = option(
+        True, "L2-normalise the shared rows before the global term, so that it keeps one scale."
+    )
+
+
+class DaRec(Aligner):
+    """The four terms of DaRec on a sample of users and items.
+
+    Users and items share each MLP and are sampled together, without replacement, anew in each
+    step; a sample as large as the data set is the whole of it.
+    """
+
+    Options: ClassVar[type] = DaRecOptions
+
+    def __init__(self, options: DaRecOptions, backbone_width: int, profile_width: int) -> None:
+        super().__init__(options, backbone_width, profile_width)
+        import torch
+        from torch import nn
+
+        from recbole_darec.alignment.projection import TwinProjection
+
+        self.options = options
+        self.modules = nn.ModuleDict(
+            {
+                "collaborative": TwinProjection(
+                    backbone_width, options.align_mlp_hidden, options.align_width
+                ),
+                "profile": TwinProjection(
+                    profile_width, options.align_mlp_hidden, options.align_width
+                ),
+            }
+        )
+        # The last step's preference centers, where the next step's K-Means starts.  Buffers, so
+        # that a resumed run starts where the interrupted one would have.
+        shape = (options.n_centers, options.align_width)
+        self.modules.register_buffer("centers_c", torch.zeros(shape))
+        self.modules.register_buffer("centers_l", torch.zeros(shape))
+        self.modules.register_buffer("centers_known", torch.zeros((), dtype=torch.bool))
+        self._warm = False
+
+    def losses(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return ``or``, ``uni``, ``glo`` and ``loc``, each times its weight and lambda.
+
+        A term of weight 0 is left out, and so is its cost.
+        """
+        from recbole_darec.alignment import equations as eq
+
+        opt = self.options
+        if opt.align_lambda == 0.0:
+            return {}
+        rows_c, rows_l = self._sample(step)
+        shared_c, specific_c = self.modules["collaborative"](rows_c)
+        shared_l, specific_l = self.modules["profile"](rows_l)
+        terms = {}
+        if opt.weight_or:
+            terms["or"] = eq.orthogonality(specific_l, shared_l) + eq.orthogonality(
+                specific_c, shared_c
+            )
+        if opt.weight_uni:
+            terms["uni"] = eq.uniformity(specific_c) + eq.uniformity(specific_l)
+        if opt.weight_glo:
+            pair = (shared_c, shared_l)
+            if opt.normalize_shared:
+                pair = (eq.unit_rows(shared_c), eq.unit_rows(shared_l))
+            terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
+        if opt.weight_loc:
+            terms["loc"] = self._local_structure(shared_c, shared_l)
+        return {
+            name: opt.align_lambda * getattr(opt, f"weight_{name}") * term
+            for name, term in terms.items()
+        }
+
+    def _sample(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
+        """Return E^C and E^L ``[N, d]``, ``[N, width]`` of the step's sample."""
+        import torch
+
+        rows_c, rows_l = step.collaborative, step.profiles
+        size = self.options.align_sample
+        if not isinstance(size, str) and size < len(rows_c):
+            chosen = torch.randperm(len(rows_c), device=rows_c.device)[:size]
+            rows_c, rows_l = rows_c[chosen], rows_l[chosen]
+        return rows_c, rows_l.to(rows_c.dtype)
+
+    def _local_structure(self, shared_c: Tensor, shared_l: Tensor) -> Tensor:
+        """Return equations (6) to (10) on the sample's shared rows."""
+        import torch
+
+        from recbole_darec.alignment import equations as eq
+
+        opt = self.options
+        centers, counts = [], []
+        for name, shared in (("centers_c", shared_c), ("centers_l", shared_l)):
+            last = self.modules.get_buffer(name)
+            labels, found = eq.kmeans(
+                shared.detach(),
+                opt.n_centers,
+                init_centers=last if self._starts_warm() else None,
+                iterations=opt.kmeans_iterations,
+            )
+            last.copy_(found)
+            members, count = eq.centers_of(shared, labels, opt.n_centers)
+            centers.append(members)
+            counts.append(count)
+        self.modules.get_buffer("centers_known").fill_(True)
+        self._warm = True
+        with torch.no_grad():
+            distances = eq.center_distances(*centers)
+            match = eq.hungarian_matching if opt.center_matching == "hungarian" else (
+                eq.greedy_matching
+            )
+            order_c, order_l = match(distances)
+        similarity = eq.center_similarity(centers[0][order_c], centers[1][order_l])
+        inhabited = (counts[0][order_c] > 0) & (counts[1][order_l] > 0)
+        return eq.local_structure(similarity, mask=inhabited)
+
+    def _starts_warm(self) -> bool:
+        # Asked of the device only until the first centers are known: no round trip afterwards.
+        if not self._warm:
+            self._warm = bool(self.modules.get_buffer("centers_known"))
+        return self._warm
+

@@ -1,0 +1,34 @@
+"""Which aligner stands behind the name that ``--align`` takes: one line each."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from recbole_darec.errors import OptionError, nearest
+
+__all__ = ["ALIGNERS", "aligner_class", "aligner_names"]
+
+ALIGNERS: dict[str, str] = {
+    "none": "recbole_darec.alignment.none:NoAlignment",
+    "darec": "recbole_darec.alignment.darec:DaRec",
+}
+
+
+def aligner_names() -> list[str]:
+    """Return every name that ``--align`` takes."""
+    return list(ALIGNERS)
+
+
+def aligner_class(name: str) -> Any:
+    """Import and return the aligner of this name (the module imports no torch by itself).
+
+    Raises:
+        OptionError: no aligner has this name.
+    """
+    if name not in ALIGNERS:
+        raise OptionError(
+            f"unknown align '{name}'{nearest(name, ALIGNERS)}; --align takes {', '.join(ALIGNERS)}"
+        )
+    module, _, attribute = ALIGNERS[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)

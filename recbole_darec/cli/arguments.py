@@ -1,0 +1,62 @@
+"""Reading ``--option=value`` arguments whose names the parser does not list one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_darec.errors import OptionError
+
+__all__ = ["option_arguments", "options_help"]
+
+
+def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
+    """Return the options of ``--key=value`` or ``--key value`` arguments, as values.
+
+    Raises:
+        OptionError: an argument is no option, has no value, or is given twice with two values.
+    """
+    from recbole_darec.settings import parse_value
+
+    found: dict[str, Any] = {}
+    waiting = list(rest)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            raise OptionError(f"argument '{argument}' is not of the form --option=value")
+        key, equals, text = argument[2:].partition("=")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise OptionError(f"option --{key} has no value: write --{key}=VALUE")
+            text = waiting.pop(0)
+        value = parse_value(text)
+        if key in found and found[key] != value:
+            raise OptionError(f"option --{key} is given twice, as {found[key]!r} and {value!r}")
+        found[key] = value
+    return found
+
+
+def options_help() -> str:
+    """Return the text that lists this package's options with their defaults."""
+    from recbole_darec.alignment.registry import aligner_class, aligner_names
+    from recbole_darec.backbones.registry import BACKBONES
+    from recbole_darec.options import COMMON_OPTIONS, documentation
+
+    groups: dict[str, list[type]] = {}
+    for group in COMMON_OPTIONS:
+        groups.setdefault("every run", []).append(group)
+    for name, spec in BACKBONES.items():
+        if spec.options is not None:
+            groups.setdefault(f"--model={name}", []).append(spec.options)
+    for name in aligner_names():
+        if dataclasses.fields(aligner_class(name).Options):
+            groups[f"--align={name}"] = [aligner_class(name).Options]
+    lines = []
+    for title, members in groups.items():
+        lines.append(f"\noptions of {title}:")
+        for group in members:
+            for key, _, default, sentence in documentation(group):
+                shown = "" if default is None else f" [{default}]"
+                lines.append(f"  --{key}={shown}\n      {sentence}")
+    return "\n".join(lines)

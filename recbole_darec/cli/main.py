@@ -1,0 +1,109 @@
+"""The entry point of ``recbole-darec``: finds the sub-command, turns errors into one line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn, Optional
+
+from recbole_darec import __version__
+from recbole_darec.errors import OptionError, UserError, nearest
+
+__all__ = ["main"]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours: one line, no usage text above it."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see '{self.prog} --help'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from recbole_darec.cli import evaluate, import_, train
+
+    parser = _Parser(
+        prog="recbole-darec",
+        description="Language-model knowledge in RecBole's recommenders.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"recbole_darec {__version__}")
+    subparsers = parser.add_subparsers(
+        title="sub-commands", dest="command", metavar="COMMAND", parser_class=_Parser
+    )
+    for command in (train, evaluate, import_):
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        argv: the arguments without the program's name; by default those of the process.
+
+    Returns:
+        0 on success, 2 for bad input, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # The options alone mean training, as RecBole's own script has it.
+    if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
+        arguments.insert(0, "train")
+    # A full disk must not turn every log line into a traceback.
+    logging.raiseExceptions = False
+    _quiet_known_warnings()
+    try:
+        parser = _parser()
+        commands = ("train", "evaluate", "import")
+        if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+            raise OptionError(
+                f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], commands)}; "
+                f"there are {', '.join(commands)}"
+            )
+        args, rest = parser.parse_known_args(arguments)
+        if args.command is None:
+            parser.print_help()
+            return 0
+        if rest and not getattr(args, "takes_options", False):
+            raise OptionError(f"unknown argument '{rest[0]}'; see '{parser.prog} {args.command} -h'")
+        if getattr(args, "takes_options", False):
+            args.rest = rest
+        return int(args.handler(args) or 0)
+    except UserError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        # Permission, disk full, too many files: the file's name is in the message.
+        where = f" '{error.filename}'" if error.filename else ""
+        return _complain(f"{error.strerror or error}{where}; free room or choose another folder")
+
+
+def _complain(message: str) -> int:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _quiet_known_warnings() -> None:
+    # RecBole's own, on today's pandas and torch; they say nothing that a user could act on.
+    for message in (
+        "Sparse CSR tensor support is in beta",
+        "A value is trying to be set on a copy",
+        ".*is deprecated.*",
+        ".*pkg_resources.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)

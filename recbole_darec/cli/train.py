@@ -1,0 +1,96 @@
+"""``recbole-darec train``: train and test one model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from recbole_darec.errors import OptionError
+
+__all__ = ["add_parser", "run"]
+
+_DESCRIPTION = """\
+Train a backbone with an aligner, and test the best epoch on all items.
+
+  python run_recbole_darec.py --model=LightGCN --dataset=ml-100k
+  recbole-darec train --model=LightGCN --dataset=yelp --align=none --learning_rate=0.0005
+
+Every option of RecBole and of this package is given as --option=value."""
+
+
+class _Help(argparse.Action):
+    """Prints the options that the parser does not know one by one, too."""
+
+    def __init__(self, option_strings: Any, dest: str, **_: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show this help and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from recbole_darec.cli.arguments import options_help
+
+        print(parser.format_help())
+        print(options_help())
+        parser.exit()
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the sub-command to the command line."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train and test one model",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+        usage="recbole-darec train --model=NAME --dataset=NAME [--align=NAME] [--option=value ...]",
+    )
+    parser.add_argument("-h", "--help", action=_Help)
+    parser.add_argument("--model", metavar="NAME", help="backbone, such as LightGCN")
+    parser.add_argument("--dataset", metavar="NAME", help="data set, such as ml-100k")
+    parser.add_argument("--align", metavar="NAME", help="alignment method, or none")
+    parser.add_argument(
+        "--config_files", metavar='"A.yaml B.yaml"', help="property files, later ones win"
+    )
+    parser.add_argument("--preset", metavar="NAME", help="properties/preset/NAME.yaml, e.g. paper")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="continue a run that was cut off: the newest with these options, or FILE",
+    )
+    parser.set_defaults(handler=run, takes_options=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, test, and print the metrics."""
+    from recbole_darec.cli.arguments import option_arguments
+    from recbole_darec.settings import resolve
+
+    options = option_arguments(args.rest)
+    for name in ("align", "preset", "resume"):
+        value = getattr(args, name)
+        if value is not None:
+            options[name] = {"true": True, "false": False}.get(str(value).lower(), value)
+    files = _files(args.config_files)
+    # Every mistake that the settings can show is answered before RecBole is imported.
+    resolve(args.model, args.dataset, files, None, options)
+
+    from recbole_darec.report import metrics_table
+    from recbole_darec.run import run_recbole_darec
+
+    result = run_recbole_darec(args.model, args.dataset, files, command_line=options)
+    print(metrics_table({"valid": result["best_valid_result"], "test": result["test_result"]}))
+    if result["model_file"] and result["best_epoch"] >= 0:
+        print(f"\nbest epoch {result['best_epoch']}, model in {result['model_file']}")
+    sys.stdout.flush()
+    return 0
+
+
+def _files(text: Any) -> list[str]:
+    if text is None:
+        return []
+    files = str(text).split()
+    if not files:
+        raise OptionError("--config_files is empty: give one or more files, separated by blanks")
+    return files

@@ -1,0 +1,192 @@
+"""Where a backbone and an aligner meet.
+
+``class DaRecLightGCN(DaRecMixin, LightGCN)`` is all it takes by hand; :func:`aligned_class` makes
+such classes by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Optional
+
+import torch
+from torch import Tensor
+
+from recbole_darec.alignment.contract import Aligner, TrainingStep
+from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.embeddings import load_profiles
+from recbole_darec.errors import OptionError
+from recbole_darec.options import options_from_config
+from recbole_darec.profile_source import profile_request
+
+__all__ = ["AlignedRecommender", "DaRecMixin", "aligned_class"]
+
+
+class AlignedRecommender:
+    """Mixin over a RecBole general recommender: one backbone, one aligner, one training step.
+
+    The aligner's method is ``align_method``, or the configuration's ``align`` where a class does
+    not fix it.
+
+    Attributes:
+        aligner: the alignment method.
+        loss_names: names of the parts that the last :meth:`calculate_loss` returned.
+    """
+
+    align_method: ClassVar[Optional[str]] = None
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)  # type: ignore[call-arg]
+        method = aligner_class(self.align_method or config["align"] or "darec")
+        options = options_from_config(method.Options, config)
+        self.loss_names: tuple[str, ...] = ()
+        self._last_forward: Optional[tuple[Tensor, Tensor]] = None
+        self._watching = False
+        self._kinds = {
+            "user": slice(0, self.n_users - 1),
+            "item": slice(self.n_users - 1, self.n_users + self.n_items - 2),
+        }
+        backbone_width = profile_width = 0
+        if method.needs_profiles:
+            backbone_width = self._backbone_width()
+            table = self._load_profiles(config, dataset)
+            profile_width = table.shape[1]
+            # Frozen and reproducible from the files: not part of a checkpoint.
+            self.register_buffer("profile_rows", table, persistent=False)
+        self.aligner: Aligner = method(options, backbone_width, profile_width)
+        # Registered under a name of its own, so that state_dict and optimiser see it.
+        self.alignment = self.aligner.modules
+
+    def _load_profiles(self, config: Any, dataset: Any) -> Tensor:
+        request = profile_request(config, dataset)
+        found = load_profiles(
+            request.directories,
+            request.dataset,
+            request.user_tokens,
+            request.item_tokens,
+            request.options,
+        )
+        for coverage in found.coverage:
+            self.logger.info(coverage.describe())
+        # Row 0 of each side is padding and is never aligned.
+        table = torch.empty(
+            (self.n_users + self.n_items - 2, found.width),
+            dtype=torch.from_numpy(found.items[:0]).dtype,
+        )
+        table[self._kinds["user"]] = torch.from_numpy(found.users[1:])
+        table[self._kinds["item"]] = torch.from_numpy(found.items[1:])
+        return table
+
+    def _backbone_width(self) -> int:
+        """Width of the final embeddings, asked of the backbone itself."""
+        was_training, self.training = self.training, False
+        state = torch.get_rng_state()
+        try:
+            with torch.no_grad():
+                users, _ = self._final_pair(super().forward())  # type: ignore[misc]
+        except TypeError:
+            raise self._no_embeddings() from None
+        finally:
+            self.training = was_training
+            torch.set_rng_state(state)
+        return users.shape[1]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's own result, and remember it during a training step."""
+        final = super().forward(*args, **kwargs)  # type: ignore[misc]
+        if self._watching and self._last_forward is None:
+            self._last_forward = self._final_pair(final)
+        return final
+
+    def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
+        """Return the aligner's parts followed by the backbone's, equation (11) part by part.
+
+        RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
+        last one while it warms up.
+        """
+        with _Watch(self):
+            base = super().calculate_loss(interaction)  # type: ignore[misc]
+            final = self._last_forward
+        base_parts = base if isinstance(base, tuple) else (base,)
+        base_names = [f"base{n}" for n in range(len(base_parts))] if base_parts[1:] else ["base"]
+        extra: Mapping[str, Tensor] = {}
+        if self.aligner.needs_profiles:
+            if final is None:
+                raise self._no_embeddings()
+            extra = self.aligner.losses(self._training_step(interaction, *final))
+        self.loss_names = (*extra, *base_names)
+        return (*extra.values(), *(part.reshape(()) for part in base_parts))
+
+    def _training_step(self, interaction: Any, users: Tensor, items: Tensor) -> TrainingStep:
+        offset = self._kinds["item"].start - 1
+        batch = {"user": interaction[self.USER_ID] - 1, "item": interaction[self.ITEM_ID] + offset}
+        if self.NEG_ITEM_ID in interaction:
+            batch["neg_item"] = interaction[self.NEG_ITEM_ID] + offset
+        return TrainingStep(
+            collaborative=torch.cat([users[1:], items[1:]]),
+            profiles=self.profile_rows,
+            kinds=self._kinds,
+            batch=batch,
+        )
+
+    def _final_pair(self, final: Any) -> tuple[Tensor, Tensor]:
+        """Return final user and item embeddings out of a backbone's ``forward``."""
+        if (
+            isinstance(final, tuple)
+            and len(final) >= 2
+            and all(isinstance(t, Tensor) and t.dim() == 2 for t in final[:2])
+            and (len(final[0]), len(final[1])) == (self.n_users, self.n_items)
+        ):
+            return final[0], final[1]
+        raise self._no_embeddings()
+
+    def _no_embeddings(self) -> OptionError:
+        name = _backbone_name(type(self))
+        return OptionError(
+            f"the model '{name}' does not yield final embeddings of all users and items, which "
+            "an aligner needs; take a backbone such as LightGCN, or --align=none"
+        )
+
+
+class DaRecMixin(AlignedRecommender):
+    """DaRec (Yang et al., section III) over any backbone that yields embeddings."""
+
+    align_method: ClassVar[Optional[str]] = "darec"
+
+
+class _Watch:
+    """Remembers the first forward pass of one ``calculate_loss``: no second propagation."""
+
+    def __init__(self, model: AlignedRecommender) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.model._last_forward = None
+        self.model._watching = True
+
+    def __exit__(self, *_: object) -> None:
+        # The graph of the step must not outlive it.
+        self.model._last_forward = None
+        self.model._watching = False
+
+
+def _backbone_name(cls: type) -> str:
+    for parent in cls.__mro__:
+        if not issubclass(parent, AlignedRecommender):
+            return parent.__name__
+    return cls.__name__
+
+
+def aligned_class(backbone: type, method: str) -> type:
+    """Return the class that joins ``backbone`` and the aligner called ``method``.
+
+    ``aligned_class(LightGCN, "darec")`` is ``class DaRecLightGCN(DaRecMixin, LightGCN)``.
+    """
+    if issubclass(backbone, AlignedRecommender):
+        return backbone
+    if method == "darec":
+        return type(f"DaRec{backbone.__name__}", (DaRecMixin, backbone), {})
+    prefix = "" if method == "none" else aligner_class(method).__name__
+    return type(
+        f"{prefix}{backbone.__name__}", (AlignedRecommender, backbone), {"align_method": method}
+    )

@@ -1,0 +1,141 @@
+"""Checkpoints: tensors and plain values, written whole or not at all.
+
+Mended RecBole behaviour: its checkpoints pickle the configuration object, which
+``torch.load(weights_only=True)``, the default since torch 2.6, refuses; they are written in place,
+so that a killed run leaves half a file; and two runs of one second share one name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_darec.errors import CheckpointError, UserError
+
+__all__ = [
+    "FORMAT",
+    "checkpoint_name",
+    "data_fingerprint",
+    "load_checkpoint",
+    "plain",
+    "save_checkpoint",
+    "settings_fingerprint",
+]
+
+FORMAT = "recbole_darec/1"
+
+# Options that change where or how a run is shown, and not what it computes.
+_WITHOUT_EFFECT = frozenset(
+    "resume show_progress state checkpoint_dir log_wandb wandb_project snapshot_every "
+    "num_threads loss_decimal_place metric_decimal_place".split()
+)
+
+
+def checkpoint_name(model: str, align: str, dataset: str) -> str:
+    """Return a file name that no other run has: what was trained, when, and a random part."""
+    what = "-".join([model, *([align] if align != "none" else []), dataset])
+    return f"{what}-{time.strftime('%b-%d-%Y_%H-%M-%S')}-{secrets.token_hex(4)}.pth"
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as tensors, numbers, text, lists and dicts of them.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)  # NumPy's float64 is a float, and a pickled object all the same
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, Mapping):
+        return {str(k) if not isinstance(k, int) else k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        return value.item()
+    if hasattr(value, "tolist"):
+        return torch.as_tensor(value)
+    raise TypeError(f"a checkpoint holds tensors and plain values, not {type(value).__name__}")
+
+
+def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint under a temporary name, then rename it.
+
+    Raises:
+        UserError: the file cannot be written (no permission, disk full); nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"cannot write the checkpoint '{path}': {reason}; set checkpoint_dir to a folder "
+            "with room that can be written"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint, without running anything that it may hold.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint '{path}' does not exist")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            raise CheckpointError(
+                f"checkpoint '{path}' holds objects, not only tensors and plain values (RecBole's "
+                "own checkpoints do); it is not loaded: train again, or convert it with RecBole"
+            ) from None
+        raise CheckpointError(
+            f"checkpoint '{path}' is damaged or cut off ({first[:80]}); restore it or train again"
+        ) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"'{path}' is not a checkpoint of recbole_darec ({FORMAT})")
+    return content
+
+
+def settings_fingerprint(model: str, dataset: str, values: Mapping[str, Any]) -> str:
+    """Return a short digest of everything that decides a run's outcome."""
+    kept = {k: v for k, v in values.items() if k not in _WITHOUT_EFFECT}
+    text = json.dumps([model, dataset, kept], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def data_fingerprint(dataset: Any) -> dict[str, Any]:
+    """Return what identifies a data set: its counts and a digest of its ids."""
+    digest = hashlib.sha256()
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
+        digest.update(b"\0")
+    return {
+        "dataset": str(dataset.dataset_name),
+        "users": int(dataset.user_num) - 1,
+        "items": int(dataset.item_num) - 1,
+        "ids": digest.hexdigest()[:16],
+    }
