@@ -1,0 +1,25 @@
+"""Profile embeddings E^L: file formats, lookup by token, coverage, controls.
+
+This package knows files and ids; it knows no model and no configuration.
+"""
+
+from __future__ import annotations
+
+from recbole_darec.embeddings.controls import apply_control
+from recbole_darec.embeddings.formats import read_table, write_binary, write_text
+from recbole_darec.embeddings.lookup import Coverage, lookup
+from recbole_darec.embeddings.profiles import ProfileEmbeddings, ProfileOptions, load_profiles
+from recbole_darec.embeddings.table import EmbeddingTable
+
+__all__ = [
+    "Coverage",
+    "EmbeddingTable",
+    "ProfileEmbeddings",
+    "ProfileOptions",
+    "apply_control",
+    "load_profiles",
+    "lookup",
+    "read_table",
+    "write_binary",
+    "write_text",
+]

@@ -1,0 +1,165 @@
+"""The profile embeddings E^L of a data set: found, read, checked, in the order of its ids."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from recbole_darec.embeddings.controls import CONTROLS, apply_control
+from recbole_darec.embeddings.formats import exists, read_table
+from recbole_darec.embeddings.lookup import MISSING, Coverage, lookup, match_tokens
+from recbole_darec.errors import EmbeddingError, OptionError
+
+__all__ = ["ProfileEmbeddings", "ProfileOptions", "load_profiles"]
+
+_SUFFIX = {"user": ".useremb", "item": ".itememb"}
+_SIDES = ("user", "item")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """Where profile embeddings come from and what is done to them.
+
+    Attributes:
+        user_file: the users' file, instead of ``<dataset>.useremb``.
+        item_file: the items' file, instead of ``<dataset>.itememb``.
+        missing: what an id without a profile gets: ``error``, ``mean`` or ``zero``.
+        control: ``none``, ``shuffle`` or ``random``; see ``controls``.
+        control_seed: seed of the control, not below 0.
+        expected_width: number of columns that the files must have; None takes any.
+    """
+
+    user_file: Optional[str] = None
+    item_file: Optional[str] = None
+    missing: str = "error"
+    control: str = "none"
+    control_seed: int = 0
+    expected_width: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("missing_profile", self.missing, MISSING),
+            ("profile_control", self.control, CONTROLS),
+        ):
+            if value not in choices:
+                raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        if self.control_seed < 0:
+            raise OptionError(f"profile_control_seed must not be negative: {self.control_seed}")
+        if self.expected_width is not None and self.expected_width < 1:
+            raise OptionError(f"profile_width must be at least 1: {self.expected_width}")
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileEmbeddings:
+    """Frozen profile embeddings E^L, indexed by RecBole's internal ids.
+
+    Attributes:
+        users: [n_users, width] with a zero row 0 for the padding, or None without a user side.
+        items: [n_items, width] likewise, or None without an item side.
+        width: number of columns of both.
+        coverage: one per side that is there.
+        meta: per side (``user``, ``item``): ``file``, and what the file says about its making.
+    """
+
+    users: Optional[np.ndarray]
+    items: Optional[np.ndarray]
+    width: int
+    coverage: tuple[Coverage, ...]
+    meta: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def load_profiles(
+    directories: Sequence[Union[str, Path]],
+    dataset: str,
+    user_tokens: Optional[Sequence[str]],
+    item_tokens: Optional[Sequence[str]],
+    options: ProfileOptions,
+) -> ProfileEmbeddings:
+    """Find, read and check the profile embeddings of a data set.
+
+    Args:
+        directories: where to look for ``<dataset>.useremb[.npy]`` and ``<dataset>.itememb[.npy]``;
+            the first that has the file counts, for each side by itself.
+        dataset: name of the data set.
+        user_tokens: token of each internal user id, ``[PAD]`` first; None for no user side.
+        item_tokens: token of each internal item id, likewise.
+        options: files, missing profiles, controls.
+
+    Returns:
+        The embeddings; coverage is also logged, one line per side.
+
+    Raises:
+        EmbeddingError: a file is not found or malformed, does not cover the data set, or its width
+            is not the expected one or not the other side's.
+        ValueError: both sides are None.
+    """
+    tokens_of = {"user": user_tokens, "item": item_tokens}
+    named = {"user": options.user_file, "item": options.item_file}
+    sides = [side for side in _SIDES if tokens_of[side] is not None]
+    if not sides:
+        raise ValueError("neither user_tokens nor item_tokens is given")
+
+    tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in sides}
+    for table in tables.values():
+        if options.expected_width not in (None, table.width):
+            raise EmbeddingError(
+                f"{table.path} has {table.width:,} columns, but profile_width is "
+                f"{options.expected_width:,}: correct the option or take other embeddings"
+            )
+    widths = {s: t.width for s, t in tables.items()}
+    if len(set(widths.values())) > 1:
+        raise EmbeddingError(
+            f"{tables['user'].path} has {widths['user']:,} columns and {tables['item'].path} has "
+            f"{widths['item']:,}: users and items need embeddings of one encoder"
+        )
+
+    matrices: dict[str, np.ndarray] = {}
+    coverage = []
+    meta = {}
+    for side in sides:
+        tokens, table = tokens_of[side], tables[side]
+        assert tokens is not None
+        matrix, covered = lookup(table, tokens, kind=side, missing=options.missing)
+        _log.info("%s: %s", table.path, covered.describe())
+        if options.control != "none":
+            # Only rows that hold a profile: a filled-in row must not change places with one.
+            rows = np.flatnonzero(match_tokens(table, tokens) >= 0)
+            seed = (options.control_seed, _SIDES.index(side))
+            matrix = apply_control(matrix, options.control, seed, rows)
+        matrices[side] = matrix
+        coverage.append(covered)
+        meta[side] = {**table.meta, "file": str(table.path)}
+    return ProfileEmbeddings(
+        users=matrices.get("user"),
+        items=matrices.get("item"),
+        width=widths[sides[0]],
+        coverage=tuple(coverage),
+        meta=meta,
+    )
+
+
+def _find(
+    directories: Sequence[Union[str, Path]], dataset: str, side: str, named: Optional[str]
+) -> Path:
+    """Return the first place that has the side's file."""
+    if named is not None:
+        name = Path(named).expanduser()
+        places = [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]
+    else:
+        places = [Path(d) / f"{dataset}{_SUFFIX[side]}" for d in directories]
+    for place in places:
+        if exists(place):
+            return place
+    looked = ", ".join(f"{p}[.npy]" if p.suffix != ".npy" else str(p) for p in places)
+    raise EmbeddingError(
+        f"no profile embeddings of the {side}s of {dataset}: looked for {looked or 'nothing'}; "
+        f"bring them in with 'recbole-darec import', name the file with {side}_profile_file=PATH, "
+        f"or train without them (--align=none)"
+    )
