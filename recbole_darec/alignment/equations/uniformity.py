@@ -24,6 +24,9 @@ __all__ = ["uniformity"]
 _CPU_BLOCK = 512
 _ACCELERATOR_BLOCK = 4096
 
+# exp(x) as exp2(x log2 e): PyTorch's exp2 takes a third of the time of its exp on a CPU.
+_LOG2_E = 1.4426950408889634
+
 # Up to here exp(2t) and exp(-4t), the extremes below, stay within float32.
 _LARGEST_T = 20.0
 
@@ -99,7 +102,7 @@ def _pair_sum(
     block_rows = min(block_rows, n)
     scale = (-t * unit.square().sum(-1)).exp()
     scaled = unit * scale.unsqueeze(-1)
-    left = unit * (2.0 * t)
+    left = unit * (2.0 * t * _LOG2_E)
     buffer = unit.new_empty(block_rows * block_rows)
     row_sums = torch.zeros_like(scale)
     gradient = torch.zeros_like(unit) if with_gradient else unit.new_empty(0)
@@ -111,7 +114,7 @@ def _pair_sum(
             width = columns.stop - columns.start
             tile = buffer[: height * width].view(height, width)
             torch.mm(left[rows], unit[columns].t(), out=tile)
-            tile.exp_()
+            tile.exp2_()
             on_diagonal = other == start
             if on_diagonal:
                 tile.fill_diagonal_(0.0)  # a row is no pair with itself
