@@ -47,14 +47,14 @@ def with_suffix(stem: Path, suffix: str) -> Path:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path, buffering: int = -1) -> Iterator[IO[bytes]]:
     """Open a file for reading.
 
     Raises:
         EmbeddingError: it cannot be opened, or reading it fails.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering) as file:
             yield file
     except OSError as error:
         raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -2,9 +2,9 @@
 
 ``float32(float(text))`` for each number is what the files mean, and is what comes out, bit for bit.
 Python's and NumPy's own conversions take a fifth of a microsecond a number and are most of the
-time that a text embedding file costs.  Here plain decimals (``-0.0243749``) are converted eight
-digits at a time with integer arithmetic on whole arrays; whatever is written in another way goes
-through ``float``.
+time that a text embedding file costs.  Here plain decimals with one digit before the point, such
+as ``-0.0243749``, are converted eight digits at a time with integer arithmetic on whole arrays;
+whatever is written in another way goes through ``float``.
 
 Why it is exact.  Eight ASCII digits in a 64-bit word become an integer without rounding, and the
 few float64 operations that put such integers together all add terms of one sign, so the float64
@@ -22,9 +22,10 @@ __all__ = ["parse_decimals"]
 _U64 = np.uint64
 _SPACE, _DOT, _MINUS, _ZERO = 32, 46, 45, 48
 _MARGIN = 32  # bytes around the text, so that no word is read outside of it
+_PADDING = b"0" * _MARGIN
 _SIGNS = np.array([1.0, -1.0])
 _GUARD = 16  # float64 units in the last place; the error bound is 4
-_MAX_FRACTION = 24  # three words of eight digits
+_MAX_LENGTH = 24  # three words of eight characters
 _EIGHT_ZEROS = _U64(0x3030303030303030)
 _HIGH_HALVES = _U64(0xF0F0F0F0F0F0F0F0)
 _FIRST_BYTES = np.array([(1 << (8 * k)) - 1 for k in range(9)], dtype=np.uint64)
@@ -43,7 +44,7 @@ def parse_decimals(text: bytes) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: something in the text is not a number.
     """
-    padded = b"0" * _MARGIN + text + b"0" * _MARGIN
+    padded = b"".join((_PADDING, text, _PADDING))
     chars = np.frombuffer(padded, dtype=np.uint8)
     ends = np.flatnonzero(chars == _SPACE)
     starts = np.empty_like(ends)
@@ -76,34 +77,31 @@ def _plain_decimals(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Convert ``[-]d.ddd`` and name the numbers (by index) that this could not convert surely."""
     negative = chars[starts] == _MINUS
-    whole_at = starts + negative
-    n_whole = _digits_before_point(chars, whole_at)
-    fraction_at = whole_at + n_whole
-    fraction_at += 1
-    n_fraction = ends - fraction_at
-    odd = (n_whole == 0) | (n_fraction < 1) | (n_fraction > _MAX_FRACTION)
+    at = starts + negative
+    length = ends - at
+    odd = (length < 3) | (length > _MAX_LENGTH)
     words: np.ndarray = np.ndarray((chars.size - 7,), dtype="<u8", buffer=padded, strides=(1,))
 
-    longest = int(n_fraction.max())
-    high = _digits_to_int(_digits(words, fraction_at, n_fraction), odd)
+    # "1.234567": the point is the second character; taken out, it leaves "01234567".
+    word = _digits(words, at, length)
+    odd |= (word & _U64(0xFF00)) != _U64(_DOT << 8)
+    whole = word & _U64(0xFF)
+    whole <<= _U64(8)
+    word &= _U64(0xFFFFFFFFFFFF0000)
+    word |= whole
+    word |= _U64(_ZERO)
+    mantissa = _digits_to_int(word, odd)
+    longest = int(length.max())
     if longest <= 8:
-        values = high.astype(np.float64)
-        values /= 1e8
+        values = mantissa.astype(np.float64)
+        values /= 1e6
     else:
-        high *= _U64(10**8)
-        high += _digits_to_int(_digits(words, fraction_at + 8, n_fraction - 8), odd)
-        values = high.astype(np.float64)
-        values /= 1e16
+        mantissa *= _U64(10**8)
+        mantissa += _digits_to_int(_digits(words, at + 8, length - 8), odd)
+        values = mantissa.astype(np.float64)
+        values /= 1e14
         if longest > 16:
-            values += _digits_to_int(_digits(words, fraction_at + 16, n_fraction - 16), odd) / 1e24
-
-    whole = chars[whole_at] - np.uint8(_ZERO)  # the usual case: one digit before the point
-    odd |= whole > 9
-    longer = np.flatnonzero(n_whole > 1)
-    whole[longer] = 0
-    values += whole
-    if longer.size:
-        values[longer] += _whole_part(words, whole_at[longer], n_whole[longer], odd, longer)
+            values += _digits_to_int(_digits(words, at + 16, length - 16), odd) / 1e22
 
     # The 29 bits that float32 drops, compared with one half of its last place.
     dropped = values.view(np.uint64) & _U64((1 << 29) - 1)
@@ -111,32 +109,6 @@ def _plain_decimals(
     odd |= dropped <= _U64(2 * _GUARD)
     values *= _SIGNS[negative.view(np.uint8)]
     return values.astype(np.float32), np.flatnonzero(odd)
-
-
-def _digits_before_point(chars: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Count the characters from each position to the next point; 0 if there are not 1 to 8."""
-    count = np.ones_like(at)
-    left = np.flatnonzero(chars[at + 1] != _DOT)
-    for n in range(2, 9):
-        if left.size == 0:
-            return count
-        found = chars[at[left] + n] == _DOT
-        count[left[found]] = n
-        left = left[~found]
-    count[left] = 0
-    return count
-
-
-def _whole_part(
-    words: np.ndarray, at: np.ndarray, n_digits: np.ndarray, odd: np.ndarray, index: np.ndarray
-) -> np.ndarray:
-    """Read integers of 2 to 8 digits; set ``odd`` at ``index`` where one is none."""
-    bad = np.zeros(index.size, dtype=np.bool_)
-    # "12" is read as 12000000: the zeros that were filled in are divided out again.
-    whole = _digits_to_int(_digits(words, at, n_digits), bad)
-    whole //= _U64(10) ** (8 - n_digits).astype(np.uint64)
-    odd[index] |= bad
-    return whole
 
 
 def _digits(words: np.ndarray, at: np.ndarray, n_digits: np.ndarray) -> np.ndarray:

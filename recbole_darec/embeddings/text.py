@@ -6,6 +6,7 @@ a tab, and the numbers with spaces between them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,7 +20,9 @@ from recbole_darec.errors import EmbeddingError
 
 __all__ = ["parse_text", "write_text"]
 
-_BATCH_BYTES = 1 << 20  # enough for the cost of a NumPy call not to show
+_BATCH_BYTES = (
+    512 << 10
+)  # more would leave the CPU cache; with less, the cost of a NumPy call shows
 _PROGRESS_BYTES = 20 << 20
 
 _Payload = Union[bytes, memoryview]
@@ -44,7 +47,7 @@ def parse_text(
     """
     if not field_separator or not seq_separator or field_separator == seq_separator:
         raise ValueError("field_separator and seq_separator must be two different strings")
-    with opened(path) as file:
+    with opened(path, _BATCH_BYTES) as file:
         return _Reader(path, file, field_separator, seq_separator).read()
 
 
@@ -135,7 +138,7 @@ class _Reader:
         return list(self.line_of), self.matrix
 
     def _progress(self) -> AbstractContextManager[Any]:
-        if self.size < _PROGRESS_BYTES:
+        if self.size < _PROGRESS_BYTES or not sys.stderr.isatty():
             return nullcontext()
         from tqdm import tqdm
 
@@ -144,7 +147,6 @@ class _Reader:
             unit="B",
             unit_scale=True,
             desc=f"Reading {self.path.name}",
-            disable=None,  # shown on a terminal only
         )
 
     def _read_header(self) -> None:
