@@ -6,10 +6,13 @@ such classes by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Optional
 
+import numpy as np
 import torch
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep
@@ -48,12 +51,15 @@ class AlignedRecommender:
         }
         backbone_width = profile_width = 0
         if method.needs_profiles:
-            backbone_width = self._backbone_width()
+            backbone_width = self._backbone_width(config)
             table = self._load_profiles(config, dataset)
             profile_width = table.shape[1]
             # Frozen and reproducible from the files: not part of a checkpoint.
             self.register_buffer("profile_rows", table, persistent=False)
-        self.aligner: Aligner = method(options, backbone_width, profile_width)
+        # What the aligner draws is not taken from the backbone's stream of random numbers: with
+        # and without an aligner the backbone sees the same dropout and the same samples.
+        with torch.random.fork_rng(devices=[]):
+            self.aligner: Aligner = method(options, backbone_width, profile_width)
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
 
@@ -77,19 +83,31 @@ class AlignedRecommender:
         table[self._kinds["item"]] = torch.from_numpy(found.items[1:])
         return table
 
-    def _backbone_width(self) -> int:
-        """Width of the final embeddings, asked of the backbone itself."""
-        was_training, self.training = self.training, False
-        state = torch.get_rng_state()
-        try:
-            with torch.no_grad():
-                users, _ = self._final_pair(super().forward())  # type: ignore[misc]
-        except TypeError:
-            raise self._no_embeddings() from None
-        finally:
-            self.training = was_training
-            torch.set_rng_state(state)
-        return users.shape[1]
+    def _backbone_width(self, config: Any) -> int:
+        """Width of the final embeddings, seen in one training step of the backbone itself.
+
+        A step, and not a call of ``forward``: what that takes differs (SGL's takes a graph).
+        """
+        one = torch.ones(1, dtype=torch.int64)
+        fields = {
+            self.USER_ID: one,
+            self.ITEM_ID: one,
+            self.NEG_ITEM_ID: one,
+            config["LABEL_FIELD"]: one.float(),
+        }
+        # Backbones put their graphs on the device at once, and their parameters only when told to.
+        self.to(self.device)
+        failure: Optional[Exception] = None
+        with _undisturbed(self), torch.no_grad(), _Watch(self):
+            try:
+                super().calculate_loss(Interaction(fields).to(self.device))  # type: ignore[misc]
+            except Exception as error:
+                # NCL's step fails before its first E-step: the embeddings were seen by then.
+                failure = error
+            final = self._last_forward
+        if final is None:
+            raise self._no_embeddings() from failure
+        return final[0].shape[1]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the backbone's own result, and remember it during a training step."""
@@ -98,14 +116,14 @@ class AlignedRecommender:
             self._last_forward = self._final_pair(final)
         return final
 
-    def calculate_loss(self, interaction: Any) -> tuple[Tensor, ...]:
+    def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the aligner's parts followed by the backbone's, equation (11) part by part.
 
         RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
-        last one while it warms up.
+        last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
         """
         with _Watch(self):
-            base = super().calculate_loss(interaction)  # type: ignore[misc]
+            base = super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
             final = self._last_forward
         base_parts = base if isinstance(base, tuple) else (base,)
         base_names = [f"base{n}" for n in range(len(base_parts))] if base_parts[1:] else ["base"]
@@ -115,6 +133,8 @@ class AlignedRecommender:
                 raise self._no_embeddings()
             extra = self.aligner.losses(self._training_step(interaction, *final))
         self.loss_names = (*extra, *base_names)
+        if not extra:
+            return base
         return (*extra.values(), *(part.reshape(()) for part in base_parts))
 
     def _training_step(self, interaction: Any, users: Tensor, items: Tensor) -> TrainingStep:
@@ -129,8 +149,8 @@ class AlignedRecommender:
             batch=batch,
         )
 
-    def _final_pair(self, final: Any) -> tuple[Tensor, Tensor]:
-        """Return final user and item embeddings out of a backbone's ``forward``."""
+    def _final_pair(self, final: Any) -> Optional[tuple[Tensor, Tensor]]:
+        """Return final user and item embeddings out of a backbone's ``forward``, if they are."""
         if (
             isinstance(final, tuple)
             and len(final) >= 2
@@ -138,7 +158,7 @@ class AlignedRecommender:
             and (len(final[0]), len(final[1])) == (self.n_users, self.n_items)
         ):
             return final[0], final[1]
-        raise self._no_embeddings()
+        return None
 
     def _no_embeddings(self) -> OptionError:
         name = _backbone_name(type(self))
@@ -168,6 +188,26 @@ class _Watch:
         # The graph of the step must not outlive it.
         self.model._last_forward = None
         self.model._watching = False
+
+
+@contextlib.contextmanager
+def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
+    """Put every module into evaluation, and it and the random numbers back afterwards.
+
+    ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    numpy_state = np.random.get_state()  # noqa: NPY002 - RecBole draws from the global stream
+    for module, _ in modes:
+        module.training = False
+    try:
+        device = torch.device(str(model.device))
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        for module, mode in modes:
+            module.training = mode
 
 
 def _backbone_name(cls: type) -> str:
