@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -121,12 +122,13 @@ def objective_function(
 
 
 def load_data_and_model(
-    model_file: str,
+    model_file: str, model: Optional[type] = None
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """Load a trained model and its data, in this or in another process than it was trained in.
 
     Args:
         model_file: a checkpoint that a run wrote.
+        model: the recommender class, where the run was given a class and not a name.
 
     Returns:
         ``config, model, dataset, train_data, valid_data, test_data``, as RecBole's function.
@@ -134,23 +136,26 @@ def load_data_and_model(
     Raises:
         CheckpointError: the file is damaged, or the data set has changed since.
     """
-    run = _load(Path(model_file), {})
+    run = _load(Path(model_file), {}, model)
     return run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
 
 
 def evaluate_checkpoint(
-    model_file: str, options: Optional[Mapping[str, Any]] = None
+    model_file: str,
+    options: Optional[Mapping[str, Any]] = None,
+    model: Optional[type] = None,
 ) -> dict[str, dict[str, float]]:
     """Rank all items for the validation and test users with a trained model.
 
     Args:
         model_file: a checkpoint that a run wrote.
         options: evaluation options that replace the checkpoint's, such as ``eval_mask``.
+        model: the recommender class, where the run was given a class and not a name.
 
     Returns:
         Metrics by name, unrounded, under ``valid`` and ``test``.
     """
-    run = _load(Path(model_file), options or {})
+    run = _load(Path(model_file), options or {}, model)
     return {
         part: evaluate(run.config, run.model, run.train_data, loader)
         for part, loader in (("valid", run.valid_data), ("test", run.test_data))
@@ -164,7 +169,7 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     compat.start_logging(config, kept)
     log = getLogger()
     log.info(run.model)
-    trainer = _trainer(config, run.model, settings.values, run.data)
+    trainer = _trainer(run)
     options = options_from_config(RunOptions, config)
     if options.resume:
         trainer.resume(options.resume)
@@ -178,6 +183,7 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
+    trainer.forget_snapshot()
     return {
         "best_valid_score": best_score,
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -215,11 +221,14 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
     position = ("train", "valid", "test").index(phase)
     options = options_from_config(EvaluationOptions, config)
     ranked = config["eval_args"]["mode"][phase] == "full"
-    if not ranked or config["MODEL_TYPE"] != compat.ModelType.GENERAL:
+    if not ranked or config["MODEL_TYPE"] not in _RANKING_ALL_ITEMS:
         loader = compat.evaluation_loader(config, phase)
         return loader(config, parts[position], sampler, shuffle=False)
     masked = parts[:1] if options.eval_mask == "train" else parts[:position]
     return AllRankLoader(config, parts[position], masked, options.eval_batch_users)
+
+
+_RANKING_ALL_ITEMS = (compat.ModelType.GENERAL, compat.ModelType.TRADITIONAL)
 
 
 def _check_topk(config: Any, dataset: Any) -> None:
@@ -231,18 +240,25 @@ def _check_topk(config: Any, dataset: Any) -> None:
         )
 
 
-def _trainer(config: Any, model: Any, settings: dict[str, Any], data: dict[str, Any]) -> Any:
-    return trainer_class(compat.recbole_trainer(config))(config, model, settings, data)
+def _trainer(run: Prepared) -> Any:
+    kind = trainer_class(compat.recbole_trainer(run.config))
+    given = run.settings.model_class
+    return kind(run.config, run.model, run.settings.values, run.data, given and given.__name__)
 
 
-def _load(path: Path, options: Mapping[str, Any]) -> LoadedRun:
+def _load(path: Path, options: Mapping[str, Any], model_class: Optional[type]) -> LoadedRun:
     content = load_checkpoint(path)
     if "settings" not in content:
         raise CheckpointError(f"'{path}' does not say how its model was made")
-    settings = resolve(
-        content["model"], content["data"]["dataset"], None,
-        {**content["settings"], "resume": False, **options},
-    )  # fmt: skip
+    own_class = content["own_class"]
+    if own_class != (model_class and model_class.__name__):
+        raise CheckpointError(
+            f"'{path}' was trained with a class of the caller's, {own_class}: load it in Python, "
+            "and give that class as model="
+            if own_class
+            else f"'{path}' holds the registered model '{content['model']}': leave model= out"
+        )
+    settings = _stored_settings(content, options, model_class)
     run = _prepare(settings)
     check_identity(content, run.config, run.data, path)
     load_parameters(run.model, content, path)
@@ -250,3 +266,21 @@ def _load(path: Path, options: Mapping[str, Any]) -> LoadedRun:
     return LoadedRun(
         run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
     )
+
+
+def _stored_settings(
+    content: Mapping[str, Any], options: Mapping[str, Any], model_class: Optional[type]
+) -> Settings:
+    """Return a checkpoint's settings with ``options`` over them.
+
+    The stored ones were checked when the run was made, and may hold options of other models, as a
+    property file may; only the new ones are checked.
+    """
+    stored = {**content["settings"], "resume": False}
+    data_path = {"data_path": stored["data_path"]} if "data_path" in stored else {}
+    given = {**data_path, "align": content["align"], **options}
+    resolved = resolve(
+        model_class or content["model"], content["data"]["dataset"], config_dict=given
+    )
+    changed = {name: resolved.values[name] for name in options}
+    return dataclasses.replace(resolved, values={**stored, **changed})

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator import Collector, Evaluator
 
 __all__ = ["ALL_DIGITS", "evaluate", "keep_all_digits"]
@@ -22,15 +23,49 @@ def keep_all_digits(evaluator: Any) -> None:
 
 @torch.no_grad()
 def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str, float]:
-    """Return RecBole's metrics of ``model`` on an all-rank ``loader``, unrounded."""
+    """Return RecBole's metrics of ``model``, unrounded.
+
+    Args:
+        config: RecBole's configuration.
+        model: a trained model.
+        train_data: the training loader, of which some metrics need the item counts.
+        loader: an all-rank loader, or one of RecBole's with sampled candidates.
+    """
     collector, evaluator = Collector(config), Evaluator(config)
     keep_all_digits(evaluator)
     collector.data_collect(train_data)
     model.eval()
-    for users, (rows, items), positive_u, positive_i in loader:
-        scores = model.full_sort_predict(users.to(config["device"]))
-        scores = scores.view(len(users), -1)
-        scores[:, 0] = -np.inf
-        scores[rows, items] = -np.inf
-        collector.eval_batch_collect(scores, users, positive_u, positive_i)
+    all_rank = isinstance(loader, FullSortEvalDataLoader)
+    items = loader._dataset.get_item_feature().to(config["device"])
+    for batch, marked, positive_u, positive_i in loader:
+        batch = batch.to(config["device"])
+        if all_rank:
+            scores = _scores_of_all(config, model, batch, items)
+            scores[:, 0] = -np.inf
+            scores[marked] = -np.inf
+        else:
+            predicted = _predict(config, model, batch)
+            shape = (int(positive_u[-1]) + 1, loader._dataset.item_num)
+            scores = torch.full(shape, -np.inf, device=predicted.device)
+            scores[marked, batch[config["ITEM_ID_FIELD"]]] = predicted
+        collector.eval_batch_collect(scores, batch, positive_u, positive_i)
+    collector.model_collect(model)
     return dict(evaluator.evaluate(collector.get_data_struct()))
+
+
+def _scores_of_all(config: Any, model: Any, users: Any, items: Any) -> torch.Tensor:
+    """Return the scores ``[n_users, n_items]`` of every item for each user of a batch."""
+    try:
+        scores = model.full_sort_predict(users)
+    except NotImplementedError:  # NeuMF scores pairs only
+        pairs = users.repeat_interleave(len(items))
+        pairs.update(items.repeat(len(users)))
+        scores = _predict(config, model, pairs)
+    return scores.view(len(users), -1)
+
+
+def _predict(config: Any, model: Any, pairs: Any) -> torch.Tensor:
+    step = config["eval_batch_size"]
+    return torch.cat(
+        [model.predict(pairs[n : n + step]).reshape(-1) for n in range(0, len(pairs), step)]
+    )

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 
 from recbole_darec.errors import CheckpointError, UserError
@@ -25,6 +27,7 @@ __all__ = [
     "FORMAT",
     "checkpoint_name",
     "data_fingerprint",
+    "from_plain",
     "load_checkpoint",
     "plain",
     "save_checkpoint",
@@ -32,6 +35,11 @@ __all__ = [
 ]
 
 FORMAT = "recbole_darec/1"
+
+# Marks a dictionary that stands for a NumPy array or a SciPy matrix: models that are solved and
+# not trained (ItemKNN, EASE) keep such beside their parameters.
+_KIND = "recbole_darec_kind"
+_CSR_PARTS = ("data", "indices", "indptr")
 
 # Options that change where or how a run is shown, and not what it computes.
 _WITHOUT_EFFECT = frozenset(
@@ -63,11 +71,33 @@ def plain(value: Any) -> Any:
         return {str(k) if not isinstance(k, int) else k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
+    if sp.issparse(value):
+        rows = value.tocsr()
+        parts = {name: torch.from_numpy(getattr(rows, name)) for name in _CSR_PARTS}
+        return {_KIND: "sparse", "layout": value.format, "shape": list(rows.shape), **parts}
+    if isinstance(value, np.matrix):  # EASE keeps one, and multiplies it with sparse rows
+        return {_KIND: "matrix", "values": torch.from_numpy(np.asarray(value))}
+    if isinstance(value, np.ndarray) and value.ndim:
+        return {_KIND: "array", "values": torch.from_numpy(np.ascontiguousarray(value))}
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         return value.item()
-    if hasattr(value, "tolist"):
-        return torch.as_tensor(value)
     raise TypeError(f"a checkpoint holds tensors and plain values, not {type(value).__name__}")
+
+
+def from_plain(value: Any) -> Any:
+    """Return what :func:`plain` was given, NumPy arrays and sparse matrices included."""
+    if isinstance(value, list):
+        return [from_plain(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get(_KIND)
+    if kind == "sparse":
+        parts = tuple(value[name].cpu().numpy() for name in _CSR_PARTS)
+        return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["layout"])
+    if kind is not None:
+        array = value["values"].cpu().numpy()
+        return np.asmatrix(array) if kind == "matrix" else array
+    return {key: from_plain(v) for key, v in value.items()}
 
 
 def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
@@ -128,14 +158,21 @@ def settings_fingerprint(model: str, dataset: str, values: Mapping[str, Any]) ->
 
 
 def data_fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return what identifies a data set: its counts and a digest of its ids."""
+    """Return what identifies a data set: its counts and a digest of its ids and interactions."""
     digest = hashlib.sha256()
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
         digest.update(b"\0")
+    users, items = (
+        np.asarray(dataset.inter_feat[field], dtype=np.int64)
+        for field in (dataset.uid_field, dataset.iid_field)
+    )
+    # Sorted, because a split reorders them.
+    digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
     return {
         "dataset": str(dataset.dataset_name),
         "users": int(dataset.user_num) - 1,
         "items": int(dataset.item_num) - 1,
-        "ids": digest.hexdigest()[:16],
+        "interactions": len(users),
+        "content": digest.hexdigest()[:16],
     }

@@ -20,6 +20,7 @@ from recbole_darec.errors import CheckpointError, UserError
 from recbole_darec.evaluation.ranking import keep_all_digits
 from recbole_darec.training.checkpoint import (
     checkpoint_name,
+    from_plain,
     load_checkpoint,
     plain,
     save_checkpoint,
@@ -40,10 +41,16 @@ class ResumableTrainer:
         settings: the run's settings as plain values; kept in the checkpoint, from which a later
             process makes the same model.
         data: what identifies the data set (:func:`checkpoint.data_fingerprint`).
+        own_class: name of the class that the caller gave instead of a registered name, or None.
     """
 
     def __init__(
-        self, config: Any, model: Any, settings: dict[str, Any], data: dict[str, Any]
+        self,
+        config: Any,
+        model: Any,
+        settings: dict[str, Any],
+        data: dict[str, Any],
+        own_class: Optional[str] = None,
     ) -> None:
         try:
             super().__init__(config, model)  # type: ignore[call-arg]
@@ -54,6 +61,7 @@ class ResumableTrainer:
             ) from error
         self.run_settings = settings
         self.run_data = data
+        self.own_class = own_class
         align = str(config["align"])
         folder = Path(self.checkpoint_dir)
         name = checkpoint_name(config["model"], align, config["dataset"])
@@ -63,6 +71,7 @@ class ResumableTrainer:
         self._random_state_to_restore: Optional[dict[str, Any]] = None
         self._keep_files = True
         self.best_epoch = -1
+        self._latest_valid_result: Any = None
         keep_all_digits(self.evaluator)
 
     # ---- one epoch -------------------------------------------------------------------------
@@ -122,9 +131,17 @@ class ResumableTrainer:
                 "learning_rate or the weights of the loss"
             )
 
+    def _check_nan(self, loss: torch.Tensor) -> None:
+        # Asked by those of RecBole's trainers that have a training loop of their own.
+        if torch.isnan(loss):
+            raise UserError(
+                "the training loss is not a number: lower learning_rate or the weights of the loss"
+            )
+
     def _part_names(self, count: int) -> tuple[str, ...]:
         names = tuple(getattr(self.model, "loss_names", ()))
-        return names if len(names) == count else tuple(f"loss{n + 1}" for n in range(count))
+        # NCL's trainer leaves out the last part while it warms up.
+        return names[:count] if len(names) >= count else tuple(f"loss{n + 1}" for n in range(count))
 
     def _named(self, losses: Any) -> dict[str, float]:
         """Return the losses by name, the backbone's first."""
@@ -158,15 +175,61 @@ class ResumableTrainer:
 
         A run that is interrupted (Ctrl-C) keeps its best checkpoint and its snapshot.
         """
-        self._keep_files = bool(kwargs.get("saved", args[1] if len(args) > 1 else True))
-        result = super().fit(train_data, valid_data, *args, **kwargs)  # type: ignore[misc]
-        self._forget_snapshot()
-        return result
+        given = dict(zip(("verbose", "saved", "show_progress", "callback_fn"), args), **kwargs)
+        self._keep_files = bool(given.get("saved", True))
+        wanted = given.pop("callback_fn", None)
+
+        def after_validation(epoch_idx: int, valid_score: float) -> None:
+            if self.cur_step == 0:  # RecBole counts from the best epoch, and keeps no note of it
+                self.best_epoch = epoch_idx
+            if wanted is not None:
+                wanted(epoch_idx, valid_score)
+
+        try:
+            return super().fit(  # type: ignore[misc]
+                train_data, valid_data, callback_fn=after_validation, **given
+            )
+        finally:
+            self.tensorboard.flush()
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
+        score, result = super()._valid_epoch(valid_data, show_progress)  # type: ignore[misc]
+        self._latest_valid_result = dict(result)
+        return score, result
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: Any = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Evaluate as RecBole does; the best model is read from a checkpoint of ours.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged or does not fit the model.
+        """
+        if load_best_model:
+            path = Path(model_file or self.saved_model_file)
+            load_parameters(self.model, load_checkpoint(path, self.device), path)
+            self.logger.info(f"Loading model structure and parameters from {path}")
+        return super().evaluate(  # type: ignore[misc]
+            eval_data, load_best_model=False, show_progress=show_progress
+        )
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: Any) -> None:
+        """Keep the model of a pre-training stage (RaCT) in a checkpoint of ours."""
+        self.saved_model_file = str(saved_model_file)
+        self._save_checkpoint(epoch, verbose=False)
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        save_checkpoint({**self._identity(), "epoch": epoch, **self._progress(),
-                         **self._parameters()}, path)  # fmt: skip
+        progress = self._progress()
+        if self._latest_valid_result is not None:
+            # RecBole saves before it notes the result that made this epoch the best.
+            progress["best_valid_result"] = plain(self._latest_valid_result)
+        content = {**self._identity(), "epoch": epoch, **progress, **self._parameters()}
+        save_checkpoint(content, path)
         self.best_epoch = epoch
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
@@ -175,6 +238,7 @@ class ResumableTrainer:
         return {
             "model": self.config["model"],
             "align": str(self.config["align"]),
+            "own_class": self.own_class,
             "settings": plain(self.run_settings),
             "data": self.run_data,
         }
@@ -205,6 +269,8 @@ class ResumableTrainer:
             self._random_state_to_restore = None
             return
         due = self.snapshot_every and epoch_idx and epoch_idx % self.snapshot_every == 0
+        # NCL's clusters are in no checkpoint: its runs go on where an E-step makes them anew.
+        due = due and epoch_idx % getattr(self, "num_m_step", 1) == 0
         if due and self._keep_files:
             if self.resume_file is None:
                 self.resume_file = self._new_resume_file()
@@ -215,22 +281,30 @@ class ResumableTrainer:
                 "next_epoch": epoch_idx,
                 "best_epoch": self.best_epoch,
                 "saved_model_file": Path(self.saved_model_file).name,
-                "optimizer": plain(self.optimizer.state_dict()),
+                "optimizers": plain({n: o.state_dict() for n, o in self._optimizers().items()}),
                 "random_state": _random_state(train_data),
                 "train_losses": plain(self.train_loss_dict),
             }
             save_checkpoint(content, self.resume_file)
 
+    def _optimizers(self) -> dict[str, Any]:
+        """Every optimiser by its attribute's name; RecVAE has two, which take turns."""
+        found = {n: o for n, o in vars(self).items() if isinstance(o, torch.optim.Optimizer)}
+        if len(found) > 1:
+            found.pop("optimizer")
+        return found
+
     def _fingerprint(self) -> str:
         return settings_fingerprint(
-            self.config["model"], self.config["dataset"], self.run_settings
+            self.own_class or self.config["model"], self.config["dataset"], self.run_settings
         )
 
     def _new_resume_file(self) -> Path:
         stem = Path(self.saved_model_file).stem
         return Path(self.checkpoint_dir) / f"{stem}.{self._fingerprint()}{_RESUME_SUFFIX}"
 
-    def _forget_snapshot(self) -> None:
+    def forget_snapshot(self) -> None:
+        """Remove the snapshot of a run that has come to its end."""
         if self.resume_file is not None:
             with contextlib.suppress(OSError):
                 self.resume_file.unlink()
@@ -266,14 +340,17 @@ class ResumableTrainer:
                 f"'{path}' is a finished model, not a cut-off run; --resume takes a "
                 f"{_RESUME_SUFFIX} file"
             )
-        stored = settings_fingerprint(content["model"], self.config["dataset"], content["settings"])
+        stored = settings_fingerprint(
+            content["own_class"] or content["model"], self.config["dataset"], content["settings"]
+        )
         if stored != self._fingerprint():
             raise CheckpointError(
                 f"'{path}' was made with other options than this run's; give the same ones, or "
                 "start anew without --resume"
             )
         load_parameters(self.model, content, path)
-        self.optimizer.load_state_dict(_with_int_keys(content["optimizer"]))
+        for name, optimizer in self._optimizers().items():
+            optimizer.load_state_dict(_with_int_keys(content["optimizers"][name]))
         self.start_epoch = content["next_epoch"]
         self.cur_step = content["cur_step"]
         self.best_valid_score = content["best_valid_score"]
@@ -318,10 +395,14 @@ def check_identity(content: dict[str, Any], config: Any, data: dict[str, Any], p
     if content["data"] != data:
         there = content["data"]
         raise CheckpointError(
-            f"checkpoint '{path}' was trained on {there['dataset']} with {there['users']} users "
-            f"and {there['items']} items, and this run reads {data['dataset']} with "
-            f"{data['users']} users and {data['items']} items, or other ids"
+            f"checkpoint '{path}' was trained on {_described(there)}, and this run reads "
+            f"{_described(data)}, or others of them; give it the data that it was trained on"
         )
+
+
+def _described(data: dict[str, Any]) -> str:
+    counts = [f"{data.get(name, '?')} {name}" for name in ("users", "items", "interactions")]
+    return f"{data.get('dataset')} with {', '.join(counts)}"
 
 
 def load_parameters(model: Any, content: dict[str, Any], path: Path) -> None:
@@ -338,7 +419,7 @@ def load_parameters(model: Any, content: dict[str, Any], path: Path) -> None:
             f"checkpoint '{path}' does not fit this model: {' '.join(lines[1:2] or lines)[:160]}; "
             "use the options that it was trained with"
         ) from None
-    model.load_other_parameter(content["other_parameter"])
+    model.load_other_parameter(from_plain(content["other_parameter"]))
 
 
 def _other_parameter(model: Any) -> dict[str, Any]:
@@ -354,7 +435,7 @@ def _with_int_keys(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _random_state(train_data: Any) -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     version, internal, gauss_next = random.getstate()
     state = {
         "python": [version, list(internal), gauss_next],
@@ -377,7 +458,8 @@ def _restore_random_state(state: dict[str, Any], train_data: Any) -> None:
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal), gauss_next))
     kind, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    keys = keys.cpu().numpy().astype(np.uint32)
+    np.random.set_state((kind, keys, position, has_gauss, gauss))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
     train_data.generator.set_state(state["loader"].cpu())
     if "cuda" in state and torch.cuda.is_available():
