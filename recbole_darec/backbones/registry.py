@@ -7,13 +7,14 @@ general recommenders, so that a plain RecBole model works without being listed.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Optional
 
 from recbole_darec.backbones.options import GraphOptions
-from recbole_darec.errors import OptionError, nearest
+from recbole_darec.errors import MissingExtraError, OptionError, nearest
 from recbole_darec.resources import properties_dir, recbole_dir
 
 __all__ = ["BACKBONES", "BackboneSpec", "backbone_class", "backbone_names", "resolve_backbone"]
@@ -77,7 +78,14 @@ def backbone_options(name: str) -> Optional[type]:
 
 
 def backbone_class(name: str) -> Any:
-    """Import and return the class of a backbone (ours before RecBole's)."""
+    """Import and return the class of a backbone (ours before RecBole's).
+
+    Raises:
+        MissingExtraError: the backbone needs an optional package that is not installed.
+    """
+    if name == "NCL" and importlib.util.find_spec("faiss") is None:
+        # RecBole asks for it in the first E-step only, when files have been written.
+        raise MissingExtraError("faiss-cpu", "ncl")
     if name in BACKBONES:
         module, _, attribute = BACKBONES[name].location.partition(":")
     else:
