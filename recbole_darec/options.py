@@ -8,6 +8,7 @@ neither torch nor RecBole, so that a misspelt option is answered at once.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import typing
@@ -66,8 +67,8 @@ class Constraint:
         """Tell whether ``value`` (already of the right type) is permitted."""
         if self.choices is not None:
             return value in self.choices
-        if self.or_word is not None and value == self.or_word:
-            return True
+        if self.or_word is not None and isinstance(value, str):
+            return value == self.or_word
         if isinstance(value, (list, tuple)):
             return all(self.holds(v) for v in value)
         if not isinstance(value, (int, float)):
@@ -105,8 +106,8 @@ def option(
         low, high, above, below, None if choices is None else tuple(choices), or_word
     )
     metadata = {"doc": doc, "constraint": constraint}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -233,20 +234,26 @@ def options_from_config(group: Callable[..., T], config: Any) -> T:
 
 def checked(name: str, value: Any, hint: Any, constraint: Constraint) -> Any:
     """Return ``value`` as the declared type, or raise an error that names the option."""
+    permitted = constraint.describe()
+    choices = map(str, constraint.choices or ())
+    hint_text = nearest(value, choices) if isinstance(value, str) else ""
     try:
         converted = _converted(value, hint, constraint)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        kind = "finite number" if number and hint is float else _type_name(hint)
         raise OptionError(
-            f"{name}={value!r} is not {_article(_type_name(hint))}"
-            + (f" ({permitted})" if (permitted := constraint.describe()) else "")
-            + (nearest(str(value), map(str, constraint.choices)) if constraint.choices else "")
+            f"{name}={_shown(value)} is not {_article(kind)}"
+            f"{f' ({permitted})' if permitted else ''}{hint_text}"
         ) from None
     if converted is not None and not constraint.holds(converted):
-        hint_text = (
-            nearest(str(value), map(str, constraint.choices)) if constraint.choices else ""
-        )
-        raise OptionError(f"{name}={value!r} must be {constraint.describe()}{hint_text}")
+        raise OptionError(f"{name}={_shown(value)} must be {permitted}{hint_text}")
     return converted
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _converted(value: Any, hint: Any, constraint: Constraint) -> Any:
@@ -259,7 +266,7 @@ def _converted(value: Any, hint: Any, constraint: Constraint) -> Any:
                 continue
             try:
                 return _converted(value, candidate, constraint)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
         raise TypeError
     if origin is list:
@@ -269,6 +276,10 @@ def _converted(value: Any, hint: Any, constraint: Constraint) -> Any:
         if not isinstance(value, (list, tuple)):
             raise TypeError
         return [_converted(v, item, constraint) for v in value]
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return dict(value)
     if hint is bool:
         if not isinstance(value, bool):
             raise TypeError
@@ -298,6 +309,8 @@ def _type_name(hint: Any) -> str:
         return " or ".join(_type_name(a) for a in typing.get_args(hint))
     if origin is list:
         return f"list of {_type_name(typing.get_args(hint)[0])}"
+    if origin is dict:
+        return "dict"
     return {type(None): "null", str: "str", int: "int", float: "float", bool: "bool"}.get(
         hint, str(hint)
     )

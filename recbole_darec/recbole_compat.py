@@ -76,6 +76,8 @@ def make_config(settings: Settings) -> AlignedConfig:
     backbone = settings.model_class or backbone_class(settings.model)
     named = type(settings.model, (backbone,), {}) if settings.model_class else backbone
     values = {k: v for k, v in settings.values.items() if v is not None or k in _NULLABLE}
+    if values.get("use_gpu") is False:
+        values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
     try:
         config = AlignedConfig(model=named, dataset=settings.dataset, config_dict=values)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
@@ -89,10 +91,28 @@ def make_config(settings: Settings) -> AlignedConfig:
 
 # Options whose null means something to RecBole; any other null leaves its default alone.
 _NULLABLE = frozenset(
-    "load_col unload_col unused_col additional_feat_suffix rm_dup_inter val_interval "
-    "user_inter_num_interval item_inter_num_interval alias_of_user_id alias_of_item_id "
-    "preload_weight normalize_field normalize_all benchmark_filename threshold clip_grad_norm "
-    "train_neg_sample_args seq_len transform split_seed".split()
+    [
+        "load_col",
+        "unload_col",
+        "unused_col",
+        "additional_feat_suffix",
+        "rm_dup_inter",
+        "val_interval",
+        "user_inter_num_interval",
+        "item_inter_num_interval",
+        "alias_of_user_id",
+        "alias_of_item_id",
+        "preload_weight",
+        "normalize_field",
+        "normalize_all",
+        "benchmark_filename",
+        "threshold",
+        "clip_grad_norm",
+        "train_neg_sample_args",
+        "seq_len",
+        "transform",
+        "split_seed",
+    ]
 )
 
 
@@ -173,7 +193,10 @@ def load_dataset(config: Any) -> Any:
     for file in names:
         _check_inter_file(folder / file, config)
     module = importlib.import_module("recbole.data.dataset")
-    kinds = {ModelType.SEQUENTIAL: "SequentialDataset", ModelType.KNOWLEDGE: "KnowledgeBasedDataset"}
+    kinds = {
+        ModelType.SEQUENTIAL: "SequentialDataset",
+        ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
+    }
     default = kinds.get(config["MODEL_TYPE"], "Dataset")
     dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
     try:

@@ -16,9 +16,9 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import yaml
 
@@ -72,22 +72,61 @@ class CheckedRecBoleOptions:
     reg_weight: Optional[float] = option(0.0, "", low=0.0)
     topk: list[int] = option([10], "", low=1)
     metric_decimal_place: int = option(4, "", low=0, high=15)
-    gpu_id: Any = option("0", "")
+    gpu_id: Union[int, str, list[int]] = option("0", "")
+    worker: int = option(0, "", low=0)
+    learner: str = option(
+        "adam", "", choices=("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+    )
+    loss_decimal_place: int = option(4, "", low=0)
     show_progress: bool = option(True, "")
     use_gpu: bool = option(True, "")
     reproducibility: bool = option(True, "")
+    shuffle: bool = option(True, "")
+    enable_amp: bool = option(False, "")
+    enable_scaler: bool = option(False, "")
     data_path: str = option("dataset/", "")
     checkpoint_dir: str = option("saved", "")
+    eval_args: dict[str, Any] = option({}, "")
+    clip_grad_norm: Optional[dict[str, Any]] = option(None, "")
 
 
 # Read by RecBole 1.2.1 and in none of its property files.
-_UNLISTED_RECBOLE_KEYS = (
-    "model dataset config_files config_file encoding nproc ip port world_size group_offset offset "
-    "local_rank loss_type embedding_size reg_weight n_layers require_pow transform neg_sampling "
-    "numerical_features discretization benchmark_filename additional_feat_suffix "
-    "training_neg_sample_num MODEL_TYPE MODEL_INPUT_TYPE eval_type ENTITY_ID_FIELD "
-    "log_wandb wandb_project gpu_id device single_spec when"
-).split()
+_UNLISTED_RECBOLE_KEYS = [
+    "model",
+    "dataset",
+    "config_files",
+    "config_file",
+    "encoding",
+    "nproc",
+    "ip",
+    "port",
+    "world_size",
+    "group_offset",
+    "offset",
+    "local_rank",
+    "loss_type",
+    "embedding_size",
+    "reg_weight",
+    "n_layers",
+    "require_pow",
+    "transform",
+    "neg_sampling",
+    "numerical_features",
+    "discretization",
+    "benchmark_filename",
+    "additional_feat_suffix",
+    "training_neg_sample_num",
+    "MODEL_TYPE",
+    "MODEL_INPUT_TYPE",
+    "eval_type",
+    "ENTITY_ID_FIELD",
+    "log_wandb",
+    "wandb_project",
+    "gpu_id",
+    "device",
+    "single_spec",
+    "when",
+]
 
 # Pickled objects that RecBole would load without a look at where they come from.
 _REFUSED = {
@@ -138,6 +177,18 @@ def resolve(
     below: list[tuple[str, dict[str, Any]]] = []
     for path in _property_files("overall.yaml", f"model/{name}.yaml"):
         below.append((str(path), read_yaml(path)))
+    n_first = len(below)
+    for path in _property_files(f"dataset/{data}.yaml"):
+        below.append((str(path), read_yaml(path)))
+    data_path = str(_last("data_path", [v for _, v in below] + user_layers, "dataset/"))
+    folder = data_folder(data_path, data)
+    own = folder / f"{data}.yaml"
+    if own.is_file():
+        below.append((str(own), read_yaml(own)))
+    preset = _last("preset", [v for _, v in below] + user_layers, None)
+    if preset is not None:
+        path = _preset_file(str(preset))
+        below.append((str(path), read_yaml(path)))
     align = _last("align", [layer for _, layer in below] + user_layers, "darec")
     fixed = getattr(model_class, "align_method", None)
     if fixed is not None:
@@ -145,17 +196,9 @@ def resolve(
     if align is None or align is False:
         align = "none"
     method = aligner_class(str(align))
-    for path in _property_files(f"align/{align}.yaml", f"dataset/{data}.yaml"):
-        below.append((str(path), read_yaml(path)))
-    data_path = str(_last("data_path", [v for _, v in below] + user_layers, "dataset/"))
-    folder = data_folder(data_path, data)
-    own = folder / f"{data}.yaml"
-    if own.is_file():
-        below.append((str(own), read_yaml(own)))
-    preset = _last("preset", user_layers, None)
-    if preset is not None:
-        path = _preset_file(str(preset))
-        below.append((str(path), read_yaml(path)))
+    # Any layer may name the aligner, whose own file stands between the model's and the data set's.
+    for path in _property_files(f"align/{align}.yaml"):
+        below.insert(n_first, (str(path), read_yaml(path)))
 
     values: dict[str, Any] = {}
     common = _common_keys(name)
@@ -211,11 +254,14 @@ def read_yaml(path: Any) -> dict[str, Any]:
         raise OptionError(f"config file '{path}' cannot be read: {error}") from None
     try:
         content = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
-        raise OptionError(f"config file '{path}'{place}: {problem}") from None
+        place = f", line {mark.line + 1}," if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error) or "no problem named"
+        raise OptionError(
+            f"config file '{path}'{place} is not valid YAML ({problem}); write one "
+            "'option: value' a line"
+        ) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -223,6 +269,14 @@ def read_yaml(path: Any) -> dict[str, Any]:
             f"config file '{path}' holds a {type(content).__name__}; it must be a mapping, "
             "one 'option: value' a line"
         )
+    for key, value in content.items():
+        try:
+            content[key] = _without_tuples(value)
+        except TypeError as error:
+            raise OptionError(
+                f"config file '{path}': {key} holds a {error}; give text, numbers, lists or "
+                "mappings"
+            ) from None
     return {str(key): value for key, value in content.items()}
 
 
@@ -233,21 +287,35 @@ def parse_value(text: str) -> Any:
     if text in ("None", "null", "~"):
         return None
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return _without_tuples(ast.literal_eval(text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         pass
-    else:
-        return list(value) if isinstance(value, tuple) else value
-    if text[:1] in "[{":
+    if text[:1] in ("[", "{"):
         try:
-            return yaml.load(text, Loader=_Loader)
-        except yaml.YAMLError:
+            return _without_tuples(yaml.load(text, Loader=_Loader))
+        except (yaml.YAMLError, ValueError, RecursionError, TypeError):
             return text
     return text
 
 
+def _without_tuples(value: Any) -> Any:
+    """Return a Python literal with lists for its tuples; raise TypeError for a set and the like."""
+    if isinstance(value, (list, tuple)):
+        return [_without_tuples(v) for v in value]
+    if isinstance(value, dict):
+        return {key: _without_tuples(v) for key, v in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(type(value).__name__)
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML with RecBole's reading of numbers: 1e-5 is a float."""
+    """Safe YAML with RecBole's reading of numbers (1e-5 is a float), and dates left as text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own attribute, copied to be changed)
+        first: [(tag, form) for tag, form in resolvers if not tag.endswith(":timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _Loader.add_implicit_resolver(
@@ -293,7 +361,7 @@ def _named(
     value = argument if argument is not None else _last(key, layers, None)
     if value is not None and not isinstance(value, (str, int)):
         raise OptionError(f"{key}={value!r} must be a name")
-    return None if value is None else str(value)
+    return None if value in (None, "") else str(value)
 
 
 def _class_backbone_name(cls: type) -> str:
@@ -324,15 +392,18 @@ def _with_conditions(
     """Apply a file's ``when`` entries: options for some models, data sets or aligners only."""
     merged = {key: value for key, value in layer.items() if key != "when"}
     here = {"model": model, "dataset": dataset, "align": align}
-    for entry in layer.get("when") or []:
+    entries = layer.get("when") or []
+    if not isinstance(entries, list):
+        raise OptionError(
+            f"{source}: 'when' is a list of entries, one '- {{model: M, set: …}}' each"
+        )
+    for entry in entries:
         if not isinstance(entry, dict) or not isinstance(entry.get("set"), dict):
             raise OptionError(f"{source}: each entry of 'when' is a mapping with a 'set' mapping")
         conditions = {k: v for k, v in entry.items() if k != "set"}
         for key in conditions:
             if key not in here:
-                raise OptionError(
-                    f"{source}: 'when' knows model, dataset and align, not '{key}'"
-                )
+                raise OptionError(f"{source}: 'when' knows model, dataset and align, not '{key}'")
         if all(
             here[key] in (wanted if isinstance(wanted, list) else [wanted])
             for key, wanted in conditions.items()
@@ -341,7 +412,7 @@ def _with_conditions(
     return merged
 
 
-@lru_cache(maxsize=None)
+@cache
 def _recbole_keys() -> frozenset[str]:
     """Every option of RecBole that belongs to no model."""
     keys = set(_UNLISTED_RECBOLE_KEYS)
@@ -407,11 +478,15 @@ def _check_direct_keys(
         raise OptionError(f"unknown option '{key}' on {source}{nearest(key, known)}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _metric_names() -> dict[str, str]:
     text = (recbole_dir() / "evaluator" / "metrics.py").read_text(encoding="utf-8")
     names = re.findall(r"^class (\w+)\((?:Topk|Loss|Abstract)Metric\)", text, re.M)
     return {name.lower(): name for name in names}
+
+
+# RecBole's metrics of a whole list, or of predicted values: without a cut-off @k.
+_WITHOUT_CUT = frozenset(["gauc", "auc", "mae", "rmse", "logloss"])
 
 
 def _check_values(values: dict[str, Any], model: str, method: Any) -> None:
@@ -419,39 +494,98 @@ def _check_values(values: dict[str, Any], model: str, method: Any) -> None:
     group = backbone_options(model)
     if group is not None:
         groups.append(group)
+    if isinstance(values.get("learner"), str):
+        values["learner"] = values["learner"].lower()  # as RecBole reads it
     for one in groups:
         checked = parse_options(one, values)
         for field in dataclasses.fields(checked):
             if field.name in values:
                 values[field.name] = getattr(checked, field.name)
-    metrics = values.get("metrics")
-    if metrics is not None:
-        if isinstance(metrics, str):
-            metrics = values["metrics"] = [metrics]
-        for metric in metrics:
-            if str(metric).lower() not in _metric_names():
-                raise OptionError(
-                    f"unknown metric '{metric}'{nearest(str(metric), _metric_names().values())}"
-                )
+    if isinstance(values.get("gpu_id"), list):
+        values["gpu_id"] = ",".join(map(str, values["gpu_id"]))
+    _check_metrics(values)
     _check_valid_metric(values)
+    if "eval_args" in values:
+        _check_eval_args(values["eval_args"])
+
+
+def _check_metrics(values: dict[str, Any]) -> None:
+    if "topk" in values and not values["topk"]:
+        raise OptionError("topk=[] names no cut-off: give one or more, such as topk=[10,20]")
+    if "metrics" not in values:
+        return
+    metrics = values["metrics"]
+    if isinstance(metrics, str):
+        metrics = values["metrics"] = [metrics]
+    if not isinstance(metrics, list) or not metrics:
+        raise OptionError(f"metrics={metrics!r} must be a list of names, such as [Recall, NDCG]")
+    for metric in metrics:
+        _check_metric(str(metric), f"unknown metric '{metric}'")
+
+
+def _check_metric(name: str, message: str) -> None:
+    if name.lower() not in _metric_names():
+        known = _metric_names().values()
+        raise OptionError(f"{message}{nearest(name, known)}; there are {', '.join(known)}")
 
 
 def _check_valid_metric(values: Mapping[str, Any]) -> None:
-    valid = values.get("valid_metric")
-    if valid is None:
+    if "valid_metric" not in values:
         return
-    name, _, cut = str(valid).partition("@")
-    if name.lower() not in _metric_names():
+    valid = values["valid_metric"]
+    if not isinstance(valid, str):
+        raise OptionError(f"valid_metric={valid!r} must be the name of a metric, as in Recall@20")
+    name, at, cut = valid.partition("@")
+    _check_metric(name, f"valid_metric '{valid}': unknown metric '{name}'")
+    metrics = values.get("metrics") or []
+    if metrics and name.lower() not in [str(m).lower() for m in metrics]:
         raise OptionError(
-            f"valid_metric '{valid}': unknown metric '{name}'"
-            f"{nearest(name, _metric_names().values())}"
+            f"valid_metric '{valid}' is not among metrics={metrics}: add {name} to metrics, or "
+            "choose a valid_metric among them"
         )
-    metrics = [str(m).lower() for m in values.get("metrics") or []]
-    if metrics and name.lower() not in metrics:
-        raise OptionError(f"valid_metric '{valid}' is not among metrics={values['metrics']}")
-    topk = values.get("topk")
-    if cut and topk and (not cut.isdigit() or int(cut) not in topk):
-        raise OptionError(f"valid_metric '{valid}' is not among topk={topk}: add {cut} to topk")
+    if name.lower() in _WITHOUT_CUT:
+        if at:
+            raise OptionError(f"valid_metric '{valid}': {name} has no cut-off, write {name}")
+        return
+    topk = values.get("topk") or []
+    if not cut.isdigit():
+        raise OptionError(
+            f"valid_metric '{valid}' lacks a cut-off: write {name}@{max(topk, default=10)}"
+        )
+    if topk and int(cut) not in topk:
+        raise OptionError(
+            f"valid_metric '{valid}' is not among topk={topk}: add {cut} to topk, or set "
+            f"valid_metric={name}@{max(topk)}"
+        )
+
+
+def _check_eval_args(eval_args: Mapping[str, Any]) -> None:
+    known = ("split", "group_by", "order", "mode")
+    for key in eval_args:
+        if key not in known:
+            raise OptionError(f"unknown key '{key}' in eval_args{nearest(str(key), known)}")
+    order = eval_args.get("order", "RO")
+    if order not in ("RO", "TO"):
+        raise OptionError(f"eval_args: order={order!r} must be RO (random) or TO (by time)")
+    group_by = eval_args.get("group_by", "user")
+    if group_by is not None and str(group_by).lower() not in ("user", "none"):
+        raise OptionError(f"eval_args: group_by={group_by!r} must be user or none")
+    split = eval_args.get("split")
+    if split is None:
+        return
+    ratios = split.get("RS") if isinstance(split, dict) else None
+    leave_out = split.get("LS") if isinstance(split, dict) else None
+    is_ratio = (
+        isinstance(ratios, list)
+        and len(ratios) == 3
+        and all(isinstance(r, (int, float)) and r >= 0 for r in ratios)
+        and sum(ratios) > 0
+    )
+    if not is_ratio and leave_out not in ("valid_and_test", "valid_only", "test_only"):
+        raise OptionError(
+            f"eval_args: split={split!r} must be {{'RS': [8,1,1]}}, the ratio of training, "
+            "validation and test, or {'LS': 'valid_and_test'}, leave one out"
+        )
 
 
 def _unknown_dataset(dataset: str, data_path: str) -> DataError:

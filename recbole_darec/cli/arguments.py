@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
     waiting = list(rest)
     while waiting:
         argument = waiting.pop(0)
-        if not argument.startswith("--") or argument == "--":
+        if not re.match(r"--\w", argument):
             raise OptionError(f"argument '{argument}' is not of the form --option=value")
         key, equals, text = argument[2:].partition("=")
         if not equals:
@@ -31,7 +32,7 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
                 raise OptionError(f"option --{key} has no value: write --{key}=VALUE")
             text = waiting.pop(0)
         value = parse_value(text)
-        if key in found and found[key] != value:
+        if key in found and repr(found[key]) != repr(value):
             raise OptionError(f"option --{key} is given twice, as {found[key]!r} and {value!r}")
         found[key] = value
     return found

@@ -72,7 +72,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             parser.print_help()
             return 0
         if rest and not getattr(args, "takes_options", False):
-            raise OptionError(f"unknown argument '{rest[0]}'; see '{parser.prog} {args.command} -h'")
+            raise OptionError(
+                f"unknown argument '{rest[0]}'; see '{parser.prog} {args.command} --help'"
+            )
         if getattr(args, "takes_options", False):
             args.rest = rest
         return int(args.handler(args) or 0)
