@@ -17,12 +17,18 @@ from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.mixin import aligned_class
 from recbole_darec.options import EvaluationOptions, RunOptions, options_from_config, parse_options
+from recbole_darec.preflight import check_outputs
 from recbole_darec.settings import Settings, resolve
-from recbole_darec.training.checkpoint import data_fingerprint, load_checkpoint
+from recbole_darec.training.checkpoint import (
+    data_fingerprint,
+    load_checkpoint,
+    settings_fingerprint,
+)
 from recbole_darec.training.trainer import (
     check_identity,
     keeping_best,
     load_parameters,
+    read_snapshot,
     trainer_class,
 )
 
@@ -164,12 +170,14 @@ def evaluate_checkpoint(
 
 def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     with compat.logging_until_checked() as kept:
-        run = _prepare(settings)
+        run = prepare(settings)
+        check_outputs(run.config, run.model)
+        _check_snapshot(run)
     config = run.config
     compat.start_logging(config, kept)
     log = getLogger()
     log.info(run.model)
-    trainer = _trainer(run)
+    trainer = make_trainer(run)
     options = options_from_config(RunOptions, config)
     if options.resume:
         trainer.resume(options.resume)
@@ -194,7 +202,17 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     }
 
 
-def _prepare(settings: Settings) -> Prepared:
+def _check_snapshot(run: Prepared) -> None:
+    """Refuse a wrong ``--resume=FILE`` before anything is written."""
+    resume = options_from_config(RunOptions, run.config).resume
+    if isinstance(resume, str):
+        given = run.settings.model_class
+        name = given.__name__ if given else run.config["model"]
+        fingerprint = settings_fingerprint(name, run.config["dataset"], run.settings.values)
+        read_snapshot(Path(resume), run.config, run.data, fingerprint)
+
+
+def prepare(settings: Settings) -> Prepared:
     """Read and check everything; writes nothing."""
     config = compat.make_config(settings)
     threads = parse_options(RunOptions, settings.values).num_threads
@@ -240,7 +258,7 @@ def _check_topk(config: Any, dataset: Any) -> None:
         )
 
 
-def _trainer(run: Prepared) -> Any:
+def make_trainer(run: Prepared) -> Any:
     kind = trainer_class(compat.recbole_trainer(run.config))
     given = run.settings.model_class
     return kind(run.config, run.model, run.settings.values, run.data, given and given.__name__)
@@ -259,7 +277,7 @@ def _load(path: Path, options: Mapping[str, Any], model_class: Optional[type]) -
             else f"'{path}' holds the registered model '{content['model']}': leave model= out"
         )
     settings = _stored_settings(content, options, model_class)
-    run = _prepare(settings)
+    run = prepare(settings)
     check_identity(content, run.config, run.data, path)
     load_parameters(run.model, content, path)
     run.model.eval()

@@ -27,7 +27,7 @@ from recbole_darec.training.checkpoint import (
     settings_fingerprint,
 )
 
-__all__ = ["ResumableTrainer", "find_resumable", "trainer_class"]
+__all__ = ["ResumableTrainer", "find_resumable", "read_snapshot", "trainer_class"]
 
 _RESUME_SUFFIX = ".resume"
 
@@ -333,21 +333,7 @@ class ResumableTrainer:
                 "starting at the first epoch"
             )
             return False
-        content = load_checkpoint(path)
-        check_identity(content, self.config, self.run_data, path)
-        if "next_epoch" not in content:
-            raise CheckpointError(
-                f"'{path}' is a finished model, not a cut-off run; --resume takes a "
-                f"{_RESUME_SUFFIX} file"
-            )
-        stored = settings_fingerprint(
-            content["own_class"] or content["model"], self.config["dataset"], content["settings"]
-        )
-        if stored != self._fingerprint():
-            raise CheckpointError(
-                f"'{path}' was made with other options than this run's; give the same ones, or "
-                "start anew without --resume"
-            )
+        content = read_snapshot(path, self.config, self.run_data, self._fingerprint())
         load_parameters(self.model, content, path)
         for name, optimizer in self._optimizers().items():
             optimizer.load_state_dict(_with_int_keys(content["optimizers"][name]))
@@ -379,6 +365,32 @@ def find_resumable(folder: Path, fingerprint: str) -> Optional[Path]:
         folder.glob(f"*.{fingerprint}{_RESUME_SUFFIX}"), key=lambda p: p.stat().st_mtime_ns
     )
     return found[-1] if found else None
+
+
+def read_snapshot(
+    path: Path, config: Any, data: dict[str, Any], fingerprint: str
+) -> dict[str, Any]:
+    """Read a ``.resume`` file for the run with this configuration, data and fingerprint.
+
+    Raises:
+        CheckpointError: the file is damaged or belongs to another run.
+    """
+    content = load_checkpoint(path)
+    check_identity(content, config, data, path)
+    if "next_epoch" not in content:
+        raise CheckpointError(
+            f"'{path}' is a finished model, not a cut-off run; --resume takes a "
+            f"{_RESUME_SUFFIX} file"
+        )
+    stored = settings_fingerprint(
+        content["own_class"] or content["model"], config["dataset"], content["settings"]
+    )
+    if stored != fingerprint:
+        raise CheckpointError(
+            f"'{path}' was made with other options than this run's; give the same ones, or "
+            "start anew without --resume"
+        )
+    return content
 
 
 def check_identity(content: dict[str, Any], config: Any, data: dict[str, Any], path: Path) -> None:
