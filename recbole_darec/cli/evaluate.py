@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from recbole_darec.errors import CheckpointError, OptionError, nearest
+
 __all__ = ["add_parser", "run"]
+
+
+# Options of RecBole that change what is measured, or where; not what was trained.
+_RECBOLE_OPTIONS = ("metrics", "topk", "valid_metric", "data_path", "gpu_id", "use_gpu")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -26,9 +34,31 @@ def run(args: argparse.Namespace) -> int:
     from recbole_darec.cli.arguments import option_arguments
 
     options = option_arguments(args.rest)
+    _refuse_training_options(options)
+    if not Path(args.checkpoint).is_file():
+        raise CheckpointError(
+            f"checkpoint '{args.checkpoint}' does not exist; a run prints its path at its end"
+        )
 
     from recbole_darec.report import metrics_table
     from recbole_darec.run import evaluate_checkpoint
 
     print(metrics_table(evaluate_checkpoint(args.checkpoint, options)))
     return 0
+
+
+def _refuse_training_options(names: Iterable[str]) -> None:
+    """Raise an error for an option that a trained model has fixed: it would have no effect."""
+    from recbole_darec.options import EvaluationOptions, ProfileSourceOptions, option_names
+
+    allowed = [
+        *option_names(EvaluationOptions, ProfileSourceOptions),
+        *_RECBOLE_OPTIONS,
+        "num_threads",
+    ]
+    for name in names:
+        if name not in allowed:
+            raise OptionError(
+                f"option '{name}' does not go with evaluate{nearest(name, allowed)}: the "
+                f"checkpoint says how its model was made; there are {', '.join(allowed)}"
+            )

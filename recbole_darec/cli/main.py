@@ -68,12 +68,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
                 f"there are {', '.join(commands)}"
             )
         args, rest = parser.parse_known_args(arguments)
-        if args.command is None:
+        if args.command is None and not rest:
             parser.print_help()
             return 0
         if rest and not getattr(args, "takes_options", False):
             raise OptionError(
-                f"unknown argument '{rest[0]}'; see '{parser.prog} {args.command} --help'"
+                f"unknown argument '{rest[0]}'; see "
+                f"'{' '.join(filter(None, [parser.prog, args.command]))} --help'"
             )
         if getattr(args, "takes_options", False):
             args.rest = rest
@@ -90,6 +91,19 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         # Permission, disk full, too many files: the file's name is in the message.
         where = f" '{error.filename}'" if error.filename else ""
         return _complain(f"{error.strerror or error}{where}; free room or choose another folder")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _complain(
+            "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
+            f"({(str(error).splitlines() or ['MemoryError'])[0][:120]})"
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch raises a plain RuntimeError on the CPU, and a kind of its own on a GPU.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def _complain(message: str) -> int:

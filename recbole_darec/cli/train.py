@@ -33,6 +33,18 @@ class _Help(argparse.Action):
         parser.exit()
 
 
+class _Once(argparse.Action):
+    """Stores a value, and refuses a second one that differs."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        if before is not None and before != values:
+            raise OptionError(f"option --{self.dest} is given twice, as {before!r} and {values!r}")
+        setattr(namespace, self.dest, values)
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the sub-command to the command line."""
     parser = subparsers.add_parser(
@@ -45,15 +57,17 @@ def add_parser(subparsers: Any) -> None:
         usage="recbole-darec train --model=NAME --dataset=NAME [--align=NAME] [--option=value ...]",
     )
     parser.add_argument("-h", "--help", action=_Help)
-    parser.add_argument("--model", metavar="NAME", help="backbone, such as LightGCN")
-    parser.add_argument("--dataset", metavar="NAME", help="data set, such as ml-100k")
-    parser.add_argument("--align", metavar="NAME", help="alignment method, or none")
-    parser.add_argument(
-        "--config_files", metavar='"A.yaml B.yaml"', help="property files, later ones win"
-    )
-    parser.add_argument("--preset", metavar="NAME", help="properties/preset/NAME.yaml, e.g. paper")
+    for name, metavar, text in (
+        ("model", "NAME", "backbone, such as LightGCN"),
+        ("dataset", "NAME", "data set, such as ml-100k"),
+        ("align", "NAME", "alignment method, or none"),
+        ("config_files", '"A.yaml B.yaml"', "property files, later ones win"),
+        ("preset", "NAME", "properties/preset/NAME.yaml, e.g. paper"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, help=text, action=_Once)
     parser.add_argument(
         "--resume",
+        action=_Once,
         nargs="?",
         const=True,
         metavar="FILE",
@@ -65,13 +79,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test, and print the metrics."""
     from recbole_darec.cli.arguments import option_arguments
-    from recbole_darec.settings import resolve
+    from recbole_darec.settings import parse_value, resolve
 
     options = option_arguments(args.rest)
     for name in ("align", "preset", "resume"):
         value = getattr(args, name)
         if value is not None:
-            options[name] = {"true": True, "false": False}.get(str(value).lower(), value)
+            options[name] = parse_value(value) if isinstance(value, str) else value
     files = _files(args.config_files)
     # Every mistake that the settings can show is answered before RecBole is imported.
     resolve(args.model, args.dataset, files, None, options)
