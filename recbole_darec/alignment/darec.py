@@ -9,7 +9,7 @@ scaled, and what is kept between steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Union
+from typing import TYPE_CHECKING, ClassVar, Optional, Union
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep
 from recbole_darec.options import option
@@ -37,10 +37,15 @@ class DaRecOptions:
     weight_uni: float = option(1.0, "Weight of the uniformity term, equation (3).", low=0.0)
     weight_glo: float = option(1.0, "Weight of the global structure term, equation (5).", low=0.0)
     weight_loc: float = option(1.0, "Weight of the local structure term, equation (10).", low=0.0)
-    align_mlp_hidden: list[int] = option(
-        [64], "Hidden widths of the four projection MLPs of equation (1); [] is linear.", low=1
+    align_mlp_hidden: Optional[list[int]] = option(
+        None,
+        "Hidden widths of the four projection MLPs of equation (1); [] is linear, null one hidden "
+        "layer as wide as the rows that come out.",
+        low=1,
     )
-    align_width: int = option(64, "Width d of the shared and specific rows.", low=1)
+    align_width: Optional[int] = option(
+        None, "Width d of the shared and specific rows; null is the backbone's.", low=1
+    )
     n_centers: int = option(5, "Number of preference centers K, best in 4 to 8.", low=1)
     kmeans_iterations: int = option(
         5, "Lloyd iterations a step, started from the last step's centers.", low=1
@@ -77,19 +82,17 @@ class DaRec(Aligner):
         from recbole_darec.alignment.projection import TwinProjection
 
         self.options = options
+        width = options.align_width or backbone_width
+        hidden = [width] if options.align_mlp_hidden is None else options.align_mlp_hidden
         self.modules = nn.ModuleDict(
             {
-                "collaborative": TwinProjection(
-                    backbone_width, options.align_mlp_hidden, options.align_width
-                ),
-                "profile": TwinProjection(
-                    profile_width, options.align_mlp_hidden, options.align_width
-                ),
+                "collaborative": TwinProjection(backbone_width, hidden, width),
+                "profile": TwinProjection(profile_width, hidden, width),
             }
         )
         # The last step's preference centers, where the next step's K-Means starts.  Buffers, so
         # that a resumed run starts where the interrupted one would have.
-        shape = (options.n_centers, options.align_width)
+        shape = (options.n_centers, width)
         self.modules.register_buffer("centers_c", torch.zeros(shape))
         self.modules.register_buffer("centers_l", torch.zeros(shape))
         self.modules.register_buffer("centers_known", torch.zeros((), dtype=torch.bool))
@@ -160,19 +163,19 @@ class DaRec(Aligner):
             counts.append(count)
         self.modules.get_buffer("centers_known").fill_(True)
         self._warm = True
+        inhabited_c, inhabited_l = (count > 0 for count in counts)
         with torch.no_grad():
-            distances = eq.center_distances(*centers)
-            match = eq.hungarian_matching if opt.center_matching == "hungarian" else (
-                eq.greedy_matching
-            )
+            # An empty cluster has no center: it must not take a living one's partner.
+            empty = ~(inhabited_c.unsqueeze(1) & inhabited_l.unsqueeze(0))
+            distances = eq.center_distances(*centers).masked_fill(empty, torch.inf)
+            hungarian = opt.center_matching == "hungarian"
+            match = eq.hungarian_matching if hungarian else eq.greedy_matching
             order_c, order_l = match(distances)
         similarity = eq.center_similarity(centers[0][order_c], centers[1][order_l])
-        inhabited = (counts[0][order_c] > 0) & (counts[1][order_l] > 0)
-        return eq.local_structure(similarity, mask=inhabited)
+        return eq.local_structure(similarity, mask=inhabited_c[order_c] & inhabited_l[order_l])
 
     def _starts_warm(self) -> bool:
         # Asked of the device only until the first centers are known: no round trip afterwards.
         if not self._warm:
             self._warm = bool(self.modules.get_buffer("centers_known"))
         return self._warm
-

@@ -1,0 +1,141 @@
+"""Time one training epoch: stock RecBole LightGCN, ours alone, and ours with DaRec, in one run.
+
+    python benchmarks/epoch_time.py                       # a random graph of Amazon-book's size
+    python benchmarks/epoch_time.py --dataset amazon --data_path dataset
+
+The epochs of the contestants take turns, so that a change of the machine's load meets all of them.
+The profiles are random rows: their meaning costs no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+# Amazon-book as RLMRec released it: users, items, training interactions.
+USERS, ITEMS, INTERACTIONS = 11_000, 9_332, 120_464
+
+
+def main() -> None:
+    """Print the table of epoch times and their ratios to stock RecBole's."""
+    args = _arguments()
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    import torch
+
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        data_path, dataset = args.data_path, args.dataset
+        if dataset is None:
+            data_path, dataset = folder, "amazon_sized"
+            _write_random_graph(Path(folder) / dataset, dataset)
+        _write_random_profiles(Path(folder) / "profiles", Path(data_path) / dataset, dataset, args)
+        contestants = _contestants(args, data_path, dataset, Path(folder))
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        for epoch in range(args.epochs + 1):
+            for name, one_epoch in contestants.items():
+                start = time.perf_counter()
+                one_epoch(epoch)
+                if epoch:  # the first one warms up
+                    times[name].append(time.perf_counter() - start)
+    reference = statistics.median(times["stock RecBole LightGCN"])
+    print(f"{dataset}: d = {args.width}, batch {args.batch}, {args.layers} layers, profiles "
+          f"{args.profile_width} wide, {args.threads} thread(s), median of {args.epochs}\n")  # fmt: skip
+    print("| epoch of | seconds | to stock |\n| --- | --- | --- |")
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        print(f"| {name} | {median:.2f} | {median / reference:.2f} |")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", help="a data set with fixed split files (default: random)")
+    parser.add_argument("--data_path", default="dataset")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--layers", type=int, default=3)
+    parser.add_argument("--sample", default="4096", help="rows aligned a step, or all")
+    parser.add_argument("--profile-width", type=int, default=1536)
+    return parser.parse_args()
+
+
+def _write_random_graph(folder: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    pairs = rng.choice(USERS * ITEMS, size=INTERACTIONS, replace=False)
+    users, items = pairs // ITEMS, pairs % ITEMS
+    users[:USERS], items[:ITEMS] = np.arange(USERS), np.arange(ITEMS)
+    for part, chosen in (("train", slice(None)), ("valid", slice(0, 500)), ("test", slice(0, 500))):
+        lines = [f"{u}\t{i}" for u, i in zip(users[chosen], items[chosen])]
+        path = folder / f"{name}.{part}.inter"
+        path.write_text("\n".join(["user_id:token\titem_id:token", *lines]) + "\n")
+    (folder / f"{name}.yaml").write_text("benchmark_filename: [train, valid, test]\n")
+
+
+def _write_random_profiles(
+    folder: Path, atomic: Path, dataset: str, args: argparse.Namespace
+) -> None:
+    from recbole_darec.embeddings import write_binary
+
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    seen: dict[str, set[str]] = {"user": set(), "item": set()}
+    for path in sorted(atomic.glob(f"{dataset}.*.inter")):
+        for line in path.read_text().splitlines()[1:]:
+            user, item = line.split("\t")[:2]
+            seen["user"].add(user)
+            seen["item"].add(item)
+    for kind, tokens in seen.items():
+        rows = rng.standard_normal((len(tokens), args.profile_width)).astype(np.float32)
+        write_binary(folder / f"{dataset}.{kind}emb", sorted(tokens), rows)
+
+
+def _contestants(
+    args: argparse.Namespace, data_path: str, dataset: str, folder: Path
+) -> dict[str, Callable[[int], Any]]:
+    from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
+    from recbole_darec.settings import resolve
+
+    from recbole.model.general_recommender.lightgcn import LightGCN as StockLightGCN
+    from recbole.trainer import Trainer
+
+    common = {
+        "data_path": data_path,
+        "embedding_size": args.width,
+        "train_batch_size": args.batch,
+        "n_layers": args.layers,
+        "profile_dir": str(folder / "profiles"),
+        "checkpoint_dir": str(folder / "saved"),
+        "snapshot_every": 0,
+        "align_sample": args.sample if args.sample == "all" else int(args.sample),
+    }
+
+    def ours(align: str) -> Callable[[int], Any]:
+        prepared = run.prepare(resolve("LightGCN", dataset, None, {**common, "align": align}))
+        trainer = run.make_trainer(prepared)
+        return lambda epoch: trainer._train_epoch(prepared.train_data, epoch)
+
+    prepared = run.prepare(resolve("LightGCN", dataset, None, {**common, "align": "none"}))
+    stock = StockLightGCN(prepared.config, prepared.train_data._dataset)
+    trainer = Trainer(prepared.config, stock.to(prepared.config["device"]))
+    return {
+        "stock RecBole LightGCN": lambda epoch: trainer._train_epoch(prepared.train_data, epoch),
+        "LightGCN, --align=none": ours("none"),
+        "LightGCN, --align=darec": ours("darec"),
+    }
+
+
+if __name__ == "__main__":
+    main()
