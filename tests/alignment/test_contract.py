@@ -1,0 +1,64 @@
+"""The contract of the alignment methods."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import ClassVar
+
+import pytest
+
+from alignment.contract import AlignerContract
+from recbole_darec.alignment.registry import aligner_class, aligner_names
+from recbole_darec.errors import OptionError
+
+
+class TestNone(AlignerContract):
+    align = "none"
+
+
+class TestDaRec(AlignerContract):
+    align = "darec"
+    options: ClassVar = {
+        "align_width": 6,
+        "align_mlp_hidden": [8],
+        "n_centers": 3,
+        "align_sample": 40,
+    }
+    refused: ClassVar = [
+        ("align_lambda", -0.1),
+        ("align_lambda", float("nan")),
+        ("align_lambda", True),
+        ("align_sample", 1),
+        ("align_sample", "some"),
+        ("weight_glo", float("inf")),
+        ("n_centers", 0),
+        ("n_centers", 2.5),
+        ("align_mlp_hidden", [0]),
+        ("center_matching", "nearest"),
+        ("global_scale", "sum"),
+        ("normalize_shared", "yes"),
+    ]
+
+
+class TestDaRecOnAllRows(TestDaRec):
+    options: ClassVar = {**TestDaRec.options, "align_sample": "all", "center_matching": "hungarian"}
+
+
+def test_every_registered_method_is_held_to_the_contract() -> None:
+    tested = {c.align for c in AlignerContract.__subclasses__()}
+    assert tested == set(aligner_names())
+
+
+def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(OptionError, match=r"unknown align 'darek'.*did you mean 'darec'"):
+        aligner_class("darek")
+
+
+def test_options_are_read_without_torch() -> None:
+    code = (
+        "import sys; from recbole_darec.alignment.registry import *; "
+        "[aligner_class(n).Options for n in aligner_names()]; "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
