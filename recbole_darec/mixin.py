@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 import numpy as np
 import torch
@@ -22,10 +22,15 @@ from recbole_darec.errors import OptionError
 from recbole_darec.options import options_from_config
 from recbole_darec.profile_source import profile_request
 
+if TYPE_CHECKING:
+    from recbole.model.abstract_recommender import GeneralRecommender as _Backbone
+else:
+    _Backbone = object  # the backbone stands beside the mixin in a class's bases
+
 __all__ = ["AlignedRecommender", "DaRecMixin", "aligned_class"]
 
 
-class AlignedRecommender:
+class AlignedRecommender(_Backbone):
     """Mixin over a RecBole general recommender: one backbone, one aligner, one training step.
 
     The aligner's method is ``align_method``, or the configuration's ``align`` where a class does
@@ -72,8 +77,6 @@ class AlignedRecommender:
             request.item_tokens,
             request.options,
         )
-        for coverage in found.coverage:
-            self.logger.info(coverage.describe())
         # Row 0 of each side is padding and is never aligned.
         table = torch.empty(
             (self.n_users + self.n_items - 2, found.width),
