@@ -47,8 +47,10 @@ def main() -> None:
                 if epoch:  # the first one warms up
                     times[name].append(time.perf_counter() - start)
     reference = statistics.median(times["stock RecBole LightGCN"])
-    print(f"{dataset}: d = {args.width}, batch {args.batch}, {args.layers} layers, profiles "
-          f"{args.profile_width} wide, {args.threads} thread(s), median of {args.epochs}\n")  # fmt: skip
+    print(
+        f"{dataset}: d = {args.width}, batch {args.batch}, {args.layers} layers, profiles "
+        f"{args.profile_width} wide, {args.threads} thread(s), median of {args.epochs}\n"
+    )
     print("| epoch of | seconds | to stock |\n| --- | --- | --- |")
     for name, seconds in times.items():
         median = statistics.median(seconds)
@@ -105,11 +107,11 @@ def _write_random_profiles(
 def _contestants(
     args: argparse.Namespace, data_path: str, dataset: str, folder: Path
 ) -> dict[str, Callable[[int], Any]]:
-    from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings import resolve
-
     from recbole.model.general_recommender.lightgcn import LightGCN as StockLightGCN
     from recbole.trainer import Trainer
+
+    from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
+    from recbole_darec.settings import resolve
 
     common = {
         "data_path": data_path,

@@ -77,6 +77,8 @@ class AlignedRecommender(_Backbone):
             request.item_tokens,
             request.options,
         )
+        assert found.users is not None
+        assert found.items is not None
         # Row 0 of each side is padding and is never aligned.
         table = torch.empty(
             (self.n_users + self.n_items - 2, found.width),

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 __all__ = ["Aligner", "NoOptions", "TrainingStep"]
 
@@ -65,7 +65,7 @@ class Aligner:
 
     Attributes:
         needs_profiles: whether the method reads profile embeddings at all.
-        modules: the method's parameters and buffers, or None.
+        modules: the method's parameters and buffers, a ``torch.nn.Module`` or None.
     """
 
     Options: ClassVar[type] = NoOptions
@@ -73,7 +73,7 @@ class Aligner:
 
     def __init__(self, options: Any, backbone_width: int, profile_width: int) -> None:
         self.options = options
-        self.modules: Optional[nn.Module] = None
+        self.modules: Any = None
 
     def alter_ego(self, ego: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the ego embeddings that are propagated, by kind, ``[n_kind, d]``."""

@@ -84,7 +84,7 @@ class DaRec(Aligner):
         self.options = options
         width = options.align_width or backbone_width
         hidden = [width] if options.align_mlp_hidden is None else options.align_mlp_hidden
-        self.modules = nn.ModuleDict(
+        self.modules: nn.ModuleDict = nn.ModuleDict(
             {
                 "collaborative": TwinProjection(backbone_width, hidden, width),
                 "profile": TwinProjection(profile_width, hidden, width),
@@ -125,10 +125,8 @@ class DaRec(Aligner):
             terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
         if opt.weight_loc:
             terms["loc"] = self._local_structure(shared_c, shared_l)
-        return {
-            name: opt.align_lambda * getattr(opt, f"weight_{name}") * term
-            for name, term in terms.items()
-        }
+        weights = {name: getattr(opt, f"weight_{name}") for name in terms}
+        return eq.weighted_terms(terms, weights, opt.align_lambda)
 
     def _sample(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """Return E^C and E^L ``[N, d]``, ``[N, width]`` of the step's sample."""

@@ -41,11 +41,23 @@ class TwinProjection(nn.Module):
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shared and the specific rows, each ``[N, d]``, of rows ``[N, width_in]``."""
         # Both first layers read the same wide rows: one matrix product instead of two.
-        first_shared, first_specific = self.shared[0], self.specific[0]
+        (to_shared, after_shared), (to_specific, after_specific) = (
+            _first_and_rest(encoder) for encoder in (self.shared, self.specific)
+        )
         first = nn.functional.linear(
             rows,
-            torch.cat([first_shared.weight, first_specific.weight]),
-            torch.cat([first_shared.bias, first_specific.bias]),
+            torch.cat([to_shared.weight, to_specific.weight]),
+            torch.cat([to_shared.bias, to_specific.bias]),
         )
-        of_shared, of_specific = first.split(len(first_shared.bias), dim=1)
-        return self.shared[1:](of_shared), self.specific[1:](of_specific)
+        of_shared, of_specific = torch.split(
+            first, [to_shared.out_features, to_specific.out_features], dim=1
+        )
+        return after_shared(of_shared), after_specific(of_specific)
+
+
+def _first_and_rest(encoder: nn.Sequential) -> tuple[nn.Linear, nn.Sequential]:
+    first = encoder[0]
+    assert isinstance(first, nn.Linear)
+    rest = encoder[1:]
+    assert isinstance(rest, nn.Sequential)
+    return first, rest

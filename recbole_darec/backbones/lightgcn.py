@@ -24,6 +24,8 @@ class LightGCN(RecBoleLightGCN):
     With their defaults the scores and gradients are RecBole's to rounding.
     """
 
+    reg_weight: float
+
     def __init__(self, config: Any, dataset: Any) -> None:
         self.graph_options = options_from_config(GraphOptions, config)
         super().__init__(config, dataset)
@@ -49,7 +51,8 @@ class LightGCN(RecBoleLightGCN):
         """Return the BPR loss with its L2 term in the form that ``reg_form`` names."""
         if self.graph_options.reg_form == "batch":
             return super().calculate_loss(interaction)
-        in_batch_weight, self.reg_weight = self.reg_weight, 0.0
+        in_batch_weight = float(self.reg_weight)
+        self.reg_weight = 0.0
         try:
             ranking = super().calculate_loss(interaction)
         finally:

@@ -170,4 +170,7 @@ def aggregate_layers(
         matrix, transpose = graph.drop_edges(keep_rate)
     else:
         matrix = transpose = graph.matrix()
-    return _AggregateLayers.apply(ego, matrix, transpose, n_layers, how == "mean")
+    aggregated: Tensor = _AggregateLayers.apply(  # type: ignore[no-untyped-call]
+        ego, matrix, transpose, n_layers, how == "mean"
+    )
+    return aggregated

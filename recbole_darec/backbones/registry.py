@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, Optional
 
 from recbole_darec.backbones.options import GraphOptions
@@ -33,7 +33,7 @@ BACKBONES: dict[str, BackboneSpec] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _recbole_models(family: str) -> dict[str, str]:
     """Map class names of one RecBole model family to modules, read from the sources' text."""
     found = {}

@@ -68,9 +68,7 @@ class AllRankLoader(FullSortEvalDataLoader):
         batch_users: users in a batch.
     """
 
-    def __init__(
-        self, config: Any, dataset: Any, masked: Sequence[Any], batch_users: int
-    ) -> None:
+    def __init__(self, config: Any, dataset: Any, masked: Sequence[Any], batch_users: int) -> None:
         self.logger = getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         self.batch_users = batch_users

@@ -43,8 +43,18 @@ _CSR_PARTS = ("data", "indices", "indptr")
 
 # Options that change where or how a run is shown, and not what it computes.
 _WITHOUT_EFFECT = frozenset(
-    "resume show_progress state checkpoint_dir log_wandb wandb_project snapshot_every "
-    "num_threads loss_decimal_place metric_decimal_place".split()
+    {
+        "resume",
+        "show_progress",
+        "state",
+        "checkpoint_dir",
+        "log_wandb",
+        "wandb_project",
+        "snapshot_every",
+        "num_threads",
+        "loss_decimal_place",
+        "metric_decimal_place",
+    }
 )
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import torch
@@ -27,12 +27,17 @@ from recbole_darec.training.checkpoint import (
     settings_fingerprint,
 )
 
+if TYPE_CHECKING:
+    from recbole.trainer import Trainer as _Trainer
+else:
+    _Trainer = object  # RecBole's trainer stands beside the mixin in a class's bases
+
 __all__ = ["ResumableTrainer", "find_resumable", "read_snapshot", "trainer_class"]
 
 _RESUME_SUFFIX = ".resume"
 
 
-class ResumableTrainer:
+class ResumableTrainer(_Trainer):
     """Mixin over a RecBole trainer.
 
     Args:

@@ -3,7 +3,7 @@
 ======== =============================================================================
 equation function
 ======== =============================================================================
-(1)      :func:`disentangle`
+(1)      :class:`recbole_darec.alignment.projection.TwinProjection`
 (2)      :func:`orthogonality`
 (3)      :func:`uniformity`
 (4), (5) :func:`global_structure`
@@ -12,7 +12,7 @@ equation function
 (8)      :func:`greedy_matching`, or :func:`hungarian_matching` in its place
 (9)      :func:`center_similarity`
 (10)     :func:`local_structure`
-(11)     :func:`total_loss`
+(11)     :func:`weighted_terms`
 ======== =============================================================================
 
 Equations (2) and (3) are sums over the CF side and the LLM side; the functions give one side.
@@ -21,28 +21,26 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 
 from __future__ import annotations
 
-from .disentangle import disentangle
 from .global_structure import global_structure
 from .kmeans import centers_of, kmeans
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
 from .rows import unit_rows
-from .total import total_loss
+from .total import weighted_terms
 from .uniformity import uniformity
 
 __all__ = [
     "center_distances",
     "center_similarity",
     "centers_of",
-    "disentangle",
     "global_structure",
     "greedy_matching",
     "hungarian_matching",
     "kmeans",
     "local_structure",
     "orthogonality",
-    "total_loss",
     "uniformity",
     "unit_rows",
+    "weighted_terms",
 ]

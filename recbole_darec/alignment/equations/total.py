@@ -1,4 +1,4 @@
-"""Equation (11): the loss that is minimised."""
+"""Equation (11): what the four terms add to the backbone's loss."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-__all__ = ["total_loss"]
+__all__ = ["weighted_terms"]
 
 
-def total_loss(
-    base: Tensor, parts: Mapping[str, Tensor], weights: Mapping[str, float], lam: float
-) -> Tensor:
-    """Base loss plus λ times the weighted alignment losses, equation (11).
+def weighted_terms(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], lam: float
+) -> dict[str, Tensor]:
+    """Each term times its weight and λ; equation (11) is the backbone's loss plus their sum.
+
+    The terms stay apart, so that a trainer can log each by name.
 
     Args:
-        base: L_base of the backbone, a scalar.
-        parts: the alignment losses by name, scalars.
+        terms: the alignment losses by name, scalars.
         weights: a factor by name, 1 for a name that is absent, as in the paper.  Names without a
-            part are ignored: that part is switched off.
+            term are ignored.
         lam: λ.
 
     Returns:
-        a scalar.  A part whose factor is 0, and every part when λ is 0, is left out of the graph,
-        so nothing that happens to it (NaN included) reaches the sum or a gradient.
+        scalars by name.  A term whose factor is 0 is left out, so that nothing that happens to it
+        (NaN included) reaches the sum or a gradient.
     """
-    total = base
-    for name, part in parts.items():
-        factor = lam * weights.get(name, 1.0)
-        if factor != 0.0:
-            total = total + factor * part
-    return total
+    factors = {name: lam * weights.get(name, 1.0) for name in terms}
+    return {name: factors[name] * term for name, term in terms.items() if factors[name] != 0.0}

@@ -32,7 +32,7 @@ def one_step(
         "glo": eq.global_structure(eq.unit_rows(cf), eq.unit_rows(llm)),
         "loc": eq.local_structure(similarity, alive[0][order_c] & alive[1][order_l]),
     }
-    return eq.total_loss(cf.square().mean(), parts, {}, 0.1)
+    return cf.square().mean() + sum(eq.weighted_terms(parts, {}, 0.1).values())
 
 
 @contextmanager
