@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, Optional
+from unittest import mock
 
 import torch
 
@@ -78,16 +80,11 @@ def in_clean_process(task: Callable[..., Any], folder: Path, *args: Any) -> tupl
     context.set_forkserver_preload(["recbole_darec.run", __name__])
     folder.mkdir(parents=True, exist_ok=True)
     answer = folder / "answer.json"
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
+    # Read when the server starts; it needs the path to import what it is to have ready.
+    wanted = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with mock.patch.dict(os.environ, wanted):
         process = context.Process(target=_child, args=(task, str(folder), str(answer), args))
         process.start()
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
     process.join(240)
     if process.exitcode is None:
         process.kill()

@@ -108,7 +108,7 @@ class ResumableTrainer(_Trainer):
                 leave=False,
                 desc=set_color(f"Train {epoch_idx:>5}", "pink"),
             )
-        total: Optional[torch.Tensor] = None
+        steps: list[torch.Tensor] = []
         for interaction in batches:
             interaction = interaction.to(self.device)
             self.optimizer.zero_grad()
@@ -122,17 +122,20 @@ class ResumableTrainer(_Trainer):
                 clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             scaler.step(self.optimizer)
             scaler.update()
-            total = loss.detach() if total is None else total + loss.detach()
-        sums = () if total is None else tuple(total.tolist())
-        self._refuse_nan(sums, epoch_idx)
-        return sums
+            steps.append(loss.detach())
+        values = torch.stack(steps).double().cpu()
+        self._refuse_nan(values, epoch_idx)
+        return tuple(values.sum(0).tolist())
 
-    def _refuse_nan(self, sums: tuple[float, ...], epoch_idx: int) -> None:
-        names = self._part_names(len(sums))
-        bad = [name for name, value in zip(names, sums) if not np.isfinite(value)]
-        if bad:
+    def _refuse_nan(self, values: torch.Tensor, epoch_idx: int) -> None:
+        """Name the parts ``values[step, part]`` that were the first not to be finite."""
+        bad = ~values.isfinite()
+        if bool(bad.any()):
+            first = int(bad.any(1).nonzero()[0])
+            names = self._part_names(values.shape[1])
+            parts = ", ".join(name for name, is_bad in zip(names, bad[first].tolist()) if is_bad)
             raise UserError(
-                f"the training loss is not finite in epoch {epoch_idx} ({', '.join(bad)}): lower "
+                f"the training loss is not finite in epoch {epoch_idx} ({parts}): lower "
                 "learning_rate or the weights of the loss"
             )
 
