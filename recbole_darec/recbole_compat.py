@@ -180,7 +180,8 @@ def load_dataset(config: Any) -> Any:
     """Return RecBole's data set for a configuration, filtered and remapped, not yet split.
 
     Mends: ``create_dataset`` unpickles ``saved/<ds>-Dataset.pth`` if there is one, without a check
-    of the data; and a missing folder makes RecBole try a download.
+    of the data; a missing folder makes RecBole try a download; and an id that pandas reads as
+    missing becomes the padding's id in a fixed split, or loses its interactions.
 
     Raises:
         DataError: an atomic file is missing or malformed.
@@ -199,8 +200,9 @@ def load_dataset(config: Any) -> Any:
     }
     default = kinds.get(config["MODEL_TYPE"], "Dataset")
     dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
+    complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
     try:
-        dataset = dataset_class(config)
+        dataset = complete(config)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise DataError(
             f"data set '{name}' in '{folder}' cannot be read: {type(error).__name__}: {error}"
@@ -211,6 +213,38 @@ def load_dataset(config: Any) -> Any:
             "user_inter_num_interval, item_inter_num_interval and val_interval"
         )
     return dataset
+
+
+class _CompleteIds:
+    """Mixin over a RecBole data set that refuses interactions without user or item."""
+
+    uid_field: str
+    iid_field: str
+    inter_feat: Any
+    benchmark_filename_list: Any
+    file_size_list: Any
+    config: Any
+
+    def _data_processing(self) -> None:
+        for field in (self.uid_field, self.iid_field):
+            missing = np.flatnonzero(self.inter_feat[field].isnull().to_numpy())
+            if missing.size:
+                path, line = self._place(int(missing[0]))
+                raise DataError(
+                    f"data file '{path}', line {line}: no {field} ({missing.size:,} such rows; an "
+                    "empty cell, NA, NULL and NaN read as missing): mend the row or rename the id"
+                )
+        super()._data_processing()  # type: ignore[misc]
+
+    def _place(self, row: int) -> tuple[Path, int]:
+        """Return the file of an interaction, and its line there."""
+        folder, name = Path(self.config["data_path"]), self.config["dataset"]
+        if self.benchmark_filename_list is None:
+            return folder / f"{name}.inter", row + 2
+        ends = np.cumsum(self.file_size_list)
+        part = int(np.searchsorted(ends, row, side="right"))
+        first = int(ends[part - 1]) if part else 0
+        return folder / f"{name}.{self.benchmark_filename_list[part]}.inter", row - first + 2
 
 
 def _check_inter_file(path: Path, config: Any) -> None:

@@ -63,7 +63,7 @@ class CheckedRecBoleOptions:
     epochs: int = option(300, "", low=0)
     train_batch_size: int = option(2048, "", low=1)
     eval_batch_size: int = option(4096, "", low=1)
-    learning_rate: float = option(0.001, "", above=0.0)
+    learning_rate: float = option(0.001, "", above=0.0, high=1e6)
     eval_step: int = option(1, "", low=0)
     stopping_step: int = option(10, "", low=0)
     weight_decay: float = option(0.0, "", low=0.0)
