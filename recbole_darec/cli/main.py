@@ -60,25 +60,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     logging.raiseExceptions = False
     _quiet_known_warnings()
     try:
-        parser = _parser()
-        commands = ("train", "evaluate", "import")
-        if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
-            raise OptionError(
-                f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], commands)}; "
-                f"there are {', '.join(commands)}"
-            )
-        args, rest = parser.parse_known_args(arguments)
-        if args.command is None and not rest:
-            parser.print_help()
-            return 0
-        if rest and not getattr(args, "takes_options", False):
-            raise OptionError(
-                f"unknown argument '{rest[0]}'; see "
-                f"'{' '.join(filter(None, [parser.prog, args.command]))} --help'"
-            )
-        if getattr(args, "takes_options", False):
-            args.rest = rest
-        return int(args.handler(args) or 0)
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()  # here, so that a reader who has gone is noticed below
     except UserError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -98,6 +83,28 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
             f"({(str(error).splitlines() or ['MemoryError'])[0][:120]})"
         )
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _parser()
+    commands = ("train", "evaluate", "import")
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        raise OptionError(
+            f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], commands)}; "
+            f"there are {', '.join(commands)}"
+        )
+    args, rest = parser.parse_known_args(arguments)
+    if args.command is None and not rest:
+        parser.print_help()
+        return 0
+    if rest and not getattr(args, "takes_options", False):
+        raise OptionError(
+            f"unknown argument '{rest[0]}'; see "
+            f"'{' '.join(filter(None, [parser.prog, args.command]))} --help'"
+        )
+    if getattr(args, "takes_options", False):
+        args.rest = rest
+    return int(args.handler(args) or 0)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
