@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 NAME = "ml-100k"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-SPLIT = {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020}
+SPLIT = {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020, "interactions": 100_000}
 
 # float32 noise of another CPU, thread count or batch, on rows of unit length
 NOISE = 2e-6

@@ -20,7 +20,7 @@ from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.embeddings import load_profiles
 from recbole_darec.errors import OptionError
 from recbole_darec.options import options_from_config
-from recbole_darec.profile_source import profile_request
+from recbole_darec.profile_source import check_split, profile_request
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import GeneralRecommender as _Backbone
@@ -77,6 +77,7 @@ class AlignedRecommender(_Backbone):
             request.item_tokens,
             request.options,
         )
+        check_split(config, dataset, found.meta)
         assert found.users is not None
         assert found.items is not None
         # Row 0 of each side is padding and is never aligned.

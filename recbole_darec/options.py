@@ -156,6 +156,12 @@ class ProfileSourceOptions:
     profile_width: Optional[int] = option(
         None, "Expected number of columns; null takes whatever the files hold.", low=1
     )
+    profile_split: str = option(
+        "error",
+        "What to do where the profiles say that they were made from another split than this "
+        "run's, so that they may tell test interactions: an error, or a warning.",
+        choices=("error", "warn"),
+    )
     profile_control: str = option(
         "none",
         "Control experiment: shuffle gives each user and item another one's row, random gives "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from recbole_darec.embeddings import ProfileOptions
+from recbole_darec.errors import DataError
 from recbole_darec.options import ProfileSourceOptions, options_from_config
 from recbole_darec.resources import atomic_data_dir
 
-__all__ = ["ProfileRequest", "profile_request"]
+__all__ = ["ProfileRequest", "check_split", "profile_request"]
 
 
 @dataclass(frozen=True)
@@ -50,4 +52,50 @@ def profile_request(config: Any, dataset: Any) -> ProfileRequest:
             control_seed=source.profile_control_seed,
             expected_width=source.profile_width,
         ),
+    )
+
+
+def check_split(config: Any, dataset: Any, meta: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse profiles that were made from another split's training interactions than this run's.
+
+    A profile that speaks of training interactions speaks of this run's test interactions where the
+    split is another one.  Files that do not say how they were made are taken as they are.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: the training part, with the ``fixed_split`` that it was drawn by, if any.
+        meta: what the embedding files say of their making, per side.
+
+    Raises:
+        DataError: the splits differ, and ``profile_split`` is ``error``.
+    """
+    here = _split_key(getattr(dataset, "fixed_split", None))
+    for side, about in meta.items():
+        if about.get("split") is None or _split_key(about["split"]) == here:
+            continue
+        message = (
+            f"the {side} profiles in '{about['file']}' were made from the training interactions of "
+            f"another split ({_split_text(about['split'])}) than this run's, and may tell test "
+            "interactions"
+        )
+        if options_from_config(ProfileSourceOptions, config).profile_split == "error":
+            raise DataError(
+                f"{message}; run on that split, bring other profiles, or set profile_split=warn"
+            )
+        getLogger().warning(message)
+
+
+def _split_key(split: Any) -> Any:
+    if not isinstance(split, Mapping):
+        return None
+    ratios = [float(r) for r in split["ratios"]]
+    shares = tuple(round(r / sum(ratios), 9) for r in ratios)
+    return shares, split.get("group_by"), split.get("seed"), split.get("interactions")
+
+
+def _split_text(split: Mapping[str, Any]) -> str:
+    ratios = ":".join(f"{float(r):g}" for r in split["ratios"])
+    return (
+        f"{ratios} by {split.get('group_by')}, split_seed {split.get('seed')}, of "
+        f"{split.get('interactions')} interactions"
     )
