@@ -1,0 +1,235 @@
+# ruff: noqa: E501 - a row of a table is one line
+"""Write docs/configuration.md from the typed options and the property files.
+
+python docs/make_configuration.py           # write it
+python docs/make_configuration.py --check   # write nothing; exit with 1 if it is not current
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from recbole_darec.alignment.registry import aligner_class, aligner_names  # noqa: E402
+from recbole_darec.backbones.registry import BACKBONES  # noqa: E402
+from recbole_darec.options import COMMON_OPTIONS, documentation, option_names  # noqa: E402
+from recbole_darec.resources import properties_dir, recbole_dir  # noqa: E402
+from recbole_darec.settings import CheckedRecBoleOptions, read_yaml  # noqa: E402
+
+TARGET = ROOT / "docs" / "configuration.md"
+
+HEAD = """\
+# Configuration
+
+<!-- Written by docs/make_configuration.py from the typed options; do not edit. -->
+
+An option is given as `--option=value` (or `--option value`) on the command line, as a key of a
+`config_dict`, or as `option: value` in a property file. RecBole's own options are given in the same
+ways. A misspelt option or a value that is not permitted ends the run before anything is read or
+written, with the nearest known name.
+
+## Which value counts
+
+Later ones win:
+
+1. RecBole's defaults
+2. `properties/overall.yaml`
+3. `properties/model/<model>.yaml`
+4. `properties/align/<align>.yaml`
+5. `properties/dataset/<dataset>.yaml`
+6. `<data_path>/<dataset>/<dataset>.yaml`, the data set's own
+7. `properties/preset/<preset>.yaml`, if `preset` is given
+8. your files, `--config_files="a.yaml b.yaml"` or `config_file_list`, later ones over earlier ones
+9. `config_dict`
+10. the command line
+
+`model` and `dataset` may stand in your files or in `config_dict`; the argument or `--model` and
+`--dataset` win. A file may hold options of several models and aligners, of which those of this run
+count. In `config_dict` and on the command line an option must belong to this run's model and
+aligner; with `--align=none` the options of every aligner are accepted and have no effect, so that
+one word makes a command its own control. A recommender class of your own may read options that nobody
+declared; for it the names are not checked.
+
+Numbers, `True`, `None`, lists and mappings are written as in Python or YAML:
+`--topk=[5,10,20]`, `--eval_args="{'split': {'RS': [3,1,1]}}"`. `null`, `~` and `None` mean no value.
+An option of RecBole that is null keeps RecBole's default, unless null means something to RecBole.
+"""
+
+RECBOLE = """\
+## RecBole's options
+
+All of RecBole's options are accepted, with these exceptions and changes:
+
+| option | what is different | reason |
+| --- | --- | --- |
+| `save_dataset`, `dataset_save_path`, `save_dataloaders`, `dataloaders_save_path` | refused | RecBole would load pickled objects without checking them |
+| `model` | general recommenders only | other families do not rank by one embedding a user and one an item |
+| `learner` | must be one that RecBole has | RecBole takes Adam for a name that it does not know |
+| `valid_metric` | must be among `metrics` and `topk` | RecBole fails after the first epoch |
+| `benchmark_filename` | three names: training, validation, test | RecBole needs exactly three |
+| `eval_args` | its keys, ratios and words are checked | RecBole fails late or reads them in another way |
+| `eval_batch_size` | not used when all items are ranked; see `eval_batch_users` | it counts user-item pairs: one user at a time on a large data set |
+| `metric_decimal_place` | no effect | metrics are not rounded |
+| `use_gpu` | `False` means the CPU | RecBole chooses the device by `gpu_id` alone |
+| `seed` | does not decide a ratio split when `split_seed` is a number | runs with several seeds need one test set |
+| `data_path` | a folder `ml-100k` in it is read | RecBole reads its own ml-100k wherever a copy lies |
+| `alias_of_user_id`, `alias_of_item_id`, `additional_feat_suffix`, `preload_weight` | not needed for profile embeddings | they would make each token of the file a candidate of the ranking |
+| `sys.argv` | not read outside the command line | arguments of a test runner or tuning worker would become options |
+
+These are checked before RecBole is imported:
+
+| option | type and permitted values |
+| --- | --- |
+"""
+
+PRESETS = """\
+## Presets and conditions
+
+`--preset=NAME` reads `properties/preset/NAME.yaml` between the data set's properties and your files:
+
+"""
+
+WHEN = """
+A property file may hold options for some models, data sets or aligners only. Each entry of `when`
+names one or more of `model`, `dataset` and `align` (a value or a list of values) and the options that
+it sets; entries are read in their order, after the other options of the file:
+
+```yaml
+embedding_size: 32
+when:
+  - {model: LightGCN, set: {n_layers: 3, reg_weight: 1.0e-6}}
+  - {model: LightGCN, dataset: [steam, yelp], set: {n_layers: 2}}
+  - {align: darec, set: {n_centers: 4}}
+```
+
+`when` is read in files, not in `config_dict` or on the command line.
+"""
+
+
+def render() -> str:
+    """Return the whole document."""
+    sections = [HEAD, "## This package's options\n"]
+    for group in COMMON_OPTIONS:
+        sections.append(_options("Every run", group))
+    for name, spec in BACKBONES.items():
+        if spec.options is not None:
+            sections.append(_options(f"`--model={name}`", spec.options))
+    for name in aligner_names():
+        group = aligner_class(name).Options
+        if dataclasses.fields(group):
+            sections.append(_options(f"`--align={name}`", group))
+    sections += [_shipped_values(), _recbole_options(), _presets()]
+    return "\n".join(section.rstrip("\n") + "\n" for section in sections)
+
+
+def _options(title: str, group: type) -> str:
+    """One table: option, type and permitted values, default, sentence."""
+    about = str(group.__doc__).splitlines()[0]
+    rows = [
+        f"| `{name}` | {_cell(kind)} | {_value(default)} | {_cell(sentence)} |"
+        for name, kind, default, sentence in documentation(group)
+    ]
+    head = f"### {title}: `{group.__name__}`\n\n{about}\n\n"
+    return (
+        head
+        + "| option | type and permitted values | default | what it does |\n"
+        + "\n".join(["| --- | --- | --- | --- |", *rows])
+    )
+
+
+def _shipped_values() -> str:
+    """Values that the property files set for options that are not this package's own."""
+    ours = set(option_names(*COMMON_OPTIONS))
+    for spec in BACKBONES.values():
+        ours |= set(option_names(spec.options)) if spec.options else set()
+    for name in aligner_names():
+        ours |= set(option_names(aligner_class(name).Options))
+    rows = []
+    for path in sorted(properties_dir().rglob("*.yaml"), key=_layer):
+        if path.parent.name == "preset":
+            continue
+        file = path.relative_to(properties_dir()).as_posix()
+        known = read_yaml(recbole_dir() / "properties" / "dataset" / "sample.yaml")
+        known.update(read_yaml(recbole_dir() / "properties" / "overall.yaml"))
+        if path.parent.name == "model":
+            model_file = recbole_dir() / "properties" / "model" / path.name
+            known.update(read_yaml(model_file) if model_file.is_file() else {})
+        for name, value in read_yaml(path).items():
+            if name not in ours:
+                before = _value(known[name]) if name in known else ""
+                rows.append(f"| `{name}` | {_value(value)} | {before} | `{file}` |")
+    return (
+        "## RecBole's options that the property files set\n\n"
+        "| option | value | RecBole's default | file in `properties/` |\n"
+        + "\n".join(["| --- | --- | --- | --- |", *rows])
+    )
+
+
+def _layer(path: Path) -> tuple[int, str]:
+    order = ["properties", "model", "align", "dataset"]
+    kind = path.parent.name
+    return (order.index(kind) if kind in order else len(order), path.name)
+
+
+def _recbole_options() -> str:
+    rows = [
+        f"| `{name}` | {_cell(kind)} |" for name, kind, *_ in documentation(CheckedRecBoleOptions)
+    ]
+    return RECBOLE + "\n".join(rows)
+
+
+def _presets() -> str:
+    lines = []
+    for path in sorted((properties_dir() / "preset").glob("*.yaml")):
+        words = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            words.append(line.lstrip("# "))
+        link = f"../properties/preset/{path.name}"
+        lines.append(f"- [`{path.stem}`]({link}): {' '.join(words)}")
+    return PRESETS + "\n".join(lines) + "\n" + WHEN
+
+
+def _value(value: Any) -> str:
+    """A value as one writes it in a property file."""
+    if isinstance(value, bool):
+        return f"`{value}`"
+    if value is None:
+        return "null"
+    text = json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+    return f"`{_cell(text)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Write the document, or check it; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    args = parser.parse_args(argv)
+    wanted = render()
+    if not args.check:
+        TARGET.write_text(wanted, encoding="utf-8")
+        return 0
+    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == wanted:
+        return 0
+    print(f"{TARGET} is not current: python docs/make_configuration.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
