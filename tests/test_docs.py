@@ -433,4 +433,5 @@ class TestDocumentedAligner(AlignerContract):
                 image = aligner.modules(step.profiles[row].float())
                 total += 1.0 - float(cosine_similarity(table[row], image, dim=0).detach())
                 count += 1
-        assert float(aligner.losses(step)["cos"]) == pytest.approx(0.1 * total / count, rel=1e-5)
+        found = float(aligner.losses(step)["cos"].detach())
+        assert found == pytest.approx(0.1 * total / count, rel=1e-5)
