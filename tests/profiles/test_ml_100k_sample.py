@@ -74,7 +74,12 @@ def test_committed_files_belong_together(side: str, tables) -> None:
     assert set(tables[2][f"{side}_id"]) <= set(tokens)
     assert meta["text_sha256"] == hashlib.sha256(profiles).hexdigest()
     assert meta["encoder"] == "sentence-transformers/all-MiniLM-L6-v2"
-    assert meta["split"] == {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020}
+    assert meta["split"] == {
+        "ratios": [3, 1, 1],
+        "group_by": "user",
+        "seed": 2020,
+        "interactions": 100_000,
+    }
     assert (meta["texts"], meta["dimension"], meta["dtype"]) == (COUNTS[side], 384, "float16")
     assert meta["normalised"] is True
 
