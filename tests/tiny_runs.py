@@ -77,7 +77,9 @@ def in_clean_process(task: Callable[..., Any], folder: Path, *args: Any) -> tupl
         The result travels as JSON, in which a float comes back as the very same float.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["recbole_darec.run", __name__])
+    # PyTorch imports _dynamo when an optimiser is made, which takes seconds.
+    modules = ["recbole_darec.run", "recbole_darec.backbones.lightgcn", "torch._dynamo", __name__]
+    context.set_forkserver_preload(modules)
     folder.mkdir(parents=True, exist_ok=True)
     answer = folder / "answer.json"
     # Read when the server starts; it needs the path to import what it is to have ready.

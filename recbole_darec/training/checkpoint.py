@@ -8,6 +8,7 @@ so that a killed run leaves half a file; and two runs of one second share one na
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "from_plain",
     "load_checkpoint",
     "plain",
+    "remove_unfinished",
     "save_checkpoint",
     "settings_fingerprint",
 ]
@@ -133,6 +135,13 @@ def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a process that was killed in :func:`save_checkpoint` left beside ``path``."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:

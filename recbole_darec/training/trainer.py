@@ -23,6 +23,7 @@ from recbole_darec.training.checkpoint import (
     from_plain,
     load_checkpoint,
     plain,
+    remove_unfinished,
     save_checkpoint,
     settings_fingerprint,
 )
@@ -354,6 +355,8 @@ class ResumableTrainer(_Trainer):
         self.saved_model_file = str(path.parent / content["saved_model_file"])
         self.resume_file = path
         self._random_state_to_restore = content["random_state"]
+        for file in (path, Path(self.saved_model_file)):
+            remove_unfinished(file)
         self.logger.info(f"Resuming '{path}' at epoch {self.start_epoch}")
         return True
 

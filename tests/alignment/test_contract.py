@@ -7,6 +7,7 @@ import sys
 from typing import ClassVar
 
 import pytest
+from conftest import environment
 
 from alignment.contract import AlignerContract
 from recbole_darec.alignment.registry import aligner_class, aligner_names
@@ -61,4 +62,5 @@ def test_options_are_read_without_torch() -> None:
         "[aligner_class(n).Options for n in aligner_names()]; "
         "sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, env=environment(), check=False).returncode == 0

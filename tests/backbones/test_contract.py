@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-import torch
-from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
+from typing import ClassVar
 
 from backbones.contract import BackboneContract
-from recbole_darec.alignment.equations import kmeans
-
-
-class NCL(RecBoleNCL):
-    """RecBole's NCL with K-Means of this package: its own needs faiss, built for a GPU."""
-
-    def run_kmeans(self, x: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = torch.from_numpy(x)
-        labels, centers = kmeans(rows, self.k, iterations=5)
-        return torch.nn.functional.normalize(centers, dim=1), labels
+from backbones.ncl import NCL
 
 
 class TestLightGCN(BackboneContract):

@@ -8,10 +8,10 @@ from typing import Any, Callable
 
 import pytest
 import torch
+from backbones.ncl import NCL
 from recbole.trainer import NCLTrainer, RecVAETrainer, TraditionalTrainer, Trainer
 from tiny_runs import options, outcome, prepared
 
-from backbones.test_contract import NCL
 from recbole_darec import load_data_and_model, run_recbole_darec
 from recbole_darec.run import make_trainer
 from recbole_darec.training.checkpoint import load_checkpoint
@@ -72,9 +72,7 @@ def test_the_e_step_of_ncl_runs_for_a_wrapped_backbone(
     assert Watched.steps == ["E", *per_epoch * 3, "E", *per_epoch]
 
 
-@pytest.mark.parametrize(
-    ("align", "names"), [("none", []), ("darec", ["or", "uni", "glo", "loc"])]
-)
+@pytest.mark.parametrize(("align", "names"), [("none", []), ("darec", ["or", "uni", "glo", "loc"])])
 def test_ncl_warms_up_without_its_last_part_and_the_aligner_stays(
     align: str, names: list[str], data_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""The trainer: RecBole's results, named losses, mixed precision, refusals, same seed same result."""
+"""The trainer: RecBole's results, named losses, mixed precision, refusals, repeatability."""
 
 from __future__ import annotations
 
@@ -192,9 +192,7 @@ def test_mixed_precision_is_used(data_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_ends_the_run_in_one_line(data_path: Path) -> None:
     with pytest.raises(UserError, match=r"loss is not finite in epoch 0 \(base.*learning_rate"):
-        run_it(
-            data_path, learner="sgd", learning_rate=1e6, reg_form="full", reg_weight=1, epochs=3
-        )
+        run_it(data_path, learner="sgd", learning_rate=1e6, reg_form="full", reg_weight=1, epochs=3)
 
 
 def test_the_part_that_is_not_finite_is_named(
