@@ -65,6 +65,11 @@ class AlignedRecommender(_Backbone):
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
             self.aligner: Aligner = method(options, backbone_width, profile_width)
+        if self.aligner.alters("ego") and not hasattr(super(), "get_ego_embeddings"):
+            raise OptionError(
+                f"--align={config['align']} changes the embeddings before propagation, and the "
+                f"model '{_backbone_name(type(self))}' propagates none; take LightGCN"
+            )
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
 
@@ -116,11 +121,43 @@ class AlignedRecommender(_Backbone):
         return final[0].shape[1]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's own result, and remember it during a training step."""
+        """Return the backbone's result, as the aligner alters it, and remember it in training."""
         final = super().forward(*args, **kwargs)  # type: ignore[misc]
+        if self._acts("final"):
+            final = self._altered(final)
         if self._watching and self._last_forward is None:
             self._last_forward = self._final_pair(final)
         return final
+
+    def get_ego_embeddings(self) -> Any:
+        """Return the backbone's ego embeddings, as the aligner alters them in a training step."""
+        ego = super().get_ego_embeddings()  # type: ignore[misc]
+        if self._watching and self._acts("ego"):
+            users, items = torch.split(ego, [self.n_users, self.n_items])
+            rows = torch.cat([users[1:], items[1:]])
+            ego = torch.cat(self._with_padding(self.aligner.alter_ego(rows, self._kinds)))
+        return ego
+
+    def _acts(self, what: str) -> bool:
+        # The backbone's constructor runs, and its width is measured, before there is an aligner.
+        aligner: Optional[Aligner] = getattr(self, "aligner", None)
+        return aligner is not None and aligner.alters(what)
+
+    def _altered(self, final: Any) -> Any:
+        pair = self._final_pair(final)
+        if pair is None:
+            raise self._no_embeddings()
+        rows = torch.cat([pair[0][1:], pair[1][1:]])
+        altered = self.aligner.alter_final(rows, self.profile_rows, self._kinds)
+        return (*self._with_padding(altered), *final[2:])
+
+    def _with_padding(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return users and items of a stacked table, each with a zero row 0 again."""
+        users, items = (
+            torch.cat([rows.new_zeros(1, rows.shape[1]), rows[self._kinds[kind]]])
+            for kind in ("user", "item")
+        )
+        return users, items
 
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the aligner's parts followed by the backbone's, equation (11) part by part.

@@ -49,7 +49,7 @@ class Constraint:
         if self.choices is not None:
             return "one of " + ", ".join(str(c) for c in self.choices)
         bounds = [
-            f"{text} {bound:g}"
+            f"{text} {int(bound) if bound == int(bound) else bound}"
             for text, bound in (
                 ("at least", self.low),
                 ("above", self.above),

@@ -75,14 +75,29 @@ class Aligner:
         self.options = options
         self.modules: Any = None
 
-    def alter_ego(self, ego: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the ego embeddings that are propagated, by kind, ``[n_kind, d]``."""
+    def alter_ego(self, ego: Tensor, kinds: Mapping[str, slice]) -> Tensor:
+        """Return the ego embeddings ``[N, d]`` that are propagated; called in training only.
+
+        Args:
+            ego: the backbone's ego embeddings, rows and ``kinds`` as in :class:`TrainingStep`.
+        """
         return ego
 
-    def alter_final(self, final: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the final embeddings that rank, by kind, ``[n_kind, d']``."""
+    def alter_final(self, final: Tensor, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:
+        """Return the final embeddings ``[N, d']`` that rank, in training and in prediction.
+
+        Args:
+            final: the backbone's final embeddings, rows and ``kinds`` as in :class:`TrainingStep`.
+            profiles: the frozen profile embeddings of the same rows.
+        """
         return final
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the named scalar losses that are added to the ranking loss."""
         return {}
+
+    @classmethod
+    def alters(cls, what: str) -> bool:
+        """Tell whether the method changes the ``"ego"`` or the ``"final"`` embeddings."""
+        name = f"alter_{what}"
+        return getattr(cls, name) is not getattr(Aligner, name)

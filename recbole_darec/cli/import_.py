@@ -12,6 +12,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     """Add ``import`` and its two sources to ``subparsers``; returns its parser."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "import",
+        allow_abbrev=False,
         help="turn data from elsewhere into RecBole's atomic files",
         description="Turn data from elsewhere into RecBole's atomic files, profiles included.",
     )
@@ -19,6 +20,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
     rlmrec = sources.add_parser(
         "rlmrec",
+        allow_abbrev=False,
         help="RLMRec's release: pickled matrices with a fixed split, profiles, embeddings",
         description=(
             "Read RLMRec's release (trn_mat.pkl, val_mat.pkl, tst_mat.pkl; where present "
@@ -36,6 +38,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
     table = sources.add_parser(
         "table",
+        allow_abbrev=False,
         help="one's own data: CSV or Parquet, JSON lines, .npy",
         description="Read a table of interactions, and profiles and embeddings where there are.",
     )

@@ -116,10 +116,13 @@ class AlignerContract:
         assert all(torch.equal(v, before[k]) for k, v in second.modules.state_dict().items())
 
     def test_ego_and_final_embeddings_keep_their_rows(self) -> None:
-        aligner = self.make()
-        kinds = {"user": torch.randn(N_USERS, WIDTH), "item": torch.randn(N_ITEMS, WIDTH)}
-        for altered in (aligner.alter_ego(kinds), aligner.alter_final(kinds)):
-            assert {k: len(v) for k, v in altered.items()} == {"user": N_USERS, "item": N_ITEMS}
+        aligner, step = self.make(), planted_step(embeddings())
+        for altered in (
+            aligner.alter_ego(step.collaborative, step.kinds),
+            aligner.alter_final(step.collaborative, step.profiles, step.kinds),
+        ):
+            assert altered.dim() == 2
+            assert len(altered) == len(step.collaborative)
 
     def test_an_option_of_the_wrong_type_is_refused_by_name(self) -> None:
         for field in dataclasses.fields(aligner_class(self.align).Options):
