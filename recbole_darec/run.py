@@ -12,7 +12,8 @@ from typing import Any, Optional
 import torch
 
 from recbole_darec import recbole_compat as compat
-from recbole_darec.errors import CheckpointError, OptionError
+from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.errors import CheckpointError, EmbeddingError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.mixin import aligned_class
@@ -277,13 +278,27 @@ def _load(path: Path, options: Mapping[str, Any], model_class: Optional[type]) -
             else f"'{path}' holds the registered model '{content['model']}': leave model= out"
         )
     settings = _stored_settings(content, options, model_class)
-    run = prepare(settings)
+    try:
+        run = prepare(settings)
+    except EmbeddingError as error:
+        if model_class is not None or aligner_class(settings.align).alters("final"):
+            raise
+        # Ranking is the backbone's own: what only training needs may be gone by now.
+        getLogger().warning(f"Loading '{path}' without its aligner: {error}")
+        content = _without_aligner(content)
+        values = {**settings.values, "align": "none"}
+        run = prepare(dataclasses.replace(settings, align="none", values=values))
     check_identity(content, run.config, run.data, path)
     load_parameters(run.model, content, path)
     run.model.eval()
     return LoadedRun(
         run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
     )
+
+
+def _without_aligner(content: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in content["state_dict"].items() if not k.startswith("alignment.")}
+    return {**content, "align": "none", "state_dict": kept}
 
 
 def _stored_settings(

@@ -98,6 +98,15 @@ def test_a_checkpoint_can_be_evaluated_under_another_mask(mask: str, data_path: 
     assert found["test"] == pytest.approx(other["test_result"], abs=1e-12)
 
 
+def test_ranking_needs_no_profiles(data_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    result = run_recbole_darec("LightGCN", "tiny", config_dict=options(data_path))
+    for file in (data_path / "tiny").glob("*emb*"):
+        file.unlink()
+    assert evaluate_checkpoint(result["model_file"])["test"] == dict(result["test_result"])
+    assert "without its aligner" in caplog.text
+    assert type(load_data_and_model(result["model_file"])[1]).__name__ == "LightGCN"
+
+
 def test_options_of_other_models_in_a_users_file_do_not_hinder_loading(data_path: Path) -> None:
     Path("mine.yaml").write_text("ssl_tau: 0.2\nn_layers: 1\nmlp_hidden_size: [8]\n")
     result = run_recbole_darec("LightGCN", "tiny", ["mine.yaml"], options(data_path))
