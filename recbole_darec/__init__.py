@@ -6,6 +6,7 @@ The public names are imported when they are first used: ``import recbole_darec``
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+
+# torch's CPU threads spin while they wait for each other; where other processes want the cores too,
+# an epoch of many small steps then takes tens of times longer.  Read by the OpenMP runtime when
+# torch is first imported; a value that the user has set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
     "AlignedRecommender",
