@@ -305,6 +305,12 @@ def split_dataset(config: Any, dataset: Any) -> list[Any]:
         dataset.inter_feat = frame.iloc[order].reset_index(drop=True)
         dataset.benchmark_filename_list = ["train", "valid", "test"]
         dataset.file_size_list = np.bincount(labels, minlength=3).tolist()
+        dataset.fixed_split = {
+            "ratios": [float(r) for r in ratios],
+            "group_by": "user" if by_user else "none",
+            "seed": seed,
+            "interactions": len(frame),
+        }
     parts = dataset.build()
     for part, kind in zip(parts, ("training", "validation", "test")):
         if len(part.inter_feat) == 0:
