@@ -43,7 +43,8 @@ FORMAT = "recbole_darec/1"
 _KIND = "recbole_darec_kind"
 _CSR_PARTS = ("data", "indices", "indptr")
 
-# Options that change where or how a run is shown, and not what it computes.
+# Options that change where or how a run is shown, and not what it computes.  (The number of
+# threads is none of them: it decides the last digit of a sum.)
 _WITHOUT_EFFECT = frozenset(
     {
         "resume",
@@ -53,7 +54,6 @@ _WITHOUT_EFFECT = frozenset(
         "log_wandb",
         "wandb_project",
         "snapshot_every",
-        "num_threads",
         "loss_decimal_place",
         "metric_decimal_place",
     }

@@ -232,6 +232,7 @@ def resumed(data_path: Path, wanted: Any, model: Any = "LightGCN", **changed: An
         ({"align_lambda": 0.2}, "other options"),
         ({"seed": 1}, "other options"),
         ({"epochs": 9}, "other options"),
+        ({"num_threads": 1}, "other options"),
         ({"align": "none"}, "holds align 'darec', and this run's is 'none'"),
     ],
 )
