@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -148,6 +149,18 @@ def test_a_run_killed_by_the_clock_ends_as_the_uninterrupted_one(
     # On a machine that has become faster meanwhile, the run may have been over.
     assert code == -signal.SIGKILL or outcome(found) == expected
     check("darec", data_path, tmp_path / "killed", expected)
+
+
+def test_patience_is_not_renewed_by_an_interruption(
+    data_path: Path, tmp_path: Path, uninterrupted: Callable
+) -> None:
+    best = uninterrupted("early stop")["best_epoch"]
+    # In the validation of the second epoch after the best one: one failure is on the count.
+    kill("early stop", data_path, tmp_path, ("evaluation", best + 3))
+    assert finish("early stop", data_path, tmp_path)["best_epoch"] == best
+    logs = sorted((tmp_path / "log" / "LightGCN").iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    trained = re.findall(r"epoch (\d+) training", logs[-1].read_text())
+    assert [int(epoch) for epoch in trained] == [best + 2, best + 3]
 
 
 def test_the_uninterrupted_run_is_the_same_without_snapshots(
