@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from alignment.contract import N_ITEMS, N_USERS, PROFILE_WIDTH, WIDTH, embeddings, planted_step
 from alignment.equations import naive
+from recbole_darec.alignment import equations
 from recbole_darec.alignment.contract import TrainingStep
 from recbole_darec.alignment.darec import DaRec, DaRecOptions
 from recbole_darec.alignment.projection import TwinProjection, mlp
@@ -205,3 +208,29 @@ def test_mixed_precision_gives_finite_losses_near_the_full_ones() -> None:
         assert float(losses[name].detach()) == pytest.approx(full[name], rel=0.1, abs=0.02)
     sum(losses.values()).backward()
     assert bool(here.collaborative.grad.isfinite().all())
+
+
+def test_uniformity_takes_its_pairs_from_as_many_rows_as_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    real = equations.uniformity
+
+    def spy(rows: torch.Tensor) -> torch.Tensor:
+        seen.append(len(rows))
+        return real(rows)
+
+    monkeypatch.setattr(equations, "uniformity", spy)
+    for wanted, expected in ((7, 7), ("all", N), (N, N), (10_000, N)):
+        seen.clear()
+        found = values(darec(uniformity_sample=wanted), step())
+        assert seen == [expected, expected]
+        assert math.isfinite(found["uni"])
+
+
+def test_the_pairs_of_a_subset_estimate_those_of_all_rows() -> None:
+    whole = values(darec(), step())["uni"]
+    estimates = [values(darec(uniformity_sample=N // 2), step(), seed)["uni"] for seed in range(40)]
+    # The spread of 40 estimates is their own measure; six standard errors of their mean.
+    error = statistics.stdev(estimates) / math.sqrt(len(estimates))
+    assert abs(statistics.mean(estimates) - whole) < 6 * error + 0.02 * abs(whole)
