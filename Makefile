@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN_ARGS ?= --model=LightGCN --dataset=ml-100k
 
-.PHONY: run test test-slow lint check bench clean
+.PHONY: run test test-slow clean
 
 run: $(VENV)/installed
 	$(BIN)/python run_recbole_darec.py $(RUN_ARGS)
@@ -18,10 +18,10 @@ test: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

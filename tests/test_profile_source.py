@@ -27,7 +27,7 @@ def test_the_same_split_is_accepted_however_its_ratios_are_written(ratios: list[
     [{"seed": 1}, {"ratios": [8, 1, 1]}, {"group_by": "none"}, {"interactions": 99}],
 )
 def test_another_split_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="may tell test interactions.*profile_split=warn"):
+    with pytest.raises(DataError, match=r"may tell test interactions.*profile_split=warn"):
         check(SPLIT, {**SPLIT, **change})
 
 
