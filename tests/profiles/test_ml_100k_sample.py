@@ -142,6 +142,12 @@ def test_a_sample_is_encoded_again_to_float16_rounding() -> None:
     assert make.check(FOLDER, make.ENCODER, 40) == []
 
 
+@pytest.mark.slow
+@needs_encoder
+def test_every_row_is_encoded_again_to_float16_rounding() -> None:
+    assert make.check(FOLDER, make.ENCODER, max(COUNTS.values())) == []
+
+
 @needs_encoder
 def test_no_text_is_longer_than_the_encoder_reads(texts) -> None:
     from transformers import AutoTokenizer
