@@ -133,7 +133,7 @@ def test_recboles_config_reads_neither_argv_nor_eval(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sys, "argv", ["pytest", "--learning_rate=7"])
     found = resolve("LightGCN", "ml-100k", None, {"checkpoint_dir": "max"})
     config = make_config(found)
-    assert config["learning_rate"] == 0.001
+    assert config["learning_rate"] == found.values["learning_rate"] != 7
     assert config["checkpoint_dir"] == "max"  # RecBole's own Config would eval() it
 
 

@@ -48,7 +48,8 @@ class TestDaRecOnAllRows(TestDaRec):
 
 def test_every_registered_method_is_held_to_the_contract() -> None:
     tested = {c.align for c in AlignerContract.__subclasses__()}
-    assert tested == set(aligner_names())
+    # At least: the documentation has an example of its own, which its test holds to the contract.
+    assert tested >= set(aligner_names())
 
 
 def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
