@@ -214,11 +214,13 @@ def check_script(words: list[str]) -> None:
         check_cli(["train", *words[1:]])
         return
     text = script.read_text("utf-8")
+    flag = ""
     for word in words[1:]:
         if word.startswith("--"):
-            assert f'"{word.partition("=")[0]}"' in text, f"{script.name} has no {word}"
+            flag = word.partition("=")[0]
+            assert f'"{flag}"' in text, f"{script.name} has no {word}"
         elif "=" in word and script.name == "compare.py":
-            _, _, options = word.partition("=")
+            options = word if flag == "--common" else word.partition("=")[2]
             check_cli(["train", *(f"--{option}" for option in options.split())])
 
 
