@@ -69,6 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--sample", default="4096", help="rows aligned a step, or all")
+    parser.add_argument("--pairs", default="2048", help="rows of the uniformity term, or all")
     parser.add_argument("--profile-width", type=int, default=1536)
     return parser.parse_args()
 
@@ -111,7 +112,7 @@ def _contestants(
     from recbole.trainer import Trainer
 
     from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings import resolve
+    from recbole_darec.settings import parse_value, resolve
 
     common = {
         "data_path": data_path,
@@ -121,7 +122,8 @@ def _contestants(
         "profile_dir": str(folder / "profiles"),
         "checkpoint_dir": str(folder / "saved"),
         "snapshot_every": 0,
-        "align_sample": args.sample if args.sample == "all" else int(args.sample),
+        "align_sample": parse_value(args.sample),
+        "uniformity_sample": parse_value(args.pairs),
     }
 
     def ours(align: str) -> Callable[[int], Any]:
