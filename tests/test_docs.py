@@ -265,6 +265,8 @@ def test_options_named_in_the_documents_exist(capsys: pytest.CaptureFixture[str]
     known |= {w[2:] for w in re.findall(r"--[\w-]+", capsys.readouterr().out)}
     known |= {"help", "version", "check", "index-url", "strict"}
     known |= {"option", "cosine_weight"}  # for any option; the example's own
+    for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
+        known |= set(re.findall(r'add_argument\(\s*"--([\w-]+)"', benchmark.read_text("utf-8")))
     for document in DOCUMENTS:
         for code in re.findall(r"`([^`\n]+)`", prose(document)):
             for name in re.findall(r"(?<![\w-])--([A-Za-z][\w-]*)", code):
