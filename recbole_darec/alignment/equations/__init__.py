@@ -21,12 +21,13 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 
 from __future__ import annotations
 
+from recbole_darec.numerics.kmeans import centers_of, kmeans
+from recbole_darec.numerics.rows import unit_rows
+
 from .global_structure import global_structure
-from .kmeans import centers_of, kmeans
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
-from .rows import unit_rows
 from .total import weighted_terms
 from .uniformity import uniformity
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rows import at_least_float32, no_autocast
+from recbole_darec.numerics.rows import at_least_float32, no_autocast
 
 __all__ = ["global_structure"]
 

@@ -7,7 +7,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .rows import no_autocast, unit_rows
+from recbole_darec.numerics.rows import no_autocast, unit_rows
 
 __all__ = ["center_similarity", "local_structure"]
 

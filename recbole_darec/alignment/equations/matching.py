@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rows import at_least_float32
+from recbole_darec.numerics.rows import at_least_float32
 
 __all__ = ["center_distances", "greedy_matching", "hungarian_matching"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .rows import unit_rows
+from recbole_darec.numerics.rows import unit_rows
 
 __all__ = ["orthogonality"]
 

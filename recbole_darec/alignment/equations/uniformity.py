@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .rows import no_autocast, unit_rows
+from recbole_darec.numerics.rows import no_autocast, unit_rows
 
 __all__ = ["uniformity"]
 

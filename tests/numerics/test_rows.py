@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from alignment.equations import naive
+from alignment.equations.samples import matrices
 from hypothesis import given
 
-from recbole_darec.alignment.equations import unit_rows
-
-from . import naive
-from .samples import matrices
+from recbole_darec.numerics import unit_rows
 
 
 @given(matrices)

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from alignment.equations import naive
+from alignment.equations.samples import assert_finite_with_gradient, matrices
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.alignment.equations import centers_of, kmeans
-
-from . import naive
-from .samples import assert_finite_with_gradient, matrices
+from recbole_darec.numerics import centers_of, kmeans
 
 
 def blobs(k: int, each: int, spread: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +48,7 @@ def test_same_generator_same_clusters() -> None:
 
 def test_cold_start_draws_in_proportion_to_the_squared_distance() -> None:
     # The first row is drawn evenly; after 0 comes 1 with probability 1/5 and 2 with 4/5.
-    from recbole_darec.alignment.equations.kmeans import _spread_rows
+    from recbole_darec.numerics.kmeans import _spread_rows
 
     generator = torch.Generator().manual_seed(0)
     rows = torch.tensor([[0.0], [1.0], [2.0]])

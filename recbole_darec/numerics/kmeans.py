@@ -7,7 +7,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from .rows import at_least_float32, no_autocast
+from recbole_darec.numerics.rows import at_least_float32, no_autocast
 
 __all__ = ["centers_of", "kmeans"]
 

@@ -1,0 +1,17 @@
+"""Tensor functions that backbones and aligners share; nothing of ours is known here."""
+
+from __future__ import annotations
+
+from recbole_darec.numerics.contrast import info_nce, log_sum_exp
+from recbole_darec.numerics.kmeans import centers_of, kmeans
+from recbole_darec.numerics.rows import at_least_float32, no_autocast, unit_rows
+
+__all__ = [
+    "at_least_float32",
+    "centers_of",
+    "info_nce",
+    "kmeans",
+    "log_sum_exp",
+    "no_autocast",
+    "unit_rows",
+]
