@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
-import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep
+from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.backbones.access import EmbeddingAccess, EmbeddingTables, final_pair, probe
 from recbole_darec.embeddings import load_profiles
 from recbole_darec.errors import OptionError
-from recbole_darec.options import options_from_config
+from recbole_darec.options import RunOptions, options_from_config
 from recbole_darec.profile_source import check_split, profile_request
+from recbole_darec.training.diagnostics import gradient_norms, shape_of_rows
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import GeneralRecommender as _Backbone
@@ -28,6 +29,13 @@ else:
     _Backbone = object  # the backbone stands beside the mixin in a class's bases
 
 __all__ = ["AlignedRecommender", "DaRecMixin", "aligned_class"]
+
+
+@dataclass
+class _Seen:
+    """The final embeddings of one training step: no second propagation."""
+
+    final: Optional[tuple[Tensor, Tensor]] = None
 
 
 class AlignedRecommender(_Backbone):
@@ -39,39 +47,227 @@ class AlignedRecommender(_Backbone):
     Attributes:
         aligner: the alignment method.
         loss_names: names of the parts that the last :meth:`calculate_loss` returned.
+        diagnose_next: set to have the next :meth:`calculate_loss` fill ``diagnostics``.
+        diagnostics: what was last found by name, plain numbers.
     """
 
     align_method: ClassVar[Optional[str]] = None
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        self._access: Optional[EmbeddingAccess] = None
+        self._seen: Optional[_Seen] = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        method = aligner_class(self.align_method or config["align"] or "darec")
+        self._method_name = str(self.align_method or config["align"] or "darec")
+        method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
         self.loss_names: tuple[str, ...] = ()
-        self._last_forward: Optional[tuple[Tensor, Tensor]] = None
-        self._watching = False
+        self.diagnose_next = False
+        self.diagnostics: dict[str, float] = {}
         self._kinds = {
             "user": slice(0, self.n_users - 1),
             "item": slice(self.n_users - 1, self.n_users + self.n_items - 2),
         }
-        backbone_width = profile_width = 0
-        if method.needs_profiles:
-            backbone_width = self._backbone_width(config)
-            table = self._load_profiles(config, dataset)
-            profile_width = table.shape[1]
-            # Frozen and reproducible from the files: not part of a checkpoint.
-            self.register_buffer("profile_rows", table, persistent=False)
+        widths = Widths(0, 0, 0)
+        acts = method.needs_profiles or method.alters("ego") or method.alters("final")
+        if acts or options_from_config(RunOptions, config).diagnostics:
+            access, failure = probe(self, config)
+            if access is None:
+                raise self._no_embeddings() from failure
+            self._access = access
+            if method.alters("ego") and not (access.propagates and access.tables):
+                raise OptionError(
+                    f"--align={self._method_name} masks embeddings before they are propagated, and "
+                    f"the model '{_backbone_name(type(self))}' propagates none; take a graph model "
+                    "with a layer or more, such as LightGCN, or another --align"
+                )
+            profile_width = 0
+            if method.needs_profiles:
+                table = self._load_profiles(config, dataset)
+                profile_width = table.shape[1]
+                # Frozen and reproducible from the files: not part of a checkpoint.
+                self.register_buffer("profile_rows", table, persistent=False)
+            widths = Widths(access.width, access.ego_width, profile_width)
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
-            self.aligner: Aligner = method(options, backbone_width, profile_width)
-        if self.aligner.alters("ego") and not hasattr(super(), "get_ego_embeddings"):
-            raise OptionError(
-                f"--align={config['align']} changes the embeddings before propagation, and the "
-                f"model '{_backbone_name(type(self))}' propagates none; take LightGCN"
-            )
+            self.aligner: Aligner = method(options, widths)
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
+        if self._alters_tables():
+            self.to(self.device)
+            with torch.no_grad():
+                self._altered_tables()
+
+    # ---- the backbone's embeddings ---------------------------------------------------------
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[_Seen]:
+        """Remember the first forward pass of one training step."""
+        self._seen = seen = _Seen()
+        try:
+            yield seen
+        finally:
+            # The graph of the step must not outlive it.
+            self._seen = None
+
+    def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the loss of the backbone by itself, as RecBole calls it."""
+        return super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's result, as the aligner alters it, and remember it in training.
+
+        In a training step the aligner acts on the first pass alone: it is the one that ranks, and
+        the augmented views of a contrastive backbone stay as they are.
+        """
+        first = self._seen is not None and self._seen.final is None
+        by_forward = self._access is None or self._access.route == "forward"
+        with contextlib.ExitStack() as stack:
+            if first and by_forward and self._acts("ego"):
+                tables, rows = self._altered_ego()
+                stack.enter_context(tables.swapped(self, *rows))
+            final = super().forward(*args, **kwargs)  # type: ignore[misc]
+        if by_forward and self._acts("final") and (self._seen is None or first):
+            final = self._altered_final(final)
+        if first and by_forward:
+            assert self._seen is not None
+            self._seen.final = final_pair(final, self.n_users, self.n_items)
+        return final
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's scores of pairs, over what the aligner made of its tables."""
+        with self._ranking_tables():
+            return super().predict(*args, **kwargs)  # type: ignore[misc]
+
+    def full_sort_predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's scores of all items, over what the aligner made of its tables."""
+        with self._ranking_tables():
+            return super().full_sort_predict(*args, **kwargs)  # type: ignore[misc]
+
+    def _acts(self, what: str) -> bool:
+        # The backbone's constructor runs, and its width is measured, before there is an aligner.
+        aligner: Optional[Aligner] = getattr(self, "aligner", None)
+        return aligner is not None and aligner.alters(what)
+
+    def _alters_tables(self) -> bool:
+        return self._acts("final") and self._access is not None and self._access.route == "tables"
+
+    @contextlib.contextmanager
+    def _ranking_tables(self) -> Iterator[Optional[tuple[Tensor, Tensor]]]:
+        """Put the altered tables in the tables' place, where a backbone ranks with them."""
+        if not self._alters_tables():
+            yield None
+            return
+        tables, rows = self._altered_tables()
+        with tables.swapped(self, *rows):
+            yield rows
+
+    def _altered_ego(self) -> tuple[EmbeddingTables, tuple[Tensor, Tensor]]:
+        tables = self._tables()
+        ego = tables.weights(self)
+        rows = self.aligner.alter_ego(self._stacked(ego), self._kinds)
+        return tables, self._with_padding(rows, ego)
+
+    def _altered_tables(self) -> tuple[EmbeddingTables, tuple[Tensor, Tensor]]:
+        tables = self._tables()
+        weights = tables.weights(self)
+        rows = self.aligner.alter_final(self._stacked(weights), self._profiles(), self._kinds)
+        if rows.shape[1] != weights[0].shape[1]:
+            raise OptionError(
+                f"--align={self._method_name} makes the embeddings {rows.shape[1]} wide, and the "
+                f"model '{_backbone_name(type(self))}' ranks with tables of width "
+                f"{weights[0].shape[1]}: set kar_fusion=add, or take a graph model"
+            )
+        return tables, self._with_padding(rows, weights)
+
+    def _altered_final(self, final: Any) -> Any:
+        pair = final_pair(final, self.n_users, self.n_items)
+        if pair is None:
+            raise self._no_embeddings()
+        altered = self.aligner.alter_final(self._stacked(pair), self._profiles(), self._kinds)
+        return (*self._with_padding(altered, pair), *final[2:])
+
+    def _tables(self) -> EmbeddingTables:
+        assert self._access is not None
+        assert self._access.tables is not None
+        return self._access.tables
+
+    def _profiles(self) -> Tensor:
+        return getattr(self, "profile_rows", torch.empty(0))
+
+    def _stacked(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        """Return users above items, ``[N, d]``, without the padding row of each."""
+        return torch.cat([pair[0][1:], pair[1][1:]])
+
+    def _with_padding(self, rows: Tensor, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return users and items of a stacked table, each under its padding row again."""
+        users, items = (
+            torch.cat([_padding_row(side, rows.shape[1]), rows[self._kinds[kind]]])
+            for kind, side in zip(("user", "item"), like)
+        )
+        return users, items
+
+    # ---- one training step -----------------------------------------------------------------
+
+    def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the aligner's parts followed by the backbone's, equation (11) part by part.
+
+        RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
+        last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
+        """
+        with self.watched() as seen, self._ranking_tables() as altered:
+            base = self.backbone_loss(interaction, *args, **kwargs)
+            final = seen.final
+        if self._access is not None and self._access.route == "tables":
+            final = altered or self._tables().weights(self)
+        base_parts = base if isinstance(base, tuple) else (base,)
+        base_names = [f"base{n}" for n in range(len(base_parts))] if base_parts[1:] else ["base"]
+        step: Optional[TrainingStep] = None
+        if self._access is not None:
+            if final is None:
+                raise self._no_embeddings()
+            step = self._training_step(interaction, *final)
+        extra: Mapping[str, Tensor] = {}
+        if step is not None and self.aligner.needs_profiles:
+            extra = self.aligner.losses(step)
+        self.loss_names = (*extra, *base_names)
+        if self.diagnose_next and step is not None and final is not None:
+            self.diagnose_next = False
+            parts = (*extra.values(), *base_parts)
+            self._diagnose(dict(zip(self.loss_names, parts)), step, final)
+        if not extra:
+            return base
+        return (*extra.values(), *(part.reshape(()) for part in base_parts))
+
+    def _training_step(self, interaction: Any, users: Tensor, items: Tensor) -> TrainingStep:
+        offset = self._kinds["item"].start - 1
+        batch = {"user": interaction[self.USER_ID] - 1}
+        if self.ITEM_ID in interaction:
+            batch["item"] = interaction[self.ITEM_ID] + offset
+        else:
+            # A loss over a user's whole row, such as ENMF's, has every item in its batch.
+            rows = self._kinds["item"]
+            batch["item"] = torch.arange(rows.start, rows.stop, device=users.device)
+        if self.NEG_ITEM_ID in interaction:
+            batch["neg_item"] = interaction[self.NEG_ITEM_ID] + offset
+        return TrainingStep(
+            collaborative=self._stacked((users, items)),
+            profiles=self._profiles(),
+            kinds=self._kinds,
+            batch=batch,
+        )
+
+    def _diagnose(
+        self, parts: Mapping[str, Tensor], step: TrainingStep, final: tuple[Tensor, Tensor]
+    ) -> None:
+        found = {f"grad_{name}": value for name, value in gradient_norms(parts, final).items()}
+        with torch.no_grad():
+            watched = {"collaborative": step.collaborative, **self.aligner.representations(step)}
+            for name, rows in watched.items():
+                found.update({f"{what}_{name}": v for what, v in shape_of_rows(rows).items()})
+        self.diagnostics = {name: float(value) for name, value in found.items()}
+
+    # ---- profiles --------------------------------------------------------------------------
 
     def _load_profiles(self, config: Any, dataset: Any) -> Tensor:
         request = profile_request(config, dataset)
@@ -94,115 +290,6 @@ class AlignedRecommender(_Backbone):
         table[self._kinds["item"]] = torch.from_numpy(found.items[1:])
         return table
 
-    def _backbone_width(self, config: Any) -> int:
-        """Width of the final embeddings, seen in one training step of the backbone itself.
-
-        A step, and not a call of ``forward``: what that takes differs (SGL's takes a graph).
-        """
-        one = torch.ones(1, dtype=torch.int64)
-        fields = {
-            self.USER_ID: one,
-            self.ITEM_ID: one,
-            self.NEG_ITEM_ID: one,
-            config["LABEL_FIELD"]: one.float(),
-        }
-        # Backbones put their graphs on the device at once, and their parameters only when told to.
-        self.to(self.device)
-        failure: Optional[Exception] = None
-        with _undisturbed(self), torch.no_grad(), _Watch(self):
-            try:
-                super().calculate_loss(Interaction(fields).to(self.device))  # type: ignore[misc]
-            except Exception as error:
-                # NCL's step fails before its first E-step: the embeddings were seen by then.
-                failure = error
-            final = self._last_forward
-        if final is None:
-            raise self._no_embeddings() from failure
-        return final[0].shape[1]
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's result, as the aligner alters it, and remember it in training."""
-        final = super().forward(*args, **kwargs)  # type: ignore[misc]
-        if self._acts("final"):
-            final = self._altered(final)
-        if self._watching and self._last_forward is None:
-            self._last_forward = self._final_pair(final)
-        return final
-
-    def get_ego_embeddings(self) -> Any:
-        """Return the backbone's ego embeddings, as the aligner alters them in a training step."""
-        ego = super().get_ego_embeddings()  # type: ignore[misc]
-        if self._watching and self._acts("ego"):
-            users, items = torch.split(ego, [self.n_users, self.n_items])
-            rows = torch.cat([users[1:], items[1:]])
-            ego = torch.cat(self._with_padding(self.aligner.alter_ego(rows, self._kinds)))
-        return ego
-
-    def _acts(self, what: str) -> bool:
-        # The backbone's constructor runs, and its width is measured, before there is an aligner.
-        aligner: Optional[Aligner] = getattr(self, "aligner", None)
-        return aligner is not None and aligner.alters(what)
-
-    def _altered(self, final: Any) -> Any:
-        pair = self._final_pair(final)
-        if pair is None:
-            raise self._no_embeddings()
-        rows = torch.cat([pair[0][1:], pair[1][1:]])
-        altered = self.aligner.alter_final(rows, self.profile_rows, self._kinds)
-        return (*self._with_padding(altered), *final[2:])
-
-    def _with_padding(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return users and items of a stacked table, each with a zero row 0 again."""
-        users, items = (
-            torch.cat([rows.new_zeros(1, rows.shape[1]), rows[self._kinds[kind]]])
-            for kind in ("user", "item")
-        )
-        return users, items
-
-    def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the aligner's parts followed by the backbone's, equation (11) part by part.
-
-        RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
-        last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
-        """
-        with _Watch(self):
-            base = super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
-            final = self._last_forward
-        base_parts = base if isinstance(base, tuple) else (base,)
-        base_names = [f"base{n}" for n in range(len(base_parts))] if base_parts[1:] else ["base"]
-        extra: Mapping[str, Tensor] = {}
-        if self.aligner.needs_profiles:
-            if final is None:
-                raise self._no_embeddings()
-            extra = self.aligner.losses(self._training_step(interaction, *final))
-        self.loss_names = (*extra, *base_names)
-        if not extra:
-            return base
-        return (*extra.values(), *(part.reshape(()) for part in base_parts))
-
-    def _training_step(self, interaction: Any, users: Tensor, items: Tensor) -> TrainingStep:
-        offset = self._kinds["item"].start - 1
-        batch = {"user": interaction[self.USER_ID] - 1, "item": interaction[self.ITEM_ID] + offset}
-        if self.NEG_ITEM_ID in interaction:
-            batch["neg_item"] = interaction[self.NEG_ITEM_ID] + offset
-        return TrainingStep(
-            collaborative=torch.cat([users[1:], items[1:]]),
-            profiles=self.profile_rows,
-            kinds=self._kinds,
-            batch=batch,
-        )
-
-    def _final_pair(self, final: Any) -> Optional[tuple[Tensor, Tensor]]:
-        """Return final user and item embeddings out of a backbone's ``forward``, if they are."""
-        if (
-            isinstance(final, tuple)
-            and len(final) >= 2
-            and all(isinstance(t, Tensor) and t.dim() == 2 for t in final[:2])
-            and (len(final[0]), len(final[1])) == (self.n_users, self.n_items)
-        ):
-            return final[0], final[1]
-        return None
-
     def _no_embeddings(self) -> OptionError:
         name = _backbone_name(type(self))
         return OptionError(
@@ -217,40 +304,9 @@ class DaRecMixin(AlignedRecommender):
     align_method: ClassVar[Optional[str]] = "darec"
 
 
-class _Watch:
-    """Remembers the first forward pass of one ``calculate_loss``: no second propagation."""
-
-    def __init__(self, model: AlignedRecommender) -> None:
-        self.model = model
-
-    def __enter__(self) -> None:
-        self.model._last_forward = None
-        self.model._watching = True
-
-    def __exit__(self, *_: object) -> None:
-        # The graph of the step must not outlive it.
-        self.model._last_forward = None
-        self.model._watching = False
-
-
-@contextlib.contextmanager
-def _undisturbed(model: torch.nn.Module) -> Iterator[None]:
-    """Put every module into evaluation, and it and the random numbers back afterwards.
-
-    ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    numpy_state = np.random.get_state()  # noqa: NPY002 - RecBole draws from the global stream
-    for module, _ in modes:
-        module.training = False
-    try:
-        device = torch.device(str(model.device))
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        for module, mode in modes:
-            module.training = mode
+def _padding_row(side: Tensor, width: int) -> Tensor:
+    # A representation of another width has no row for the padding, which nobody ranks.
+    return side[:1] if side.shape[1] == width else side.new_zeros(1, width)
 
 
 def _backbone_name(cls: type) -> str:

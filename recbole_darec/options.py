@@ -134,6 +134,11 @@ class RunOptions:
     snapshot_every: int = option(
         1, "Epochs between two snapshots for --resume; 0 writes none.", low=0
     )
+    diagnostics: bool = option(
+        False,
+        "Log each epoch the effective rank and mean direction of the embeddings and of the "
+        "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
+    )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
 
 

@@ -25,12 +25,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Aligner", "NoOptions", "TrainingStep"]
+__all__ = ["Aligner", "NoOptions", "TrainingStep", "Widths"]
 
 
 @dataclass(frozen=True)
 class NoOptions:
     """The options of an aligner that has none."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Widths of the tables that an aligner works on.
+
+    Attributes:
+        backbone: of the backbone's final embeddings E^C, ``d``.
+        ego: of the embeddings before propagation; another than ``backbone`` where layers are
+            concatenated.
+        profile: of the profile embeddings E^L.
+    """
+
+    backbone: int
+    ego: int
+    profile: int
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,7 @@ class Aligner:
 
     Args:
         options: the method's own options, an instance of ``Options``.
-        backbone_width: width ``d`` of the backbone's final embeddings.
-        profile_width: width of the profile embeddings.
+        widths: of the backbone's and of the profiles' embeddings.
 
     Attributes:
         needs_profiles: whether the method reads profile embeddings at all.
@@ -71,12 +86,14 @@ class Aligner:
     Options: ClassVar[type] = NoOptions
     needs_profiles: ClassVar[bool] = True
 
-    def __init__(self, options: Any, backbone_width: int, profile_width: int) -> None:
+    def __init__(self, options: Any, widths: Widths) -> None:
         self.options = options
         self.modules: Any = None
 
     def alter_ego(self, ego: Tensor, kinds: Mapping[str, slice]) -> Tensor:
         """Return the ego embeddings ``[N, d]`` that are propagated; called in training only.
+
+        The ranking loss sees what is propagated; :meth:`losses` of the same step comes afterwards.
 
         Args:
             ego: the backbone's ego embeddings, rows and ``kinds`` as in :class:`TrainingStep`.
@@ -94,6 +111,13 @@ class Aligner:
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the named scalar losses that are added to the ranking loss."""
+        return {}
+
+    def representations(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return rows ``[n, d]`` by name whose collapse ``--diagnostics`` is to watch.
+
+        Called without gradient; it draws no random number.
+        """
         return {}
 
     @classmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Optional, Union
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep
+from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.options import option
 
 if TYPE_CHECKING:
@@ -81,20 +81,20 @@ class DaRec(Aligner):
 
     Options: ClassVar[type] = DaRecOptions
 
-    def __init__(self, options: DaRecOptions, backbone_width: int, profile_width: int) -> None:
-        super().__init__(options, backbone_width, profile_width)
+    def __init__(self, options: DaRecOptions, widths: Widths) -> None:
+        super().__init__(options, widths)
         import torch
         from torch import nn
 
         from recbole_darec.alignment.projection import TwinProjection
 
         self.options = options
-        width = options.align_width or backbone_width
+        width = options.align_width or widths.backbone
         hidden = [width] if options.align_mlp_hidden is None else options.align_mlp_hidden
         self.modules: nn.ModuleDict = nn.ModuleDict(
             {
-                "collaborative": TwinProjection(backbone_width, hidden, width),
-                "profile": TwinProjection(profile_width, hidden, width),
+                "collaborative": TwinProjection(widths.backbone, hidden, width),
+                "profile": TwinProjection(widths.profile, hidden, width),
             }
         )
         # The last step's preference centers, where the next step's K-Means starts.  Buffers, so
@@ -135,6 +135,15 @@ class DaRec(Aligner):
             terms["loc"] = self._local_structure(shared_c, shared_l)
         weights = {name: getattr(opt, f"weight_{name}") for name in terms}
         return eq.weighted_terms(terms, weights, opt.align_lambda)
+
+    def representations(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return the shared and the specific rows of both sides, of all users and items."""
+        sides = {"c": ("collaborative", step.collaborative), "l": ("profile", step.profiles)}
+        found = {}
+        for side, (name, rows) in sides.items():
+            shared, specific = self.modules[name](rows.to(step.collaborative.dtype))
+            found.update({f"shared_{side}": shared, f"specific_{side}": specific})
+        return found
 
     def _sample(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """Return E^C and E^L ``[N, d]``, ``[N, width]`` of the step's sample."""

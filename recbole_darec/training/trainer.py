@@ -77,6 +77,7 @@ class ResumableTrainer(_Trainer):
         self._random_state_to_restore: Optional[dict[str, Any]] = None
         self._keep_files = True
         self.best_epoch = -1
+        self.diagnoses = bool(config["diagnostics"])
         self._latest_valid_result: Any = None
         keep_all_digits(self.evaluator)
 
@@ -87,6 +88,8 @@ class ResumableTrainer(_Trainer):
     ) -> Any:
         """Train one epoch; returns the sums of the loss parts, the aligner's first."""
         self._before_epoch(train_data, epoch_idx)
+        if self.diagnoses:
+            self.model.diagnose_next = True
         stock = super()._train_epoch  # type: ignore[misc]
         if getattr(stock, "__func__", None) is not Trainer._train_epoch:
             # A model with a training loop of its own, such as NCL, keeps it.
@@ -176,6 +179,12 @@ class ResumableTrainer(_Trainer):
         self.tensorboard.add_scalar(tag, sum(named.values()), epoch_idx)
         for name, value in named.items():
             self.tensorboard.add_scalar(f"{tag}/{name}", value, epoch_idx)
+        found = getattr(self.model, "diagnostics", {}) if self.diagnoses else {}
+        if found:
+            text = ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
+            self.logger.info(f"{set_color(f'epoch {epoch_idx} diagnostics', 'green')} [{text}]")
+        for name, value in found.items():
+            self.tensorboard.add_scalar(f"Diagnostics/{name}", value, epoch_idx)
 
     # ---- the whole run ---------------------------------------------------------------------
 

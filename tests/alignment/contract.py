@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep
+from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.options import parse_options
@@ -32,7 +32,7 @@ class AlignerContract:
     def make(self, **changed: Any) -> Aligner:
         torch.manual_seed(0)
         method = aligner_class(self.align)
-        return method(self.parsed(**changed), WIDTH, PROFILE_WIDTH)
+        return method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH))
 
     def parsed(self, **changed: Any) -> Any:
         return parse_options(aligner_class(self.align).Options, {**self.options, **changed})

@@ -13,7 +13,7 @@ import torch
 from alignment.contract import N_ITEMS, N_USERS, PROFILE_WIDTH, WIDTH, embeddings, planted_step
 from alignment.equations import naive
 from recbole_darec.alignment import equations
-from recbole_darec.alignment.contract import TrainingStep
+from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.darec import DaRec, DaRecOptions
 from recbole_darec.alignment.projection import TwinProjection, mlp
 
@@ -24,7 +24,7 @@ N = N_USERS + N_ITEMS
 def darec(**changed: Any) -> DaRec:
     torch.manual_seed(0)
     given = {"align_width": 6, "align_mlp_hidden": [8], "n_centers": 3, "align_sample": "all"}
-    return DaRec(DaRecOptions(**{**given, **changed}), WIDTH, PROFILE_WIDTH)
+    return DaRec(DaRecOptions(**{**given, **changed}), Widths(WIDTH, WIDTH, PROFILE_WIDTH))
 
 
 def values(aligner: DaRec, step: TrainingStep, seed: int = 7) -> dict[str, float]:
