@@ -28,3 +28,21 @@ class TestNGCF(BackboneContract):
 class TestNCL(BackboneContract):
     backbone = NCL
     options: ClassVar = {"num_clusters": 4, "warm_up_step": 1, "m_step": 1}
+
+
+class TestBPR(BackboneContract):
+    backbone = "BPR"
+
+
+class TestSimpleX(BackboneContract):
+    backbone = "SimpleX"
+
+
+class TestENMF(BackboneContract):
+    backbone = "ENMF"
+    # A batch is one of users, of whom there are 60.
+    options: ClassVar = {"train_batch_size": 8, "dropout_prob": 0.1}
+
+
+class TestDGCF(BackboneContract):
+    backbone = "DGCF"
