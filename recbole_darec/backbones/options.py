@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
-__all__ = ["GraphOptions"]
+__all__ = ["GraphOptions", "SGLOptions", "SimGCLOptions"]
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,78 @@ class GraphOptions:
         "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
         "norms of all the embedding tables, as RLMRec has it.",
         choices=("batch", "full"),
+    )
+
+
+@dataclass(frozen=True)
+class _ContrastOptions:
+    """What SGL and SimGCL share: two views of a graph that itself keeps all of its edges."""
+
+    layer_aggregation: str = option(
+        "sum",
+        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, the backbones' papers).",
+        choices=("mean", "sum"),
+    )
+    reg_form: str = option(
+        "batch",
+        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
+        "norms of all the embedding tables, as RLMRec has it.",
+        choices=("batch", "full"),
+    )
+    contrast_negatives: bool = option(
+        False,
+        "Whether the batch's negative items are contrasted beside its positive ones, as RLMRec "
+        "has it.",
+    )
+
+
+@dataclass(frozen=True)
+class SGLOptions(_ContrastOptions):
+    """Options of SGL."""
+
+    type: str = option(
+        "ED",
+        "What a view loses: edges, nodes, or in each layer other edges (a random walk).",
+        choices=("ED", "ND", "RW"),
+    )
+    drop_ratio: float = option(0.1, "Share of them that a view loses.", low=0.0, below=1.0)
+    ssl_tau: float = option(0.5, "Temperature of the contrast.", above=0.0)
+    ssl_weight: float = option(0.05, "Weight of the contrast.", low=0.0)
+    view_graphs: str = option(
+        "epoch",
+        "When the views' graphs are drawn: each epoch, normalised anew (the paper, RecBole), or "
+        "each step, directed edges dropped and not rescaled (RLMRec).",
+        choices=("epoch", "step"),
+    )
+    loss_reduction: str = option(
+        "mean",
+        "What ranking loss and contrast are over the batch: mean (RLMRec, and what an aligner's "
+        "weight is meant beside) or sum (RecBole).",
+        choices=("mean", "sum"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.view_graphs == "step" and self.type != "ED":
+            raise OptionError(
+                f"view_graphs=step drops edges, and type={self.type} is another operator: set "
+                "type=ED or view_graphs=epoch"
+            )
+
+
+@dataclass(frozen=True)
+class SimGCLOptions(_ContrastOptions):
+    """Options of SimGCL."""
+
+    noise_eps: float = option(0.1, "Length of the noise that a row gets after a layer.", low=0.0)
+    ssl_tau: float = option(0.2, "Temperature of the contrast.", above=0.0)
+    ssl_weight: float = option(0.5, "Weight of the contrast.", low=0.0)
+    include_ego: bool = option(
+        False,
+        "Whether layer 0 is among the aggregated layers (RLMRec); the paper leaves it out.",
+    )
+    contrast_candidates: str = option(
+        "batch",
+        "Whom a row is contrasted with: the batch's distinct users or items, a mean over them "
+        "(the paper), or all users or items, each row of the batch counted (RLMRec).",
+        choices=("batch", "all"),
     )

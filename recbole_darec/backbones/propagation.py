@@ -8,6 +8,7 @@ values in another, precomputed order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -16,7 +17,9 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-__all__ = ["BipartiteGraph", "aggregate_layers"]
+from recbole_darec.numerics import no_autocast, unit_rows
+
+__all__ = ["BipartiteGraph", "aggregate_layers", "aggregate_over", "noisy_views"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,30 @@ class BipartiteGraph:
             values = values / keep_rate
         return self.matrix(values), self.matrix(values[self.transpose_order])
 
+    def subgraph(self, kept: Tensor) -> BipartiteGraph:
+        """Return the graph of some of the edges, normalised by the degrees that they leave.
+
+        Args:
+            kept: bool ``[n_edges / 2]``, on the graph's device: the undirected edges in the order
+                of the users' rows, that is sorted by user and then by item.
+        """
+        half = len(self.columns) // 2
+        # The users' rows come first, and hold each undirected edge once.
+        both = torch.empty(len(self.columns), dtype=torch.bool, device=self.columns.device)
+        both[:half] = kept
+        both[self.transpose_order[:half]] = kept
+        nodes = torch.arange(self.n_nodes, device=self.columns.device)
+        rows = torch.repeat_interleave(nodes, self.row_starts.diff())[both]
+        columns = self.columns[both]
+        degree = torch.bincount(rows, minlength=self.n_nodes)
+        scale = (degree.double() + 1e-7).rsqrt()
+        return BipartiteGraph(
+            row_starts=torch.cat([degree.new_zeros(1), degree.cumsum(0)]),
+            columns=columns,
+            values=(scale[rows] * scale[columns]).float(),
+            transpose_order=(both.cumsum(0) - 1)[self.transpose_order[both]],
+        )
+
 
 class _AggregateLayers(torch.autograd.Function):
     """Sum of ``A^l x`` over the layers; its gradient is the same sum with the transpose."""
@@ -174,3 +201,146 @@ def aggregate_layers(
         ego, matrix, transpose, n_layers, how == "mean"
     )
     return aggregated
+
+
+class _AggregateOver(torch.autograd.Function):
+    """Sum of the layers over one symmetric matrix a layer."""
+
+    @staticmethod
+    def forward(ctx: Any, ego: Tensor, matrices: Sequence[Tensor], include_ego: bool) -> Tensor:
+        ctx.matrices = matrices
+        ctx.include_ego = include_ego
+        ctx.dtype = ego.dtype
+        layer = ego.float()
+        total = layer if include_ego else torch.zeros_like(layer)
+        with no_autocast(ego):
+            for matrix in matrices:
+                layer = matrix @ layer
+                total = total + layer
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+        grad = _backward_over(ctx.matrices, grads[0].float(), ctx.include_ego)
+        return grad.to(ctx.dtype), None, None
+
+
+def _backward_over(matrices: Sequence[Tensor], grad: Tensor, include_ego: bool) -> Tensor:
+    """Return ``g + A_1 (g + A_2 (g + ...))``, without the first ``g`` where layer 0 is left out."""
+    behind: Optional[Tensor] = None
+    with no_autocast(grad):
+        for matrix in reversed(matrices):
+            behind = matrix @ (grad if behind is None else grad + behind)
+    if behind is None:
+        return grad if include_ego else torch.zeros_like(grad)
+    return grad + behind if include_ego else behind
+
+
+def _n_aggregated(n_layers: int, include_ego: bool) -> int:
+    return max(1, n_layers + include_ego)
+
+
+def aggregate_over(
+    ego: Tensor,
+    graphs: Sequence[BipartiteGraph],
+    *,
+    how: str = "mean",
+    include_ego: bool = True,
+) -> Tensor:
+    """Propagate ``ego`` over one graph a layer and aggregate the layers.
+
+    SGL's random walk has another graph in each layer (Wu et al., SIGIR 2021, section 3.1.1);
+    SimGCL has one graph and leaves layer 0 out (Yu et al., SIGIR 2022, section 3.2).
+
+    Args:
+        ego: float ``[n_nodes, d]``, the users' embeddings above the items'.
+        graphs: the graph of each layer, values symmetric.
+        how: ``"mean"`` or ``"sum"``.
+        include_ego: whether layer 0 is among the aggregated ones.
+
+    Returns:
+        float32 ``[n_nodes, d]``.
+    """
+    matrices = [graph.matrix() for graph in graphs]
+    total: Tensor = _AggregateOver.apply(  # type: ignore[no-untyped-call]
+        ego, matrices, include_ego
+    )
+    return total / _n_aggregated(len(graphs), include_ego) if how == "mean" else total
+
+
+class _NoisyViews(torch.autograd.Function):
+    """Views that differ in the noise after each layer.
+
+    The noise has the sign of what it is added to, whose derivative is 0: to the gradient it is a
+    constant, and all views have the gradient of the propagation without it.  They are propagated
+    side by side, and what comes back is added before it is propagated.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        ego: Tensor,
+        matrix: Tensor,
+        n_layers: int,
+        noise: float,
+        include_ego: bool,
+        n_views: int,
+    ) -> Tensor:
+        ctx.matrices = [matrix] * n_layers
+        ctx.include_ego = include_ego
+        ctx.dtype = ego.dtype
+        n_nodes, width = ego.shape
+        layer = ego.float()
+        shape = (n_nodes, n_views, width)
+        start = layer if include_ego else torch.zeros_like(layer)
+        total = start.unsqueeze(1).expand(shape)
+        with no_autocast(ego):
+            for _ in range(n_layers):
+                # The first product is the same in all views.
+                product = (matrix @ layer).view(n_nodes, -1, width)
+                draws = torch.rand(shape, dtype=layer.dtype, device=layer.device)
+                moved = product + noise * product.sign() * unit_rows(draws)
+                total = total + moved
+                layer = moved.view(n_nodes, -1)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+        grad = _backward_over(ctx.matrices, grads[0].float().sum(1), ctx.include_ego)
+        return grad.to(ctx.dtype), None, None, None, None, None
+
+
+def noisy_views(
+    ego: Tensor,
+    graph: BipartiteGraph,
+    n_layers: int,
+    *,
+    noise: float,
+    how: str = "mean",
+    include_ego: bool = True,
+    n_views: int = 2,
+) -> tuple[Tensor, ...]:
+    """Propagate ``ego`` with noise after each layer, and aggregate; several views at once.
+
+    SimGCL, equations (6) and (7) (Yu et al., SIGIR 2022, section 3.1): a row ``e`` of each layer
+    becomes ``e + ε sign(e) ⊙ u / |u|`` with ``u`` uniform on [0, 1)^d, and goes on so.  The draws
+    are torch's global generator's.
+
+    Args:
+        ego: float ``[n_nodes, d]``, the users' embeddings above the items'.
+        graph: the normalised adjacency, values symmetric.
+        n_layers: number of propagation layers ``L``.
+        noise: ``ε``, the Euclidean length of the noise of a row without zeros.
+        how: ``"mean"`` or ``"sum"``.
+        include_ego: whether layer 0 is among the aggregated ones.
+        n_views: number of views.
+
+    Returns:
+        ``n_views`` tensors, float32 ``[n_nodes, d]``.
+    """
+    views: Tensor = _NoisyViews.apply(  # type: ignore[no-untyped-call]
+        ego, graph.matrix(), n_layers, noise, include_ego, n_views
+    )
+    if how == "mean":
+        views = views / _n_aggregated(n_layers, include_ego)
+    return views.unbind(1)

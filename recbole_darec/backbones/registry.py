@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Optional
 
-from recbole_darec.backbones.options import GraphOptions
+from recbole_darec.backbones.options import GraphOptions, SGLOptions, SimGCLOptions
 from recbole_darec.errors import MissingExtraError, OptionError, nearest
 from recbole_darec.resources import properties_dir, recbole_dir
 
@@ -30,6 +30,8 @@ class BackboneSpec:
 
 BACKBONES: dict[str, BackboneSpec] = {
     "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),
+    "SGL": BackboneSpec("recbole_darec.backbones.sgl:SGL", SGLOptions),
+    "SimGCL": BackboneSpec("recbole_darec.backbones.simgcl:SimGCL", SimGCLOptions),
 }
 
 

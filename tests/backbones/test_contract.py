@@ -21,6 +21,33 @@ class TestSGL(BackboneContract):
     backbone = "SGL"
 
 
+class TestSGLAsInThePapers(BackboneContract):
+    backbone = "SGL"
+    options: ClassVar = {
+        "view_graphs": "step",
+        "drop_ratio": 0.2,
+        "contrast_negatives": True,
+        "reg_form": "full",
+    }
+
+
+class TestSimGCL(BackboneContract):
+    backbone = "SimGCL"
+    # Of 40 items most are in each batch: the paper's weight would tell apart what is alike.
+    options: ClassVar = {"ssl_weight": 0.02}
+
+
+class TestSimGCLAsInThePapers(BackboneContract):
+    backbone = "SimGCL"
+    options: ClassVar = {
+        "include_ego": True,
+        "contrast_candidates": "all",
+        "contrast_negatives": True,
+        "reg_form": "full",
+        "ssl_weight": 0.02,
+    }
+
+
 class TestNGCF(BackboneContract):
     backbone = "NGCF"
 
