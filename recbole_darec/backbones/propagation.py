@@ -17,7 +17,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics import no_autocast, unit_rows
+from recbole_darec.numerics import no_autocast
 
 __all__ = ["BipartiteGraph", "aggregate_layers", "aggregate_over", "noisy_views"]
 
@@ -292,15 +292,16 @@ class _NoisyViews(torch.autograd.Function):
         n_nodes, width = ego.shape
         layer = ego.float()
         shape = (n_nodes, n_views, width)
-        start = layer if include_ego else torch.zeros_like(layer)
-        total = start.unsqueeze(1).expand(shape)
+        total = layer.unsqueeze(1).repeat(1, n_views, 1) if include_ego else layer.new_zeros(shape)
         with no_autocast(ego):
             for _ in range(n_layers):
                 # The first product is the same in all views.
                 product = (matrix @ layer).view(n_nodes, -1, width)
                 draws = torch.rand(shape, dtype=layer.dtype, device=layer.device)
-                moved = product + noise * product.sign() * unit_rows(draws)
-                total = total + moved
+                lengths = torch.linalg.vector_norm(draws, dim=-1, keepdim=True)
+                draws *= noise / lengths.clamp_min_(torch.finfo(layer.dtype).tiny)
+                moved = torch.addcmul(product, product.sign(), draws)
+                total += moved
                 layer = moved.view(n_nodes, -1)
         return total
 
