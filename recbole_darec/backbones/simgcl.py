@@ -11,6 +11,7 @@ from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import SimGCLOptions
 from recbole_darec.backbones.propagation import aggregate_over, noisy_views
 from recbole_darec.backbones.views import contrast_rows_with_all, contrast_within_batch
+from recbole_darec.errors import OptionError
 
 __all__ = ["SimGCL"]
 
@@ -24,6 +25,18 @@ class SimGCL(GraphRecommender):
 
     Options: ClassVar[type] = SimGCLOptions
     options: SimGCLOptions
+
+    def make_layers(self, config: Any) -> None:
+        """Make no parameters; refuse options that leave no layer.
+
+        Raises:
+            OptionError: there is neither layer 0 nor another.
+        """
+        if self.n_layers < 1 and not self.options.include_ego:
+            raise OptionError(
+                f"n_layers={self.n_layers} with include_ego=False leaves no layer to rank by: set "
+                "n_layers to 1 or more"
+            )
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Return the final embeddings of users ``[n_users, d]`` and items ``[n_items, d]``."""

@@ -266,6 +266,7 @@ def test_the_contrast_pulls_a_rows_views_together_and_others_apart(data_path: Pa
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
+        ({"n_layers": 0}, "n_layers=0 with include_ego=False leaves no layer to rank by"),
         ({"noise_eps": -0.1}, "noise_eps=-0.1 must be at least 0"),
         ({"ssl_tau": 0.0}, "ssl_tau=0.0 must be above 0"),
         ({"contrast_candidates": "some"}, "contrast_candidates='some' must be one of batch, all"),
