@@ -293,11 +293,15 @@ def test_the_configuration_reference_is_current(generator: Any) -> None:
 
 def test_the_reference_has_each_option_with_its_default(generator: Any) -> None:
     text = generator.render()
-    groups = [spec.options for spec in BACKBONES.values() if spec.options]
-    groups += [aligner_class(name).Options for name in aligner_names()]
-    for group in groups:
-        for name, _, default, sentence in documentation(group):
-            (row,) = (r for r in text.splitlines() if r.startswith(f"| `{name}` |"))
+    groups = [(f"--model={name}", s.options) for name, s in BACKBONES.items() if s.options]
+    groups += [(f"--align={name}", aligner_class(name).Options) for name in aligner_names()]
+    for title, group in groups:
+        options = documentation(group)
+        if not options:
+            continue
+        section = text.split(f"\n### `{title}`: `")[1].split("\n##")[0]
+        for name, _, default, sentence in options:
+            (row,) = (r for r in section.splitlines() if r.startswith(f"| `{name}` |"))
             cells = row.strip("| ").split(" | ")
             assert cells[2].strip("`") == ("null" if default is None else str(default))
             assert cells[3] == sentence

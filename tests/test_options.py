@@ -88,14 +88,22 @@ def test_property_files_hold_no_option_that_nobody_declares() -> None:
             r"^(\w+):.*#\s+\((?:int|float|str|bool|list)[\w ]*\)", path.read_text(), re.M
         )
         declared = {name for file, group in GROUPS for name in option_names(group)}
-        if (path.parent.name, path.stem) == ("model", "LightGCN"):
+        if path.parent.name == "model":
             declared |= {"embedding_size", "n_layers", "reg_weight"}
         assert set(ours) <= declared, relative
 
 
-def test_no_two_groups_declare_the_same_option() -> None:
-    names = [name for _, group in GROUPS for name in option_names(group)]
-    assert len(names) == len(set(names))
+def test_no_two_groups_of_one_run_declare_the_same_option() -> None:
+    """A run has every common group, one backbone's and one aligner's."""
+    of = {
+        kind: [(file, group) for file, group in GROUPS if file.startswith(kind)]
+        for kind in ("overall", "model", "align")
+    }
+    common = [group for _, group in of["overall"]]
+    for file, backbone in of["model"]:
+        for other, aligner in of["align"]:
+            names = option_names(*common, backbone, aligner)
+            assert len(names) == len(set(names)), f"{file} and {other}"
 
 
 # ---- checks ----------------------------------------------------------------------------------
