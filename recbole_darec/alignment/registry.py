@@ -12,6 +12,7 @@ __all__ = ["ALIGNERS", "aligner_class", "aligner_names"]
 ALIGNERS: dict[str, str] = {
     "none": "recbole_darec.alignment.none:NoAlignment",
     "darec": "recbole_darec.alignment.darec:DaRec",
+    "relational": "recbole_darec.alignment.relational:Relational",
 }
 
 

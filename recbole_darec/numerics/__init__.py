@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.kmeans import centers_of, kmeans
+from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unit_rows
 
 __all__ = [
+    "NeighbourMean",
     "at_least_float32",
     "centers_of",
     "info_nce",
     "kmeans",
     "log_sum_exp",
+    "nearest_rows",
     "no_autocast",
     "unit_rows",
 ]

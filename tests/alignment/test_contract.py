@@ -46,6 +46,20 @@ class TestDaRecOnAllRows(TestDaRec):
     options: ClassVar = {**TestDaRec.options, "align_sample": "all", "center_matching": "hungarian"}
 
 
+class TestRelational(AlignerContract):
+    align = "relational"
+    options: ClassVar = {"relation_width": 6, "n_neighbours": 3}
+    refused: ClassVar = [
+        ("neighbour_weight", -0.1),
+        ("n_neighbours", 0),
+        ("relation_weight", float("nan")),
+        ("relation_sample", 1),
+        ("relation_temperature", 0.0),
+        ("target_temperature", -0.1),
+        ("relation_width", 0),
+    ]
+
+
 def test_every_registered_method_is_held_to_the_contract() -> None:
     tested = {c.align for c in AlignerContract.__subclasses__()}
     # At least: the documentation has an example of its own, which its test holds to the contract.

@@ -15,6 +15,8 @@ equation function
 (11)     :func:`weighted_terms`
 ======== =============================================================================
 
+Beside them stand :func:`principal_rows` and :func:`relation_matching`, which no paper has.
+
 Equations (2) and (3) are sums over the CF side and the LLM side; the functions give one side.
 Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 """
@@ -28,6 +30,7 @@ from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
+from .relations import principal_rows, relation_matching
 from .total import weighted_terms
 from .uniformity import uniformity
 
@@ -41,6 +44,8 @@ __all__ = [
     "kmeans",
     "local_structure",
     "orthogonality",
+    "principal_rows",
+    "relation_matching",
     "uniformity",
     "unit_rows",
     "weighted_terms",
