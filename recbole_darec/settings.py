@@ -472,9 +472,8 @@ def _check_direct_keys(
             continue
         owners = [name for name, names in keys.items() if key in names]
         if owners:
-            raise OptionError(
-                f"option '{key}' on {source} belongs to --align={owners[0]}, not to {align}"
-            )
+            named = " and ".join(f"--align={name}" for name in owners)
+            raise OptionError(f"option '{key}' on {source} belongs to {named}, not to {align}")
         raise OptionError(f"unknown option '{key}' on {source}{nearest(key, known)}")
 
 

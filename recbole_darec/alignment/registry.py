@@ -12,6 +12,9 @@ __all__ = ["ALIGNERS", "aligner_class", "aligner_names"]
 ALIGNERS: dict[str, str] = {
     "none": "recbole_darec.alignment.none:NoAlignment",
     "darec": "recbole_darec.alignment.darec:DaRec",
+    "rlmrec_con": "recbole_darec.alignment.rlmrec_con:RLMRecCon",
+    "rlmrec_gen": "recbole_darec.alignment.rlmrec_gen:RLMRecGen",
+    "kar": "recbole_darec.alignment.kar:KAR",
     "relational": "recbole_darec.alignment.relational:Relational",
 }
 

@@ -36,16 +36,16 @@ class RelationalOptions:
         10, "Neighbours of a user or item: the nearest of its kind by its profile.", low=1
     )
     relation_weight: float = option(
-        0.03, "Weight of the matching of relations; 0 leaves it and its cost out.", low=0.0
+        0.0, "Weight of the matching of relations; 0 leaves it and its cost out.", low=0.0
     )
     relation_sample: int = option(
         512, "Users, and as many items, whose relations are matched in a step.", low=2
     )
     relation_temperature: float = option(
-        0.5, "Temperature of the relations among the embeddings.", low=1 / 60
+        0.5, "Temperature of the relations among the embeddings.", low=0.02
     )
     target_temperature: float = option(
-        0.1, "Temperature of the relations among the profiles.", low=1 / 60
+        0.1, "Temperature of the relations among the profiles.", low=0.02
     )
     relation_width: int = option(
         128, "Principal directions in which the centred profiles are compared.", low=1

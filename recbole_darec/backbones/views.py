@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics import info_nce
+from recbole_darec.numerics import counted, info_nce
 
-__all__ = ["contrast_rows_with_all", "contrast_within_batch", "counted"]
-
-
-def counted(ids: Tensor) -> tuple[Tensor, Optional[Tensor]]:
-    """Return distinct ids and how often each stands in ``ids``, where that saves time.
-
-    An accelerator would have to wait for the number of distinct ids: there ``ids`` come back as
-    they are, without counts, which means once each.
-    """
-    if ids.device.type != "cpu":
-        return ids, None
-    distinct, counts = torch.unique(ids, return_counts=True)
-    return distinct, counts
+__all__ = ["contrast_rows_with_all", "contrast_within_batch"]
 
 
 def contrast_rows_with_all(

@@ -37,6 +37,7 @@ def info_nce(
     temperature: float,
     *,
     weights: Optional[Tensor] = None,
+    candidate_weights: Optional[Tensor] = None,
     max_elements: Optional[int] = None,
 ) -> Tensor:
     """Sum over the anchors of -log(exp(cos(a, p) / τ) / Σ_c exp(cos(a, c) / τ)).
@@ -51,6 +52,8 @@ def info_nce(
         candidates: shape (M, d), M >= 1.
         temperature: τ, above 0.
         weights: a weight of each anchor's term, shape (B,), without gradient; by default 1.
+        candidate_weights: how often each candidate counts in the denominator, shape (M,), above 0,
+            without gradient; by default once.
         max_elements: size of the block's buffer; by default 2 MiB on a CPU.
 
     Returns:
@@ -74,6 +77,7 @@ def info_nce(
         scaled,
         unit_rows(candidates),
         weights=weights,
+        candidate_weights=candidate_weights,
         bound=1.0 / temperature,
         max_elements=max_elements,
     )
@@ -85,10 +89,11 @@ def log_sum_exp(
     candidates: Tensor,
     *,
     weights: Optional[Tensor] = None,
+    candidate_weights: Optional[Tensor] = None,
     bound: Optional[float] = None,
     max_elements: Optional[int] = None,
 ) -> Tensor:
-    """Sum over the anchors of w_a log Σ_c exp(a · c), with gradient to anchors and candidates.
+    """Sum over the anchors of w_a log Σ_c v_c exp(a · c), gradients to anchors and candidates.
 
     First derivatives only.  Time O(B M d), memory O((B + M) d + max_elements).
 
@@ -96,6 +101,7 @@ def log_sum_exp(
         anchors: shape (B, d).
         candidates: shape (M, d), M >= 1.
         weights: w, shape (B,), without gradient; by default 1.
+        candidate_weights: v, shape (M,), above 0, without gradient; by default 1.
         bound: an upper bound of every abs(a · c), where one is known: up to 60 it saves the search
             for each row's largest product.
         max_elements: size of the block's buffer in elements; a row of it is always there.
@@ -119,12 +125,19 @@ def log_sum_exp(
     weights = anchors.new_ones(len(anchors)) if weights is None else weights.to(anchors)
     if weights.shape != anchors.shape[:1]:
         raise ValueError(f"{len(anchors)} anchors need as many weights, got {tuple(weights.shape)}")
+    if candidate_weights is not None:
+        candidate_weights = candidate_weights.to(candidates)
+        if candidate_weights.shape != candidates.shape[:1]:
+            raise ValueError(
+                f"{len(candidates)} candidates need as many weights, got "
+                f"{tuple(candidate_weights.shape)}"
+            )
     if max_elements is None:
         max_elements = _CPU_ELEMENTS if anchors.device.type == "cpu" else _ACCELERATOR_ELEMENTS
     shift = bound is None or bound > _UNSHIFTED
     with no_autocast(anchors):
         total: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]
-            anchors, candidates, weights, shift, max_elements
+            anchors, candidates, weights, candidate_weights, shift, max_elements
         )
     return total
 
@@ -138,12 +151,13 @@ class _LogSumExp(torch.autograd.Function):
         anchors: Tensor,
         candidates: Tensor,
         weights: Tensor,
+        candidate_weights: Optional[Tensor],
         shift: bool,
         max_elements: int,
     ) -> Tensor:
-        wanted = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
-        grad_anchors = torch.empty_like(anchors) if wanted else None
-        grad_candidates = torch.zeros_like(candidates) if wanted else None
+        # Frozen candidates, such as profiles, save the dearest of three products.
+        grad_anchors = torch.empty_like(anchors) if ctx.needs_input_grad[0] else None
+        grad_candidates = torch.zeros_like(candidates) if ctx.needs_input_grad[1] else None
         left = anchors * _LOG2_E
         n, m = len(anchors), len(candidates)
         height = max(1, min(n, max_elements // m))
@@ -158,22 +172,23 @@ class _LogSumExp(torch.autograd.Function):
                 largest = tile.amax(1)
                 tile.sub_(largest.unsqueeze(1))
             tile.exp2_()
+            if candidate_weights is not None:
+                tile *= candidate_weights
             sums = tile.sum(1)
             logs[rows] = sums.log()
             if shift:
                 logs[rows] += largest / _LOG2_E
-            if grad_anchors is not None and grad_candidates is not None:
-                scale = (weights[rows] / sums).unsqueeze(1)
+            scale = (weights[rows] / sums).unsqueeze(1)
+            if grad_anchors is not None:
                 torch.mm(tile, candidates, out=grad_anchors[rows])
                 grad_anchors[rows] *= scale
+            if grad_candidates is not None:
                 grad_candidates.addmm_(tile.t(), anchors[rows] * scale)
-        if grad_anchors is not None and grad_candidates is not None:
-            ctx.save_for_backward(grad_anchors, grad_candidates)
+        ctx.save_for_backward(grad_anchors, grad_candidates)
         return (logs * weights).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Optional[Tensor], ...]:
-        grad_anchors, grad_candidates = ctx.saved_tensors
-        scale = grad_total.to(grad_anchors.dtype)
-        return grad_anchors * scale, grad_candidates * scale, None, None, None
+        found = [None if g is None else g * grad_total.to(g.dtype) for g in ctx.saved_tensors]
+        return (*found, None, None, None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ class AlignerContract:
         optimizer = torch.optim.Adam([table, *self.parameters(aligner)], lr=0.01)
         values = []
         for _ in range(n_steps):
-            loss = sum(aligner.losses(planted_step(table)).values())
+            loss = sum(take_step(aligner, table).values())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -53,13 +53,13 @@ class AlignerContract:
         return values
 
     def test_losses_are_named_finite_scalars(self) -> None:
-        losses = self.make().losses(planted_step(embeddings()))
+        losses = take_step(self.make(), embeddings())
         assert all(isinstance(name, str) and not name.startswith("base") for name in losses)
         assert all(loss.shape == () and bool(loss.isfinite()) for loss in losses.values())
 
     def test_gradients_are_finite_and_reach_both_sides(self) -> None:
         aligner, table = self.make(), embeddings()
-        losses = aligner.losses(planted_step(table))
+        losses = take_step(aligner, table)
         if not losses:
             pytest.skip("the method adds no loss")
         sum(losses.values()).backward()
@@ -74,20 +74,20 @@ class AlignerContract:
     def test_frozen_profiles_stay_as_they_are(self) -> None:
         step = planted_step(embeddings())
         before = step.profiles.clone()
-        losses = self.make().losses(step)
+        losses = take_step(self.make(), step.collaborative, step)
         sum((loss for loss in losses.values()), torch.zeros((), requires_grad=True)).backward()
         assert torch.equal(step.profiles, before)
         assert step.profiles.grad is None
 
     def test_the_loss_falls(self) -> None:
         aligner, table = self.make(), embeddings()
-        if not aligner.losses(planted_step(table)):
+        if not take_step(aligner, table):
             pytest.skip("the method adds no loss")
         values = self.descend(aligner, table, 60)
         assert sum(values[-5:]) < sum(values[:5])
 
     def test_the_same_seed_gives_the_same_values_twice(self) -> None:
-        if not self.make().losses(planted_step(embeddings())):
+        if not take_step(self.make(), embeddings()):
             pytest.skip("the method adds no loss")
         runs = [self.descend(self.make(), embeddings(), 5) for _ in range(2)]
         assert runs[0] == runs[1]
@@ -103,7 +103,7 @@ class AlignerContract:
         found = []
         for one in (aligner, other):
             torch.manual_seed(5)
-            losses = one.losses(planted_step(table))
+            losses = take_step(one, table)
             found.append({name: float(loss.detach()) for name, loss in losses.items()})
         assert found[0] == found[1]
 
@@ -137,6 +137,23 @@ def embeddings(seed: int = 1) -> torch.Tensor:
     """A table of users above items, trainable, in no order yet."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(N_USERS + N_ITEMS, WIDTH, generator=generator).requires_grad_()
+
+
+def take_step(
+    aligner: Aligner, table: torch.Tensor, step: Optional[TrainingStep] = None
+) -> dict[str, torch.Tensor]:
+    """The losses of a step of a backbone that propagates from one row of a block to the next.
+
+    Where the method changes what ranks, the ranking loss is one of them.
+    """
+    step = planted_step(table) if step is None else step
+    ego = aligner.alter_ego(table, step.kinds)
+    rows = aligner.alter_final(ego + ego.roll(2, 0), step.profiles, step.kinds)
+    losses = aligner.losses(dataclasses.replace(step, collaborative=rows))
+    if aligner.alters("final"):
+        user, item, other = (rows[step.batch[role]] for role in ("user", "item", "neg_item"))
+        losses["rank"] = torch.nn.functional.softplus((user * (other - item)).sum(-1)).mean()
+    return losses
 
 
 def planted_step(table: torch.Tensor) -> TrainingStep:

@@ -48,7 +48,7 @@ class TestDaRecOnAllRows(TestDaRec):
 
 class TestRelational(AlignerContract):
     align = "relational"
-    options: ClassVar = {"relation_width": 6, "n_neighbours": 3}
+    options: ClassVar = {"relation_width": 6, "n_neighbours": 3, "relation_weight": 0.1}
     refused: ClassVar = [
         ("neighbour_weight", -0.1),
         ("n_neighbours", 0),
@@ -58,6 +58,46 @@ class TestRelational(AlignerContract):
         ("target_temperature", -0.1),
         ("relation_width", 0),
     ]
+
+
+class TestRLMRecCon(AlignerContract):
+    align = "rlmrec_con"
+    options: ClassVar = {"kd_weight": 1.0}
+    refused: ClassVar = [
+        ("kd_weight", -0.1),
+        ("kd_temperature", 0.0),
+        ("kd_temperature", -0.2),
+        ("negatives", "some"),
+    ]
+
+
+class TestRLMRecConWithAllUsers(TestRLMRecCon):
+    options: ClassVar = {"kd_weight": 1.0, "negatives": "all"}
+
+
+class TestRLMRecGen(AlignerContract):
+    align = "rlmrec_gen"
+    options: ClassVar = {"kd_weight": 1.0, "mask_ratio": 0.3}
+    refused: ClassVar = [
+        ("mask_ratio", 0.0),
+        ("mask_ratio", 1.0),
+        ("kd_weight", float("nan")),
+        ("kd_temperature", 0.0),
+    ]
+
+
+class TestKAR(AlignerContract):
+    align = "kar"
+    refused: ClassVar = [
+        ("kar_shared_experts", 0),
+        ("kar_own_experts", -1),
+        ("kar_hidden", [0]),
+        ("kar_fusion", "gate"),
+    ]
+
+
+class TestKARWithAWiderRepresentation(TestKAR):
+    options: ClassVar = {"kar_fusion": "concat", "kar_hidden": [], "kar_own_experts": 0}
 
 
 def test_every_registered_method_is_held_to_the_contract() -> None:

@@ -52,7 +52,7 @@ def test_a_sample_of_everything_is_the_matching_of_each_kind() -> None:
 
 def test_a_sample_reads_no_more_rows_than_it_may() -> None:
     table = embeddings()
-    aligner(relation_sample=4).losses(planted_step(table))["rel"].backward()
+    aligner(relation_weight=1.0, relation_sample=4).losses(planted_step(table))["rel"].backward()
     moved = (table.grad != 0).any(1)
     assert int(moved[:N_USERS].sum()) == 4
     assert int(moved[N_USERS:].sum()) == 4
@@ -60,7 +60,7 @@ def test_a_sample_reads_no_more_rows_than_it_may() -> None:
 
 def test_what_has_no_weight_is_left_out() -> None:
     step = planted_step(embeddings())
-    method = aligner(neighbour_weight=0.0, relation_weight=0.0)
+    method = aligner(neighbour_weight=0.0)
     assert method.losses(step) == {}
     assert method.alter_final(step.collaborative, step.profiles, step.kinds) is step.collaborative
     assert method.modules is None
@@ -90,7 +90,7 @@ def test_kinds_of_few_rows_work() -> None:
         kinds={"user": slice(0, 1), "item": slice(1, 3)},
         batch={"user": torch.tensor([0]), "item": torch.tensor([1])},
     )
-    method = aligner()
+    method = aligner(relation_weight=0.1)
     assert method.alter_final(step.collaborative, profiles, step.kinds).isfinite().all()
     loss = method.losses(step)["rel"]
     loss.backward()

@@ -94,6 +94,12 @@ def train(name: str, option: str, *words: str, **more: Any) -> Row:
     return Row(name, (..., *option.split("|")), words, **more)
 
 
+def other_model(name: str, model: str, option: str, *words: str) -> Row:
+    """A row of a training run of another model than LightGCN."""
+    args = (f"--model={model}", "--dataset=tiny", *option.split("|"))
+    return Row(name, args, (f"'{model}'", *words))
+
+
 def import_table(name: str, csv: str, args: str, *words: str, file: str = "x.csv") -> Row:
     """A row of ``import table`` from a file with this content."""
     return Row(
@@ -232,6 +238,23 @@ ARGUMENTS = [
     train("negative lambda", "--align_lambda=-0.1", "align_lambda=-0.1", "at least 0"),
     train("lambda not a number", "--align_lambda=nan", "align_lambda='nan'", "at least 0"),
     train("infinite weight", "--weight_glo=1e999", "weight_glo=inf", "finite"),
+    train("mask ratio 0", "--align=rlmrec_gen|--mask_ratio=0", "mask_ratio=0", "above 0"),
+    train("mask ratio 1", "--align=rlmrec_gen|--mask_ratio=1", "mask_ratio=1", "below 1"),
+    train("temperature 0", "--align=rlmrec_con|--kd_temperature=0", "kd_temperature=0", "above 0"),
+    train("temperature below 0", "--align=rlmrec_gen|--kd_temperature=-1", "kd_temperature=-1"),
+    train("low temperature", "--align=relational|--target_temperature=0", "target_temperature=0"),
+    train("no neighbour", "--align=relational|--n_neighbours=0", "n_neighbours=0", "at least 1"),
+    train("no expert", "--align=kar|--kar_shared_experts=0", "kar_shared_experts=0", "at least 1"),
+    train("unknown negatives", "--align=rlmrec_con|--negatives=none", "'none'", "batch, all"),
+    train("a rival's option", "--align=darec|--kd_weight=1", "'kd_weight'",
+          "--align=rlmrec_con and --align=rlmrec_gen, not to darec"),
+    train("DaRec's option under a rival", "--align=rlmrec_con|--align_lambda=1", "'align_lambda'",
+          "--align=darec, not to rlmrec_con"),
+    other_model("a mask where nothing propagates", "BPR", "--align=rlmrec_gen",
+                "propagates none", "graph model"),
+    other_model("a wider representation of tables", "BPR", "--align=kar|--kar_fusion=concat",
+                "kar_fusion=add"),
+    other_model("a backbone without embeddings", "ItemKNN", "--align=kar", "--align=none"),
     train("no edge kept", "--edge_keep_rate=0", "edge_keep_rate=0", "above 0"),
     train("unknown control", "--profile_control=shuffled", "'shuffled'", "'shuffle'?"),
     train("unknown missing_profile", "--missing_profile=skip", "'skip'", "error, mean, zero"),

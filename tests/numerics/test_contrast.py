@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 import torch
@@ -117,9 +117,48 @@ def test_value_and_gradients_are_those_of_dense_autograd(
         value = 3.0 * function(*rows, tau, weights=weights, **extra)
         results.append((value, *torch.autograd.grad(value, rows)))
     for ours, dense in zip(*results):
-        # Gradients of rows of length 1e-3 at τ = 0.01 are large and nearly cancel.
-        largest = max(1.0, float(dense.detach().abs().max()) if dense.numel() else 1.0)
-        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=1e-10 * largest)
+        # A gradient is a difference of parts as large as the weights over τ and the row's length.
+        lengths = [given_[name].norm(dim=1) for name in ("anchors", "positives", "candidates")]
+        least = min([1.0, *(float(v) for one in lengths for v in one if v > 0)])
+        largest = max(1.0, float(weights.sum())) / (tau * least)
+        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=1e-14 * largest + 1e-10)
+
+
+@settings(deadline=None)
+@given(contrasts(), temperatures, block_sizes, st.randoms(use_true_random=False))
+def test_a_candidate_that_counts_n_times_stands_there_n_times(
+    given_: dict, tau: float, max_elements: Optional[int], random: Any
+) -> None:
+    candidates = given_["candidates"]
+    counts = torch.tensor([random.randint(1, 4) for _ in candidates])
+    results = []
+    for others, weights in (
+        (candidates, counts),
+        (candidates.repeat_interleave(counts, dim=0), None),
+    ):
+        rows = [given_["anchors"].clone().requires_grad_(), others.clone().requires_grad_()]
+        value = log_sum_exp(
+            unit_rows(rows[0]) / tau,
+            unit_rows(rows[1]),
+            weights=given_["weights"],
+            candidate_weights=weights,
+            bound=1.0 / tau,
+            max_elements=max_elements,
+        )
+        results.append((value, *torch.autograd.grad(value, rows)))
+    (value, of_anchors, of_candidates), (expected, like_anchors, repeated) = results
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12, abs=1e-12)
+    which = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    like_candidates = torch.zeros_like(candidates).index_add(0, which, repeated)
+    for ours, dense in ((of_anchors, like_anchors), (of_candidates, like_candidates)):
+        largest = float(dense.abs().max()) if dense.numel() else 0.0
+        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=1e-10 * max(1.0, largest))
+
+
+def test_weights_that_do_not_fit_are_refused() -> None:
+    rows = torch.ones(3, 2)
+    with pytest.raises(ValueError, match="3 candidates need as many weights"):
+        log_sum_exp(rows, rows, candidate_weights=torch.ones(2))
 
 
 @pytest.mark.parametrize("max_elements", [None, 3, 8])

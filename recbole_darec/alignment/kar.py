@@ -1,0 +1,75 @@
+"""KAR: profiles through a mixture of experts, joined to the embeddings that rank.
+
+Xi et al., "Towards Open-World Recommendation with Knowledge Augmentation from Large Language
+Models" (RecSys 2024), section 3.3, the hybrid-expert adaptor, as RLMRec and DaRec use it beside
+collaborative filtering: the adapted profile is one more feature of a user or item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Optional
+
+from recbole_darec.alignment.contract import Aligner, Widths
+from recbole_darec.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["KAR", "KAROptions"]
+
+
+@dataclass(frozen=True)
+class KAROptions:
+    """Options of KAR."""
+
+    kar_shared_experts: int = option(2, "Experts that users and items share.", low=1)
+    kar_own_experts: int = option(
+        2, "Experts of the users' preferences alone, and as many of the items' facts.", low=0
+    )
+    kar_hidden: Optional[list[int]] = option(
+        None,
+        "Hidden widths of an expert; [] is linear, null one hidden layer as wide as the "
+        "backbone's rows.",
+        low=1,
+    )
+    kar_fusion: str = option(
+        "add",
+        "How the adapted profile joins the embedding: added to it, or concatenated, which doubles "
+        "the width that ranks.",
+        choices=("add", "concat"),
+    )
+
+
+class KAR(Aligner):
+    """The experts' outputs, weighted by a gate of each kind, in training and in prediction."""
+
+    Options: ClassVar[type] = KAROptions
+
+    def __init__(self, options: KAROptions, widths: Widths) -> None:
+        super().__init__(options, widths)
+        from torch import nn
+
+        from recbole_darec.alignment.experts import ExpertMixture
+
+        self.options: KAROptions = options
+        hidden = [widths.backbone] if options.kar_hidden is None else options.kar_hidden
+        self.modules: nn.Module = ExpertMixture(
+            widths.profile,
+            hidden,
+            widths.backbone,
+            n_shared=options.kar_shared_experts,
+            n_own=options.kar_own_experts,
+        )
+
+    def alter_final(self, final: Tensor, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:
+        """Return ``e + m(p)``, or ``[e, m(p)]``, for each row's profile ``p``."""
+        import torch
+
+        adapted = torch.cat(
+            [self.modules(profiles[rows].to(final.dtype), kind) for kind, rows in kinds.items()]
+        )
+        if self.options.kar_fusion == "add":
+            return final + adapted
+        return torch.cat([final, adapted], dim=1)

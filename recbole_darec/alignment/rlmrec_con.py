@@ -1,0 +1,116 @@
+"""RLMRec-Con: contrastive alignment of embeddings and projected profiles.
+
+Ren et al., "Representation Learning with Large Language Models for Recommendation" (WWW 2024),
+equations (16) and (18) and algorithm 1, with the normalisations of the released code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["RLMRecCon", "RLMRecConOptions"]
+
+# Rows that are projected at a time where all users are: what lies between the layers of one block
+# is computed again in the backward pass.
+_BLOCK = 16_384
+
+
+@dataclass(frozen=True)
+class RLMRecConOptions:
+    """Options of RLMRec-Con."""
+
+    kd_weight: float = option(0.01, "Weight of the alignment loss.", low=0.0)
+    kd_temperature: float = option(0.2, "Temperature of the alignment's InfoNCE.", above=0.0)
+    negatives: str = option(
+        "batch",
+        "Whose profiles a user's is told apart from: those of the batch's users, or, as RLMRec "
+        "has it, of all users, each projected in each step.",
+        choices=("batch", "all"),
+    )
+
+
+class RLMRecCon(Aligner):
+    """InfoNCE between each embedding of the batch and its projected profile.
+
+    One MLP for users and items, width -> (width + d) / 2 -> d.  Items, positive and negative, are
+    told apart within the batch.
+    """
+
+    Options: ClassVar[type] = RLMRecConOptions
+
+    def __init__(self, options: RLMRecConOptions, widths: Widths) -> None:
+        super().__init__(options, widths)
+        from recbole_darec.alignment.projection import mlp
+
+        self.options: RLMRecConOptions = options
+        hidden = (widths.profile + widths.backbone) // 2
+        self.modules = mlp(widths.profile, [hidden], widths.backbone)
+
+    def losses(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return ``kd``: the three contrasts, each a mean over the batch, times the weight."""
+        from recbole_darec.numerics import counted, info_nce
+
+        opt = self.options
+        if opt.kd_weight == 0.0:
+            return {}
+        of_role = {role: counted(ids) for role, ids in step.batch.items()}
+        everybody = opt.negatives == "all"
+        users = step.kinds["user"]
+        all_users = self._project_users(step) if everybody else None
+        # A row that is in the batch in two roles is projected once.
+        wanted = [rows for role, (rows, _) in of_role.items() if not (everybody and role == "user")]
+        projected, places = self._project(step, wanted)
+        total = step.collaborative.new_zeros(())
+        for role, (rows, counts) in of_role.items():
+            if role == "user" and all_users is not None:
+                candidates, weights = all_users, None
+                positives = all_users[rows - users.start]
+            else:
+                positives = candidates = projected[places.pop(0)]
+                weights = counts  # a row is among the negatives as often as it is in the batch
+            contrast = info_nce(
+                step.collaborative[rows],
+                positives,
+                candidates,
+                opt.kd_temperature,
+                weights=counts,
+                candidate_weights=weights,
+            )
+            total = total + contrast / max(1, len(step.batch[role]))
+        assert not places
+        return {"kd": opt.kd_weight * total}
+
+    def _project(self, step: TrainingStep, wanted: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the projected profiles ``[n, d]`` of some rows, and where each list's stand."""
+        import torch
+
+        ids = torch.cat(wanted)
+        if ids.device.type == "cpu":
+            ids, places = torch.unique(ids, return_inverse=True)
+        else:  # an accelerator would have to wait for the number of distinct rows
+            places = torch.arange(len(ids), device=ids.device)
+        rows = step.profiles[ids].to(step.collaborative.dtype)
+        return self.modules(rows), list(torch.split(places, [len(one) for one in wanted]))
+
+    def _project_users(self, step: TrainingStep) -> Tensor:
+        """Return the projected profiles of all users, ``[n_users, d]``."""
+        import torch
+        from torch.utils.checkpoint import checkpoint
+
+        profiles = step.profiles[step.kinds["user"]]
+        dtype = step.collaborative.dtype
+        if len(profiles) <= _BLOCK:
+            projected: Tensor = self.modules(profiles.to(dtype))
+            return projected
+        blocks = [
+            checkpoint(lambda rows: self.modules(rows.to(dtype)), block, use_reentrant=False)
+            for block in profiles.split(_BLOCK)
+        ]
+        return torch.cat(blocks)
