@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
-__all__ = ["GraphOptions", "SGLOptions", "SimGCLOptions"]
+__all__ = ["GCCFOptions", "GraphOptions", "SGLOptions", "SimGCLOptions"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,25 @@ class GraphOptions:
     edge_keep_rate: float = option(
         1.0,
         "Share of the graph's directed edges kept in a training step, not rescaled.",
+        above=0.0,
+        high=1.0,
+    )
+    reg_form: str = option(
+        "batch",
+        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
+        "norms of all the embedding tables, as RLMRec has it.",
+        choices=("batch", "full"),
+    )
+
+
+@dataclass(frozen=True)
+class GCCFOptions:
+    """Options of GCCF, whose layers are concatenated."""
+
+    edge_keep_rate: float = option(
+        1.0,
+        "Share of the graph's directed edges, self-loops among them, kept in a training step, not "
+        "rescaled.",
         above=0.0,
         high=1.0,
     )

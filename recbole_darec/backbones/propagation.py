@@ -9,7 +9,7 @@ values in another, precomputed order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
@@ -19,7 +19,13 @@ from torch import Tensor
 
 from recbole_darec.numerics import no_autocast
 
-__all__ = ["BipartiteGraph", "aggregate_layers", "aggregate_over", "noisy_views"]
+__all__ = [
+    "BipartiteGraph",
+    "aggregate_layers",
+    "aggregate_over",
+    "noisy_views",
+    "propagate_layers",
+]
 
 
 @dataclass(frozen=True)
@@ -34,16 +40,24 @@ class BipartiteGraph:
         values: float32 ``[n_edges]``.
         transpose_order: int64 ``[n_edges]``; ``values[transpose_order]`` are the values of the
             transpose in the same CSR pattern.
+        self_loops: whether each node has an edge to itself, its own mirror image.
     """
 
     row_starts: Tensor
     columns: Tensor
     values: Tensor
     transpose_order: Tensor
+    self_loops: bool = False
 
     @classmethod
     def from_interactions(
-        cls, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int
+        cls,
+        users: np.ndarray,
+        items: np.ndarray,
+        n_users: int,
+        n_items: int,
+        *,
+        self_loops: bool = False,
     ) -> BipartiteGraph:
         """Build the graph of the given pairs; a repeated pair is one edge.
 
@@ -52,6 +66,8 @@ class BipartiteGraph:
             items: int ``[n_interactions]``, internal item ids.
             n_users: number of user ids, padding included.
             n_items: number of item ids, padding included.
+            self_loops: whether each node gets an edge to itself, counted in its degree; a node
+                without another one then keeps its embedding in every layer.
         """
         n_nodes = n_users + n_items
         half = sp.csr_matrix(
@@ -61,6 +77,8 @@ class BipartiteGraph:
         half.sum_duplicates()
         half.data[:] = 1.0
         adjacency = (half + half.T).tocsr()
+        if self_loops:
+            adjacency = adjacency + sp.identity(n_nodes, format="csr")
         adjacency.sort_indices()
         degree = np.diff(adjacency.indptr)
         # RecBole adds 1e-7 to every degree; kept, so that the values are RecBole's to rounding.
@@ -74,6 +92,7 @@ class BipartiteGraph:
             columns=torch.from_numpy(adjacency.indices.astype(np.int64)),
             values=torch.from_numpy(values.astype(np.float32)),
             transpose_order=torch.from_numpy(mirror),
+            self_loops=self_loops,
         )
 
     @property
@@ -83,12 +102,8 @@ class BipartiteGraph:
 
     def to(self, device: Any) -> BipartiteGraph:
         """Return the graph with its arrays on ``device``."""
-        return BipartiteGraph(
-            *(
-                getattr(self, name).to(device)
-                for name in ("row_starts", "columns", "values", "transpose_order")
-            )
-        )
+        names = ("row_starts", "columns", "values", "transpose_order")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
     def matrix(self, values: Optional[Tensor] = None) -> Tensor:
         """Return the sparse CSR tensor ``[n_nodes, n_nodes]``, with other values if given."""
@@ -101,7 +116,7 @@ class BipartiteGraph:
         )
 
     def drop_edges(self, keep_rate: float, rescale: bool = False) -> tuple[Tensor, Tensor]:
-        """Drop each directed edge with probability ``1 - keep_rate``.
+        """Drop each directed edge, loops among them, with probability ``1 - keep_rate``.
 
         RLMRec's released models drop the two directions of an edge independently and do not
         rescale what is left (``spec``: ``rescale=False``).
@@ -121,7 +136,12 @@ class BipartiteGraph:
         Args:
             kept: bool ``[n_edges / 2]``, on the graph's device: the undirected edges in the order
                 of the users' rows, that is sorted by user and then by item.
+
+        Raises:
+            ValueError: the graph has self-loops, which are in no such order.
         """
+        if self.self_loops:
+            raise ValueError("a graph with self-loops has no subgraph of its user-item edges")
         half = len(self.columns) // 2
         # The users' rows come first, and hold each undirected edge once.
         both = torch.empty(len(self.columns), dtype=torch.bool, device=self.columns.device)
@@ -201,6 +221,65 @@ def aggregate_layers(
         ego, matrix, transpose, n_layers, how == "mean"
     )
     return aggregated
+
+
+class _PropagateLayers(torch.autograd.Function):
+    """The layers ``A x, A^2 x, ...``; gradients are added up on the way back through them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, ego: Tensor, matrix: Tensor, transpose: Tensor, n_layers: int
+    ) -> tuple[Tensor, ...]:
+        ctx.transpose = transpose
+        # A layer that no loss looks at has no gradient, instead of one of zeros.
+        ctx.set_materialize_grads(False)
+        layers = [ego]
+        with no_autocast(ego):
+            for _ in range(n_layers):
+                layers.append(matrix @ layers[-1])
+        return tuple(layers[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Optional[Tensor]) -> tuple[Optional[Tensor], ...]:
+        behind: Optional[Tensor] = None
+        for grad in reversed(grads):
+            if grad is not None:
+                # A slice of a wider gradient, made dense for the product.
+                behind = grad.contiguous() if behind is None else behind + grad
+            if behind is not None:
+                with no_autocast(behind):
+                    behind = ctx.transpose @ behind
+        return behind, None, None, None
+
+
+def propagate_layers(
+    ego: Tensor, graph: BipartiteGraph, n_layers: int, *, keep_rate: float = 1.0
+) -> tuple[Tensor, ...]:
+    """Propagate ``ego`` and return each layer by itself, ``A^l x`` for ``l = 0 .. n_layers``.
+
+    For backbones that do more with the layers than to add them up: LR-GCCF concatenates them, NCL
+    contrasts two of them.  The gradient is ``g_0 + A(g_1 + A(g_2 + ...))``, one product a layer.
+
+    Args:
+        ego: float ``[n_nodes, d]``, the users' embeddings above the items'.
+        graph: the normalised adjacency, values symmetric.
+        n_layers: number of propagation layers ``L``.
+        keep_rate: share of the edges kept in this call; 1 keeps all of them.
+
+    Returns:
+        ``n_layers + 1`` tensors, float32 ``[n_nodes, d]``, the first one ``ego`` itself.
+    """
+    ego = ego.float()
+    if not n_layers:
+        return (ego,)
+    if keep_rate < 1.0:
+        matrix, transpose = graph.drop_edges(keep_rate)
+    else:
+        matrix = transpose = graph.matrix()
+    behind: tuple[Tensor, ...] = _PropagateLayers.apply(  # type: ignore[no-untyped-call]
+        ego, matrix, transpose, n_layers
+    )
+    return (ego, *behind)
 
 
 class _AggregateOver(torch.autograd.Function):

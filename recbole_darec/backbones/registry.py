@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Optional
 
-from recbole_darec.backbones.options import GraphOptions, SGLOptions, SimGCLOptions
+from recbole_darec.backbones.options import GCCFOptions, GraphOptions, SGLOptions, SimGCLOptions
 from recbole_darec.errors import MissingExtraError, OptionError, nearest
 from recbole_darec.resources import properties_dir, recbole_dir
 
@@ -29,6 +29,7 @@ class BackboneSpec:
 
 
 BACKBONES: dict[str, BackboneSpec] = {
+    "GCCF": BackboneSpec("recbole_darec.backbones.gccf:GCCF", GCCFOptions),
     "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),
     "SGL": BackboneSpec("recbole_darec.backbones.sgl:SGL", SGLOptions),
     "SimGCL": BackboneSpec("recbole_darec.backbones.simgcl:SimGCL", SimGCLOptions),

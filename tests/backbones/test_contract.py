@@ -17,6 +17,15 @@ class TestLightGCNAsInThePapers(BackboneContract):
     options: ClassVar = {"edge_keep_rate": 0.8, "reg_form": "full", "layer_aggregation": "sum"}
 
 
+class TestGCCF(BackboneContract):
+    backbone = "GCCF"
+
+
+class TestGCCFAsInThePapers(BackboneContract):
+    backbone = "GCCF"
+    options: ClassVar = {"edge_keep_rate": 0.8, "reg_form": "full"}
+
+
 class TestSGL(BackboneContract):
     backbone = "SGL"
 
