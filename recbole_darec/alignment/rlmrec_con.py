@@ -111,6 +111,6 @@ class RLMRecCon(Aligner):
             return projected
         blocks = [
             checkpoint(lambda rows: self.modules(rows.to(dtype)), block, use_reentrant=False)
-            for block in profiles.split(_BLOCK)
+            for block in torch.split(profiles, _BLOCK)
         ]
         return torch.cat(blocks)
