@@ -16,7 +16,7 @@ from tiny_runs import one_batch, options, outcome, parameters, prepared
 from recbole_darec import DaRecMixin, run_recbole_darec
 from recbole_darec.backbones.lightgcn import LightGCN
 from recbole_darec.backbones.registry import backbone_class
-from recbole_darec.errors import OptionError, UserError
+from recbole_darec.errors import OptionError
 from recbole_darec.mixin import AlignedRecommender, aligned_class
 
 
@@ -273,15 +273,3 @@ def test_asking_a_backbone_for_its_width_disturbs_nothing(name: str, data_path: 
     drawn = (torch.rand(3).tolist(), np.random.rand(3).tolist())  # noqa: NPY002
     prepared(data_path, name)
     assert drawn == (torch.rand(3).tolist(), np.random.rand(3).tolist())  # noqa: NPY002
-
-
-def test_ncl_without_faiss_is_told_what_to_install(data_path: Path) -> None:
-    try:
-        import faiss  # noqa: F401
-    except ImportError:
-        pass
-    else:
-        pytest.skip("faiss is installed")
-    with pytest.raises(UserError, match=r"faiss-cpu.*recbole-darec\[ncl\]"):
-        run_recbole_darec("NCL", "tiny", config_dict=options(data_path))
-    assert sorted(p.name for p in Path().iterdir()) == ["dataset"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
-__all__ = ["GCCFOptions", "GraphOptions", "SGLOptions", "SimGCLOptions"]
+__all__ = ["GCCFOptions", "GraphOptions", "NCLOptions", "SGLOptions", "SimGCLOptions"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,51 @@ class _ContrastOptions:
         False,
         "Whether the batch's negative items are contrasted beside its positive ones, as RLMRec "
         "has it.",
+    )
+
+
+@dataclass(frozen=True)
+class NCLOptions:
+    """Options of NCL."""
+
+    ssl_temp: float = option(0.1, "Temperature of both contrasts.", above=0.0)
+    ssl_reg: float = option(1e-7, "Weight of the contrast with structural neighbors.", low=0.0)
+    hyper_layers: int = option(
+        1,
+        "Half the number of the layer that is contrasted with layer 0; it may lie behind n_layers, "
+        "and is then propagated to for the contrast alone.",
+        low=1,
+    )
+    alpha: float = option(
+        1.0, "Weight of the items beside the users in the contrast with neighbors.", low=0.0
+    )
+    proto_reg: float = option(8e-8, "Weight of the contrast with prototypes.", low=0.0)
+    num_clusters: int = option(
+        1000,
+        "Clusters of the users, and as many of the items; at most one for each of them.",
+        low=1,
+    )
+    m_step: int = option(1, "Epochs between two clusterings.", low=1)
+    warm_up_step: int = option(
+        20, "Epochs at the start without the contrast with prototypes.", low=0
+    )
+    loss_reduction: str = option(
+        "sum",
+        "What the two contrasts are over the batch: sum (RecBole, whose ssl_reg and proto_reg are "
+        "meant for it) or mean, with which the weights no longer depend on the batch size and "
+        "must be as much larger. The ranking loss is a mean with either.",
+        choices=("mean", "sum"),
+    )
+    layer_aggregation: str = option(
+        "sum",
+        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, the NCL paper).",
+        choices=("mean", "sum"),
+    )
+    reg_form: str = option(
+        "batch",
+        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
+        "norms of all the embedding tables, as RLMRec has it.",
+        choices=("batch", "full"),
     )
 
 

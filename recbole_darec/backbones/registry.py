@@ -7,14 +7,19 @@ general recommenders, so that a plain RecBole model works without being listed.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Optional
 
-from recbole_darec.backbones.options import GCCFOptions, GraphOptions, SGLOptions, SimGCLOptions
-from recbole_darec.errors import MissingExtraError, OptionError, nearest
+from recbole_darec.backbones.options import (
+    GCCFOptions,
+    GraphOptions,
+    NCLOptions,
+    SGLOptions,
+    SimGCLOptions,
+)
+from recbole_darec.errors import OptionError, nearest
 from recbole_darec.resources import properties_dir, recbole_dir
 
 __all__ = ["BACKBONES", "BackboneSpec", "backbone_class", "backbone_names", "resolve_backbone"]
@@ -31,6 +36,7 @@ class BackboneSpec:
 BACKBONES: dict[str, BackboneSpec] = {
     "GCCF": BackboneSpec("recbole_darec.backbones.gccf:GCCF", GCCFOptions),
     "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),
+    "NCL": BackboneSpec("recbole_darec.backbones.ncl:NCL", NCLOptions),
     "SGL": BackboneSpec("recbole_darec.backbones.sgl:SGL", SGLOptions),
     "SimGCL": BackboneSpec("recbole_darec.backbones.simgcl:SimGCL", SimGCLOptions),
 }
@@ -81,14 +87,7 @@ def backbone_options(name: str) -> Optional[type]:
 
 
 def backbone_class(name: str) -> Any:
-    """Import and return the class of a backbone (ours before RecBole's).
-
-    Raises:
-        MissingExtraError: the backbone needs an optional package that is not installed.
-    """
-    if name == "NCL" and importlib.util.find_spec("faiss") is None:
-        # RecBole asks for it in the first E-step only, when files have been written.
-        raise MissingExtraError("faiss-cpu", "ncl")
+    """Import and return the class of a backbone (ours before RecBole's)."""
     if name in BACKBONES:
         module, _, attribute = BACKBONES[name].location.partition(":")
     else:

@@ -11,6 +11,14 @@ from recbole_darec.numerics.rows import at_least_float32, no_autocast
 
 __all__ = ["centers_of", "kmeans"]
 
+# Elements of the matrix of distances that stand in memory at a time: 1 MiB of float32 stay in a
+# core's cache; an accelerator wants few, large launches.
+_CPU_ELEMENTS = 1 << 18
+_ACCELERATOR_ELEMENTS = 1 << 26
+
+# Up to so many clusters a product with their one-hot labels is no slower than adding row by row.
+_FEW_CLUSTERS = 64
+
 
 @torch.no_grad()
 def kmeans(
@@ -28,6 +36,7 @@ def kmeans(
     such cluster), so that a center that died can live again.  When ``k`` exceeds the number of
     distinct rows the surplus clusters lie on top of others, and have no rows or rows equal to
     theirs.  A row equally near to several centers, up to rounding, belongs to any one of them.
+    Time O(iterations N k d), memory O((N + k) d): the distances are never all there at once.
 
     Args:
         rows: E_sh of one side, shape (N, d), N >= 1.
@@ -61,17 +70,34 @@ def kmeans(
     squared_norms = rows.square().sum(-1)
     with no_autocast(rows):
         for _ in range(iterations):
-            # ‖x - c‖² less ‖x‖², which is the same for all centers of a row.
-            nearness = torch.addmm(
-                centers.square().sum(-1, keepdim=True), centers, rows.t(), alpha=-2
-            )
-            nearest, labels = nearness.min(0)
-            means, counts = centers_of(rows, labels, k)
+            nearest, labels = _nearest_center(rows, centers)
+            means, counts = _means(rows, labels, k)
             far = (nearest + squared_norms).topk(min(k, rows.shape[0])).indices
             empty = counts == 0
             turn = (empty.cumsum(0) - 1).clamp(0, far.shape[0] - 1)
             centers = torch.where(empty.unsqueeze(-1), rows[far[turn]], means)
     return labels, centers
+
+
+def _nearest_center(rows: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's least ‖x - c‖² - ‖x‖² and its center, shapes (N,), a block at a time."""
+    most = _CPU_ELEMENTS if rows.device.type == "cpu" else _ACCELERATOR_ELEMENTS
+    squared = centers.square().sum(-1, keepdim=True)
+    found = [
+        # ‖x‖² is the same for all centers of a row.
+        torch.addmm(squared, centers, block.t(), alpha=-2).min(0)
+        for block in torch.split(rows, max(1, most // len(centers)))
+    ]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def _means(rows: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what :func:`centers_of` does, in time O(N d) on a CPU."""
+    if k <= _FEW_CLUSTERS or rows.device.type != "cpu":
+        return centers_of(rows, labels, k)
+    counts = torch.bincount(labels, minlength=k)
+    sums = rows.new_zeros(k, rows.shape[1]).index_add_(0, labels, rows)
+    return sums / counts.clamp_min(1).unsqueeze(-1), counts
 
 
 def _spread_rows(rows: Tensor, k: int, generator: Optional[torch.Generator]) -> Tensor:

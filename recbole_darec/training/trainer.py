@@ -287,8 +287,10 @@ class ResumableTrainer(_Trainer):
             self._random_state_to_restore = None
             return
         due = self.snapshot_every and epoch_idx and epoch_idx % self.snapshot_every == 0
-        # NCL's clusters are in no checkpoint: its runs go on where an E-step makes them anew.
-        due = due and epoch_idx % getattr(self, "num_m_step", 1) == 0
+        if "user_2cluster" not in getattr(self.model, "other_parameter_name", ()):
+            # RecBole's NCL keeps its clusters out of checkpoints, and ours does not: a run of the
+            # former goes on where an E-step makes them anew.
+            due = due and epoch_idx % getattr(self, "num_m_step", 1) == 0
         if due and self._keep_files:
             if self.resume_file is None:
                 self.resume_file = self._new_resume_file()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from backbones.contract import BackboneContract
-from backbones.ncl import NCL
 
 
 class TestLightGCN(BackboneContract):
@@ -57,13 +56,27 @@ class TestSimGCLAsInThePapers(BackboneContract):
     }
 
 
+class TestNCL(BackboneContract):
+    backbone = "NCL"
+    options: ClassVar = {"num_clusters": 4, "warm_up_step": 1, "m_step": 1}
+
+
+class TestNCLWithStrongContrasts(BackboneContract):
+    backbone = "NCL"
+    options: ClassVar = {
+        "num_clusters": 4,
+        "warm_up_step": 0,
+        "m_step": 2,
+        "hyper_layers": 2,
+        "loss_reduction": "mean",
+        "ssl_reg": 0.01,
+        "proto_reg": 0.01,
+        "reg_form": "full",
+    }
+
+
 class TestNGCF(BackboneContract):
     backbone = "NGCF"
-
-
-class TestNCL(BackboneContract):
-    backbone = NCL
-    options: ClassVar = {"num_clusters": 4, "warm_up_step": 1, "m_step": 1}
 
 
 class TestBPR(BackboneContract):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from alignment.equations import naive
@@ -24,6 +26,18 @@ def test_equals_the_loop_from_the_same_start(k: int, iterations: int) -> None:
     start = rows[:k] + 0.01  # near rows of the sample, so that no cluster is ever empty
     labels, centers = kmeans(rows, k, init_centers=start, iterations=iterations)
     expected_labels, expected = naive.lloyd(rows.tolist(), start.tolist(), iterations)
+    assert labels.tolist() == expected_labels
+    torch.testing.assert_close(centers, torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("most", [1, 700, 1 << 18])
+def test_many_clusters_in_blocks_equal_the_loop(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("recbole_darec.numerics.kmeans")
+    monkeypatch.setattr(module, "_CPU_ELEMENTS", most)
+    rows = torch.randn(150, 4, dtype=torch.float64)
+    start = rows[:90] + 0.01
+    labels, centers = kmeans(rows, 90, init_centers=start, iterations=3)
+    expected_labels, expected = naive.lloyd(rows.tolist(), start.tolist(), 3)
     assert labels.tolist() == expected_labels
     torch.testing.assert_close(centers, torch.tensor(expected, dtype=torch.float64))
 

@@ -14,7 +14,6 @@ from typing import Any, Callable
 
 import pytest
 import torch
-from backbones.ncl import NCL
 from conftest import command, environment
 from tiny_runs import in_clean_process, options, outcome, plain_result, train
 
@@ -29,7 +28,7 @@ RUNS: dict[str, tuple[Any, dict[str, Any]]] = {
     "few snapshots": ("LightGCN", {"edge_keep_rate": 0.8, "snapshot_every": 3}),
     "early stop": ("LightGCN", {"learning_rate": 0.05, "stopping_step": 2, "epochs": 60}),
     "SGL": ("SGL", {}),
-    "NCL": (NCL, {"num_clusters": 4, "warm_up_step": 2, "m_step": 3}),
+    "NCL": ("NCL", {"num_clusters": 4, "warm_up_step": 2, "m_step": 3, "proto_reg": 0.01}),
     "RecVAE": ("RecVAE", {"align": "none", "epochs": 4}),
 }
 EPOCHS = 8

@@ -8,11 +8,11 @@ from typing import Any, Callable
 
 import pytest
 import torch
-from backbones.ncl import NCL
 from recbole.trainer import NCLTrainer, RecVAETrainer, TraditionalTrainer, Trainer
 from tiny_runs import options, outcome, prepared
 
 from recbole_darec import load_data_and_model, run_recbole_darec
+from recbole_darec.backbones.ncl import NCL
 from recbole_darec.run import make_trainer
 from recbole_darec.training.checkpoint import load_checkpoint
 
@@ -28,17 +28,17 @@ def data_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_tiny: Callab
 @pytest.mark.parametrize(
     ("model", "align", "trainer"),
     [
-        (NCL, "none", NCLTrainer),
-        (NCL, "darec", NCLTrainer),
+        ("NCL", "none", NCLTrainer),
+        ("NCL", "darec", NCLTrainer),
         ("LightGCN", "darec", Trainer),
         ("Pop", "none", TraditionalTrainer),
         ("RecVAE", "none", RecVAETrainer),
     ],
 )
 def test_the_trainer_is_recboles_for_the_backbone(
-    model: Any, align: str, trainer: type, data_path: Path
+    model: str, align: str, trainer: type, data_path: Path
 ) -> None:
-    given = NCL_OPTIONS if model is NCL else {}
+    given = NCL_OPTIONS if model == "NCL" else {}
     made = make_trainer(prepared(data_path, model, align=align, **given))
     assert type(made).__mro__[2] is trainer
 
@@ -77,7 +77,7 @@ def test_ncl_warms_up_without_its_last_part_and_the_aligner_stays(
     align: str, names: list[str], data_path: Path
 ) -> None:
     given = options(data_path, align=align, epochs=4, **NCL_OPTIONS)
-    run_recbole_darec(NCL, "tiny", config_dict=given)
+    run_recbole_darec("NCL", "tiny", config_dict=given)
     (log,) = Path("log/NCL").iterdir()
     lines = re.findall(r"epoch \d+ training \[time: [\d.]+s, (.*)\]", log.read_text())
     found = [[part.split(": ")[0] for part in line.split(", ")] for line in lines]
@@ -86,7 +86,7 @@ def test_ncl_warms_up_without_its_last_part_and_the_aligner_stays(
 
 
 def test_ncl_learns_the_aligners_parameters_too(data_path: Path) -> None:
-    run = prepared(data_path, NCL, epochs=1, **NCL_OPTIONS)
+    run = prepared(data_path, "NCL", epochs=1, **NCL_OPTIONS)
     before = {name: value.clone() for name, value in run.model.alignment.state_dict().items()}
     make_trainer(run).fit(run.train_data, run.valid_data, saved=False)
     for name, value in run.model.alignment.named_parameters():
