@@ -36,8 +36,10 @@ def main() -> None:
         data_path, dataset = args.data_path, args.dataset
         if dataset is None:
             data_path, dataset = folder, "amazon_sized"
-            _write_random_graph(Path(folder) / dataset, dataset)
-        _write_random_profiles(Path(folder) / "profiles", Path(data_path) / dataset, dataset, args)
+            write_random_graph(Path(folder) / dataset, dataset)
+        write_random_profiles(
+            Path(folder) / "profiles", Path(data_path) / dataset, dataset, args.profile_width
+        )
         contestants = _contestants(args, data_path, dataset, Path(folder))
         times: dict[str, list[float]] = {name: [] for name in contestants}
         for epoch in range(args.epochs + 1):
@@ -74,7 +76,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _write_random_graph(folder: Path, name: str) -> None:
+def write_random_graph(folder: Path, name: str) -> None:
+    """Write a random graph of Amazon-book's size, with split files."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
     pairs = rng.choice(USERS * ITEMS, size=INTERACTIONS, replace=False)
@@ -87,9 +90,8 @@ def _write_random_graph(folder: Path, name: str) -> None:
     (folder / f"{name}.yaml").write_text("benchmark_filename: [train, valid, test]\n")
 
 
-def _write_random_profiles(
-    folder: Path, atomic: Path, dataset: str, args: argparse.Namespace
-) -> None:
+def write_random_profiles(folder: Path, atomic: Path, dataset: str, width: int) -> None:
+    """Write random rows for every user and item of a data set's split files."""
     from recbole_darec.embeddings import write_binary
 
     folder.mkdir()
@@ -101,7 +103,7 @@ def _write_random_profiles(
             seen["user"].add(user)
             seen["item"].add(item)
     for kind, tokens in seen.items():
-        rows = rng.standard_normal((len(tokens), args.profile_width)).astype(np.float32)
+        rows = rng.standard_normal((len(tokens), width)).astype(np.float32)
         write_binary(folder / f"{dataset}.{kind}emb", sorted(tokens), rows)
 
 

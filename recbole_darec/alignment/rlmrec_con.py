@@ -7,7 +7,7 @@ equations (16) and (18) and algorithm 1, with the normalisations of the released
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Optional, Union
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.options import option
@@ -34,6 +34,19 @@ class RLMRecConOptions:
         "has it, of all users, each projected in each step.",
         choices=("batch", "all"),
     )
+    kd_sample: Union[int, str] = option(
+        "all",
+        "Rows of the batch that are aligned in a step, of its users, positive and negative items "
+        "each; all takes the whole batch, as RLMRec does.",
+        low=2,
+        or_word="all",
+    )
+    kd_hidden: Optional[list[int]] = option(
+        None,
+        "Hidden widths of the projection; [] is linear, null RLMRec's one layer, halfway between "
+        "the profiles' width and the backbone's.",
+        low=1,
+    )
 
 
 class RLMRecCon(Aligner):
@@ -50,8 +63,9 @@ class RLMRecCon(Aligner):
         from recbole_darec.alignment.projection import mlp
 
         self.options: RLMRecConOptions = options
-        hidden = (widths.profile + widths.backbone) // 2
-        self.modules = mlp(widths.profile, [hidden], widths.backbone)
+        halfway = [(widths.profile + widths.backbone) // 2]
+        hidden = halfway if options.kd_hidden is None else options.kd_hidden
+        self.modules = mlp(widths.profile, hidden, widths.backbone)
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``kd``: the three contrasts, each a mean over the batch, times the weight."""
@@ -60,7 +74,8 @@ class RLMRecCon(Aligner):
         opt = self.options
         if opt.kd_weight == 0.0:
             return {}
-        of_role = {role: counted(ids) for role, ids in step.batch.items()}
+        batch = {role: self._sample(ids) for role, ids in step.batch.items()}
+        of_role = {role: counted(ids) for role, ids in batch.items()}
         everybody = opt.negatives == "all"
         users = step.kinds["user"]
         all_users = self._project_users(step) if everybody else None
@@ -83,9 +98,18 @@ class RLMRecCon(Aligner):
                 weights=counts,
                 candidate_weights=weights,
             )
-            total = total + contrast / max(1, len(step.batch[role]))
+            total = total + contrast / max(1, len(batch[role]))
         assert not places
         return {"kd": opt.kd_weight * total}
+
+    def _sample(self, ids: Tensor) -> Tensor:
+        """Return the ids of the batch that this step aligns."""
+        import torch
+
+        size = self.options.kd_sample
+        if isinstance(size, str) or size >= len(ids):
+            return ids
+        return ids[torch.randperm(len(ids), device=ids.device)[:size]]
 
     def _project(self, step: TrainingStep, wanted: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Return the projected profiles ``[n, d]`` of some rows, and where each list's stand."""

@@ -113,6 +113,25 @@ def test_con_takes_a_batch_without_negatives_and_with_all_items() -> None:
     assert bool(method.losses(step)["kd"].isfinite())
 
 
+def test_a_sample_of_the_batch_is_what_is_aligned() -> None:
+    step, method = planted_step(embeddings().detach().requires_grad_()), con(kd_sample=4)
+    method.modules.float()
+    method.losses(step)["kd"].backward()
+    moved = (step.collaborative.grad != 0).any(1)
+    assert int(moved[:N_USERS].sum()) == 4
+    assert 4 <= int(moved[N_USERS:].sum()) <= 8  # positive and negative items
+    whole = con(kd_sample=10)
+    whole.modules.float()
+    everything = con(kd_sample="all")
+    everything.modules.float()
+    assert whole.losses(step)["kd"].item() == everything.losses(step)["kd"].item()
+
+
+def test_the_projection_may_have_other_hidden_layers() -> None:
+    shapes = [tuple(p.shape) for p in con(kd_hidden=[]).modules.parameters()]
+    assert shapes == [(8, 12), (8,)]
+
+
 def test_the_hidden_layer_is_halfway() -> None:
     assert [p.shape[0] for p in con().modules.parameters()] == [10, 10, 8, 8]
     decoder = gen().modules["decoder"]
