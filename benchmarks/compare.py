@@ -31,7 +31,7 @@ def main() -> None:
     args = _arguments()
     variants = dict(_variant(text) for text in args.variant)
     common = " ".join(args.common)
-    done = _read(args.out)
+    done = read_rows(args.out)
     for seed in args.seeds:
         for name, options in variants.items():
             key = (args.dataset, args.model, name, str(seed))
@@ -42,8 +42,10 @@ def main() -> None:
                     "give another --out or another name for the variant"
                 )
             if row is None:
-                done[key] = _train(args, name, f"{common} {options}".strip(), seed)
-                _append(args.out, done[key])
+                done[key] = train_row(
+                    args.dataset, args.model, name, f"{common} {options}".strip(), seed
+                )
+                append_row(args.out, done[key])
     _report(args, list(variants), done)
 
 
@@ -78,18 +80,19 @@ def _options(text: str) -> dict[str, Any]:
     }
 
 
-def _train(args: argparse.Namespace, name: str, options: str, seed: int) -> dict[str, str]:
+def train_row(dataset: str, model: str, name: str, options: str, seed: int) -> dict[str, str]:
+    """Train one run and return its row."""
     from recbole_darec import run_recbole_darec
 
     # Where and how a run is done has no part in the row: the same options, the same row.
     quiet = {"show_progress": False, "state": "ERROR", "snapshot_every": 0}
     start = time.perf_counter()
     result = run_recbole_darec(
-        args.model, args.dataset, config_dict={**quiet, **_options(options), "seed": seed}
+        model, dataset, config_dict={**quiet, **_options(options), "seed": seed}
     )
     row = {
-        "dataset": args.dataset,
-        "model": args.model,
+        "dataset": dataset,
+        "model": model,
         "variant": name,
         "options": options,
         "seed": str(seed),
@@ -99,12 +102,13 @@ def _train(args: argparse.Namespace, name: str, options: str, seed: int) -> dict
         "seconds": f"{time.perf_counter() - start:.0f}",
     }
     Path(result["model_file"]).unlink(missing_ok=True)
-    print(f"{name} seed {seed}: recall@20 {row['recall@20']} in {row['seconds']} s",
+    print(f"{model} {name} seed {seed}: recall@20 {row['recall@20']} in {row['seconds']} s",
           file=sys.stderr)  # fmt: skip
     return row
 
 
-def _read(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
+def read_rows(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return a file's rows by data set, model, variant and seed; none where there is no file."""
     if not path.is_file():
         return {}
     with path.open(newline="") as file:
@@ -112,7 +116,8 @@ def _read(path: Path) -> dict[tuple[str, ...], dict[str, str]]:
     return {(r["dataset"], r["model"], r["variant"], r["seed"]): r for r in rows}
 
 
-def _append(path: Path, row: dict[str, str]) -> None:
+def append_row(path: Path, row: dict[str, str]) -> None:
+    """Add one row to a file, which is made where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.is_file()
     with path.open("a", newline="") as file:
