@@ -4,9 +4,9 @@
     python benchmarks/backbone_epochs.py --dataset amazon --data_path dataset --steps 10
 
 Both have the same parameters, batches and seed, the mean of the layers and the sum over the batch,
-and no aligner.  The first batches tell how far apart each part of the loss is; then the steps (loss,
-gradient, Adam) take turns, so that a change of the machine's load meets both.  An epoch is its
-number of batches times the median step, and what is done once: SGL's graphs, NCL's clusters.
+and no aligner.  The first batches tell how far apart each part of the loss is; then the steps
+(loss, gradient, Adam) take turns, so that a change of the machine's load meets both.  An epoch is
+its number of batches times the median step, and what is done once: SGL's graphs, NCL's clusters.
 RecBole's NCL clusters with faiss; where that is not installed, stock NCL gets our clusters and its
 epoch counts no time for them.
 """

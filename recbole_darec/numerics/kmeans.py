@@ -92,11 +92,25 @@ def _nearest_center(rows: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _means(rows: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return what :func:`centers_of` does, in time O(N d) on a CPU."""
-    if k <= _FEW_CLUSTERS or rows.device.type != "cpu":
+    """Return what :func:`centers_of` does, without gradient, for many clusters."""
+    if k <= _FEW_CLUSTERS:
         return centers_of(rows, labels, k)
+    if rows.device.type != "cpu":
+        return _means_in_blocks(rows, labels, k, _ACCELERATOR_ELEMENTS)
     counts = torch.bincount(labels, minlength=k)
     sums = rows.new_zeros(k, rows.shape[1]).index_add_(0, labels, rows)
+    return sums / counts.clamp_min(1).unsqueeze(-1), counts
+
+
+def _means_in_blocks(rows: Tensor, labels: Tensor, k: int, elements: int) -> tuple[Tensor, Tensor]:
+    """Return the means by products with one-hot labels: the same bits each time on a GPU too."""
+    sums, counts = rows.new_zeros(k, rows.shape[1]), labels.new_zeros(k)
+    clusters = torch.arange(k, device=labels.device).unsqueeze(-1)
+    size = max(1, elements // k)
+    for some, of in zip(torch.split(rows, size), torch.split(labels, size)):
+        member = of == clusters
+        counts += member.sum(-1)
+        sums.addmm_(member.to(rows.dtype), some)
     return sums / counts.clamp_min(1).unsqueeze(-1), counts
 
 

@@ -42,6 +42,20 @@ def test_many_clusters_in_blocks_equal_the_loop(most: int, monkeypatch: pytest.M
     torch.testing.assert_close(centers, torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("elements", [1, 500, 1 << 20])
+def test_means_are_the_same_in_blocks(elements: int) -> None:
+    module = importlib.import_module("recbole_darec.numerics.kmeans")
+    rows, labels = torch.randn(50, 3, dtype=torch.float64), torch.randint(80, (50,))
+    expected, counts = centers_of(rows, labels, 80)
+    assert 0 in counts
+    for means, found in (
+        module._means_in_blocks(rows, labels, 80, elements),
+        module._means(rows, labels, 80),
+    ):
+        torch.testing.assert_close(means, expected)
+        assert torch.equal(found, counts)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_well_separated_groups_are_found_from_a_cold_start(seed: int) -> None:
     rows, groups = blobs(5, 20)
