@@ -12,6 +12,11 @@ from typing import Callable, Optional
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The first call of a PyTorch operation loads libraries, which takes longer than any deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPT = REPOSITORY / "run_recbole_darec.py"

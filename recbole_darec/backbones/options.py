@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
-__all__ = ["GCCFOptions", "GraphOptions", "NCLOptions", "SGLOptions", "SimGCLOptions"]
+__all__ = [
+    "DCCFOptions",
+    "GCCFOptions",
+    "GraphOptions",
+    "NCLOptions",
+    "SGLOptions",
+    "SimGCLOptions",
+]
 
 
 @dataclass(frozen=True)
@@ -169,3 +176,18 @@ class SimGCLOptions(_ContrastOptions):
         "(the paper), or all users or items, each row of the batch counted (RLMRec).",
         choices=("batch", "all"),
     )
+
+
+@dataclass(frozen=True)
+class DCCFOptions:
+    """Options of DCCF."""
+
+    reg_form: str = option(
+        "batch",
+        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
+        "norms of all parameters, as RLMRec has it.",
+        choices=("batch", "full"),
+    )
+    n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
+    ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)
+    ssl_tau: float = option(0.1, "Temperature of the contrast.", above=0.0)

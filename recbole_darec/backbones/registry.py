@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Optional
 
 from recbole_darec.backbones.options import (
+    DCCFOptions,
     GCCFOptions,
     GraphOptions,
     NCLOptions,
@@ -34,6 +35,7 @@ class BackboneSpec:
 
 
 BACKBONES: dict[str, BackboneSpec] = {
+    "DCCF": BackboneSpec("recbole_darec.backbones.dccf:DCCF", DCCFOptions),
     "GCCF": BackboneSpec("recbole_darec.backbones.gccf:GCCF", GCCFOptions),
     "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),
     "NCL": BackboneSpec("recbole_darec.backbones.ncl:NCL", NCLOptions),

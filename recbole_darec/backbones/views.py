@@ -7,7 +7,10 @@ from torch import Tensor
 
 from recbole_darec.numerics import counted, info_nce
 
-__all__ = ["contrast_rows_with_all", "contrast_within_batch"]
+__all__ = [
+    "contrast_rows_with_all",
+    "contrast_within_batch",
+]
 
 
 def contrast_rows_with_all(

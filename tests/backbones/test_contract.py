@@ -75,6 +75,16 @@ class TestNCLWithStrongContrasts(BackboneContract):
     }
 
 
+class TestDCCF(BackboneContract):
+    backbone = "DCCF"
+    options: ClassVar = {"n_intents": 8}
+
+
+class TestDCCFAsInThePapers(BackboneContract):
+    backbone = "DCCF"
+    options: ClassVar = {"n_intents": 8, "reg_form": "full", "n_layers": 3}
+
+
 class TestNGCF(BackboneContract):
     backbone = "NGCF"
 
