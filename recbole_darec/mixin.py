@@ -38,6 +38,14 @@ class _Seen:
     final: Optional[tuple[Tensor, Tensor]] = None
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """The altered tables of an evaluation, and what they were made of."""
+
+    made_of: tuple[tuple[int, int], ...]
+    rows: tuple[Tensor, Tensor]
+
+
 class AlignedRecommender(_Backbone):
     """Mixin over a RecBole general recommender: one backbone, one aligner, one training step.
 
@@ -56,6 +64,7 @@ class AlignedRecommender(_Backbone):
     def __init__(self, config: Any, dataset: Any) -> None:
         self._access: Optional[EmbeddingAccess] = None
         self._seen: Optional[_Seen] = None
+        self._kept: Optional[_Kept] = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
         self._method_name = str(self.align_method or config["align"] or "darec")
         method = aligner_class(self._method_name)
@@ -158,9 +167,23 @@ class AlignedRecommender(_Backbone):
         if not self._alters_tables():
             yield None
             return
-        tables, rows = self._altered_tables()
-        with tables.swapped(self, *rows):
+        rows = self._rows_that_rank()
+        with self._tables().swapped(self, *rows):
             yield rows
+
+    def _rows_that_rank(self) -> tuple[Tensor, Tensor]:
+        """Return the altered tables, made once for all batches of users of an evaluation."""
+        if self.training or torch.is_grad_enabled():
+            self._kept = None
+            return self._altered_tables()
+        sources = [*self._tables().weights(self), self._profiles()]
+        if self.alignment is not None:
+            sources += [*self.alignment.parameters(), *self.alignment.buffers()]
+        # What changes a tensor in place, an optimiser or a loaded state, counts its version up.
+        made_of = tuple((source.data_ptr(), source._version) for source in sources)
+        if self._kept is None or self._kept.made_of != made_of:
+            self._kept = _Kept(made_of, self._altered_tables())
+        return self._kept.rows
 
     def _altered_ego(self) -> tuple[EmbeddingTables, tuple[Tensor, Tensor]]:
         tables = self._tables()
@@ -168,9 +191,8 @@ class AlignedRecommender(_Backbone):
         rows = self.aligner.alter_ego(self._stacked(ego), self._kinds)
         return tables, self._with_padding(rows, ego)
 
-    def _altered_tables(self) -> tuple[EmbeddingTables, tuple[Tensor, Tensor]]:
-        tables = self._tables()
-        weights = tables.weights(self)
+    def _altered_tables(self) -> tuple[Tensor, Tensor]:
+        weights = self._tables().weights(self)
         rows = self.aligner.alter_final(self._stacked(weights), self._profiles(), self._kinds)
         if rows.shape[1] != weights[0].shape[1]:
             raise OptionError(
@@ -178,7 +200,7 @@ class AlignedRecommender(_Backbone):
                 f"model '{_backbone_name(type(self))}' ranks with tables of width "
                 f"{weights[0].shape[1]}: set kar_fusion=add, or take a graph model"
             )
-        return tables, self._with_padding(rows, weights)
+        return self._with_padding(rows, weights)
 
     def _altered_final(self, final: Any) -> Any:
         pair = final_pair(final, self.n_users, self.n_items)

@@ -11,7 +11,7 @@ import torch
 from tiny_runs import QUICK, one_batch, scores
 
 from recbole_darec.alignment import registry
-from recbole_darec.alignment.contract import Aligner
+from recbole_darec.alignment.contract import Aligner, Widths
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings import resolve
@@ -23,6 +23,20 @@ class DoublesFinal(Aligner):
     def alter_final(self, final: Any, profiles: Any, kinds: Mapping[str, slice]) -> Any:
         assert len(final) == len(profiles)
         return torch.cat([final, final], dim=1)
+
+
+class AddsProfiles(Aligner):
+    """Final embeddings plus a trained image of the profiles."""
+
+    calls: ClassVar[list[bool]] = []
+
+    def __init__(self, options: Any, widths: Widths) -> None:
+        super().__init__(options, widths)
+        self.modules = torch.nn.Linear(widths.profile, widths.backbone)
+
+    def alter_final(self, final: Any, profiles: Any, kinds: Mapping[str, slice]) -> Any:
+        self.calls.append(torch.is_grad_enabled())
+        return final + self.modules(profiles.to(final.dtype))
 
 
 class SilencesItems(Aligner):
@@ -41,6 +55,7 @@ class SilencesItems(Aligner):
 def methods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.ALIGNERS, "final", f"{__name__}:DoublesFinal")
     monkeypatch.setitem(registry.ALIGNERS, "ego", f"{__name__}:SilencesItems")
+    monkeypatch.setitem(registry.ALIGNERS, "image", f"{__name__}:AddsProfiles")
 
 
 @pytest.fixture
@@ -70,6 +85,35 @@ def test_the_representation_is_altered_in_training_and_in_prediction(data_path: 
     torch.testing.assert_close(wide_items[1:], torch.cat([items, items], 1)[1:])
     losses = [float(run.model.calculate_loss(batch).detach()) for run in (plain, fused)]
     assert losses[0] != losses[1]
+
+
+def test_tables_are_altered_once_for_all_batches_of_an_evaluation(data_path: Path) -> None:
+    run = prepared(data_path, "BPR", align="image")
+    untrained = {name: value.clone() for name, value in run.model.state_dict().items()}
+    AddsProfiles.calls.clear()
+    first = scores(run)
+    assert torch.equal(scores(run), first)
+    assert AddsProfiles.calls == [False]
+
+    optimizer = torch.optim.Adam(run.model.parameters(), lr=0.1)
+    run.model.train()
+    run.model.calculate_loss(one_batch(run)).backward()
+    optimizer.step()
+    trained = scores(run)
+    assert AddsProfiles.calls == [False, True, False]
+    users, items = run.model.user_embedding.weight[1:], run.model.item_embedding.weight[1:]
+    image = run.model.alignment(run.model.profile_rows.float())
+    ranked = (users + image[: len(users)]) @ (items + image[len(users) :]).T
+    rows = run.test_data.user_df["user_id"] - 1
+    torch.testing.assert_close(trained[:, 1:], ranked[rows].detach())
+
+    # The best model is loaded after the last one was evaluated, without a step in between.
+    run.model.load_state_dict(untrained)
+    assert torch.equal(scores(run), first)
+    # ... and a change of the aligner alone counts too.
+    with torch.no_grad():
+        run.model.alignment.weight.mul_(2.0)
+    assert not torch.equal(scores(run), first)
 
 
 def test_the_ego_embeddings_are_altered_in_a_training_step_alone(data_path: Path) -> None:

@@ -77,7 +77,6 @@ class RLMRecCon(Aligner):
         batch = {role: self._sample(ids) for role, ids in step.batch.items()}
         of_role = {role: counted(ids) for role, ids in batch.items()}
         everybody = opt.negatives == "all"
-        users = step.kinds["user"]
         all_users = self._project_users(step) if everybody else None
         # A row that is in the batch in two roles is projected once.
         wanted = [rows for role, (rows, _) in of_role.items() if not (everybody and role == "user")]
@@ -86,7 +85,7 @@ class RLMRecCon(Aligner):
         for role, (rows, counts) in of_role.items():
             if role == "user" and all_users is not None:
                 candidates, weights = all_users, None
-                positives = all_users[rows - users.start]
+                positives = all_users[rows - step.kinds["user"].start]
             else:
                 positives = candidates = projected[places.pop(0)]
                 weights = counts  # a row is among the negatives as often as it is in the batch
