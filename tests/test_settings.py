@@ -238,6 +238,110 @@ def test_the_paper_preset_is_the_papers_protocol() -> None:
     assert (values["eval_step"], values["valid_metric"]) == (3, "Recall@20")
 
 
+# RLMRec's released settings of its variants: of the backbone, then of the variant; amazon, yelp,
+# steam.
+RELEASED: dict[tuple[str, str], dict[str, Any]] = {
+    ("LightGCN", "rlmrec_con"): {
+        "n_layers": (3, 3, 3),
+        "reg_weight": (1e-7, 1e-7, 1e-8),
+        "kd_weight": (0.01, 0.01, 0.001),
+        "kd_temperature": (0.2, 0.2, 0.1),
+    },
+    ("LightGCN", "rlmrec_gen"): {
+        "n_layers": (2, 2, 2),
+        "reg_weight": (1e-7, 1e-7, 1e-6),
+        "mask_ratio": (0.15, 0.05, 0.15),
+        "kd_weight": (0.1, 0.01, 0.1),
+        "kd_temperature": (0.5, 0.1, 0.5),
+    },
+    ("GCCF", "rlmrec_con"): {
+        "n_layers": (2, 2, 2),
+        "reg_weight": (1e-6, 1e-6, 1e-6),
+        "kd_weight": (0.001, 0.001, 0.01),
+        "kd_temperature": (0.1, 0.2, 0.5),
+    },
+    ("GCCF", "rlmrec_gen"): {
+        "n_layers": (2, 2, 2),
+        "reg_weight": (1e-7, 1e-6, 1e-6),
+        "mask_ratio": (0.1, 0.05, 0.1),
+        "kd_weight": (0.01, 0.01, 0.01),
+        "kd_temperature": (0.1, 1.0, 0.1),
+    },
+    ("SGL", "rlmrec_con"): {
+        "reg_weight": (1e-5, 1e-5, 1e-5),
+        "ssl_weight": (0.1, 0.1, 0.1),
+        "ssl_tau": (0.2, 0.2, 0.5),
+        "kd_weight": (0.01, 0.01, 0.01),
+        "kd_temperature": (0.5, 1.0, 1.0),
+    },
+    ("SGL", "rlmrec_gen"): {
+        "reg_weight": (1e-5, 1e-5, 1e-5),
+        "ssl_weight": (0.1, 0.1, 0.1),
+        "ssl_tau": (0.2, 0.2, 0.5),
+        "mask_ratio": (0.2, 0.15, 0.1),
+        "kd_weight": (0.1, 0.1, 0.1),
+        "kd_temperature": (0.2, 0.2, 0.2),
+    },
+    ("SimGCL", "rlmrec_con"): {
+        "reg_weight": (1e-5, 1e-5, 1e-5),
+        "ssl_tau": (0.2, 0.2, 0.5),
+        "noise_eps": (0.9, 0.9, 0.2),
+        "kd_weight": (0.01, 0.01, 0.01),
+        "kd_temperature": (0.2, 0.1, 0.2),
+    },
+    ("SimGCL", "rlmrec_gen"): {
+        "reg_weight": (1e-5, 1e-5, 1e-5),
+        "ssl_tau": (0.2, 0.2, 0.5),
+        "noise_eps": (0.9, 0.9, 0.2),
+        "mask_ratio": (0.05, 0.01, 0.05),
+        "kd_weight": (0.1, 0.01, 0.01),
+        "kd_temperature": (0.2, 0.05, 0.1),
+    },
+    ("DCCF", "rlmrec_con"): {
+        "n_layers": (2, 2, 3),
+        "reg_weight": (1e-4, 1e-4, 1e-3),
+        "kd_weight": (0.01, 0.01, 0.01),
+        "kd_temperature": (0.5, 0.2, 0.5),
+    },
+    ("DCCF", "rlmrec_gen"): {
+        "n_layers": (2, 2, 3),
+        "reg_weight": (1e-4, 1e-4, 1e-3),
+        "mask_ratio": (0.05, 0.05, 0.1),
+        "kd_weight": (0.1, 0.01, 0.01),
+        "kd_temperature": (0.2, 0.1, 0.2),
+    },
+    ("AutoCF", "rlmrec_con"): {
+        "n_layers": (2, 2, 2),
+        "reg_weight": (1e-6, 1e-8, 1e-6),
+        "ssl_weight": (1.0, 1.0, 0.5),
+        "kd_weight": (0.1, 0.01, 0.01),
+        "kd_temperature": (0.5, 0.1, 0.2),
+    },
+    ("AutoCF", "rlmrec_gen"): {
+        "n_layers": (2, 2, 2),
+        "reg_weight": (1e-6, 1e-8, 1e-6),
+        "ssl_weight": (1.0, 1.0, 0.5),
+        "mask_ratio": (0.2, 0.2, 0.2),
+        "kd_weight": (1.0, 0.1, 1.0),
+        "kd_temperature": (0.5, 0.1, 0.2),
+    },
+}
+
+
+@pytest.mark.parametrize("place", range(3), ids=["amazon", "yelp", "steam"])
+@pytest.mark.parametrize(("model", "align"), RELEASED)
+def test_the_paper_preset_trains_rlmrec_as_it_was_released(
+    model: str, align: str, place: int
+) -> None:
+    # The entries alone: a backbone need not be there to be named.
+    preset = read_yaml(resources.properties_dir() / "preset" / "paper.yaml")
+    dataset = ("amazon", "yelp", "steam")[place]
+    found = settings._with_conditions(preset, model, dataset, align, "paper.yaml")
+    released = {key: values[place] for key, values in RELEASED[model, align].items()}
+    assert {key: found[key] for key in released} == released
+    assert found.get("negatives") == ("all" if align == "rlmrec_con" else None)
+
+
 # ---- unknown options -------------------------------------------------------------------------
 
 
