@@ -50,6 +50,21 @@ def test_concatenation_keeps_the_embedding_and_doubles_the_width() -> None:
     torch.testing.assert_close(joined[:, 8:], added - step.collaborative)
 
 
+@pytest.mark.parametrize("fusion", ["add", "concat"])
+def test_the_gradient_is_that_of_finite_differences(fusion: str) -> None:
+    method, step = kar(kar_fusion=fusion, kar_hidden=[3]), planted_step(embeddings())
+    method.modules.double()
+    batch = {role: ids[:3] for role, ids in step.batch.items()}
+
+    def rank(table: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        rows = method.alter_final(table, step.profiles, step.kinds)
+        user, item, other = (rows[batch[role]] for role in ("user", "item", "neg_item"))
+        return nn.functional.softplus((user * (other - item)).sum(-1)).mean()
+
+    table = embeddings().detach().double().requires_grad_()
+    assert torch.autograd.gradcheck(rank, (table, *method.modules.parameters()))
+
+
 def test_both_sides_share_only_the_shared_experts() -> None:
     method, step = kar(), planted_step(embeddings())
     rows = method.alter_final(step.collaborative, step.profiles, step.kinds)

@@ -167,6 +167,22 @@ def test_gen_is_the_loop_of_equation_18_over_the_masked_rows() -> None:
     assert method.losses(step)["kd"].item() == pytest.approx(0.7 * expected, rel=1e-5)
 
 
+def test_the_gradient_of_gen_is_that_of_finite_differences() -> None:
+    method, step = gen(mask_ratio=0.1, kd_weight=1.0), planted_step(embeddings())
+    method.modules.double()
+    ego = torch.randn(N, 6, dtype=torch.float64, requires_grad=True)
+    # A propagation, from the ego embeddings' width to the final one's.
+    spread = torch.randn(N, N, dtype=torch.float64) / N, torch.randn(6, 8, dtype=torch.float64)
+
+    def loss(ego: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)  # the same mask in each call
+        final = spread[0] @ method.alter_ego(ego, step.kinds) @ spread[1]
+        parts = dataclasses.replace(step, collaborative=final, profiles=step.profiles.double())
+        return method.losses(parts)["kd"]
+
+    assert torch.autograd.gradcheck(loss, (ego, *method.modules.parameters()))
+
+
 @pytest.mark.parametrize("method", [con(kd_weight=0.0), gen(kd_weight=0.0)])
 def test_a_weight_of_zero_computes_nothing(method: Any) -> None:
     assert take_step(method, embeddings()[:, :6]) == {}
