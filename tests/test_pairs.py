@@ -26,6 +26,7 @@ MODELS = {
     "ENMF": {"train_batch_size": 8, "dropout_prob": 0.1},
 }
 SMALL: dict[str, dict[str, Any]] = {
+    "AutoCF": {"n_seeds": 2, "mask_depth": 1},
     "NCL": {"num_clusters": 4, "warm_up_step": 1, "m_step": 1},
 }
 PROPAGATE_NOTHING = {"BPR", "SimpleX", "ENMF"}

@@ -8,6 +8,7 @@ from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
 __all__ = [
+    "AutoCFOptions",
     "DCCFOptions",
     "GCCFOptions",
     "GraphOptions",
@@ -191,3 +192,46 @@ class DCCFOptions:
     n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
     ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)
     ssl_tau: float = option(0.1, "Temperature of the contrast.", above=0.0)
+
+
+@dataclass(frozen=True)
+class AutoCFOptions:
+    """Options of AutoCF."""
+
+    reg_form: str = option(
+        "batch",
+        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
+        "norms of all parameters, as RLMRec has it.",
+        choices=("batch", "full"),
+    )
+    gt_layers: int = option(1, "Graph-transformer layers of the decoder.", low=1)
+    n_heads: int = option(
+        4, "Attention heads of a decoder layer; they must divide embedding_size.", low=1
+    )
+    ssl_weight: float = option(
+        1.0,
+        "Weight of the contrast among the users and among the items, beside that of users with "
+        "items, which has weight 1.",
+        low=0.0,
+    )
+    n_seeds: int = option(
+        500, "Nodes around which edges are cut out; at most as many as users and items.", low=1
+    )
+    mask_depth: int = option(2, "Hops around a seed within which edges are cut out.", low=1)
+    keep_nodes: float = option(
+        0.2,
+        "Share of all nodes, drawn at random, that the decoder's random pairs are drawn from "
+        "beside the masked ones.",
+        low=0.0,
+        high=1.0,
+    )
+    mask_every: int = option(
+        10,
+        "Steps between two drawings of the mask; the first step of an epoch draws it too.",
+        low=1,
+    )
+    self_loops: bool = option(
+        True,
+        "Whether the adjacency has self-loops, in ranking and in the mask scores; the equations "
+        "of these take them away again.",
+    )

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, Optional
 
 from recbole_darec.backbones.options import (
+    AutoCFOptions,
     DCCFOptions,
     GCCFOptions,
     GraphOptions,
@@ -35,6 +36,7 @@ class BackboneSpec:
 
 
 BACKBONES: dict[str, BackboneSpec] = {
+    "AutoCF": BackboneSpec("recbole_darec.backbones.autocf:AutoCF", AutoCFOptions),
     "DCCF": BackboneSpec("recbole_darec.backbones.dccf:DCCF", DCCFOptions),
     "GCCF": BackboneSpec("recbole_darec.backbones.gccf:GCCF", GCCFOptions),
     "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),

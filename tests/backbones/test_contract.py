@@ -85,6 +85,17 @@ class TestDCCFAsInThePapers(BackboneContract):
     options: ClassVar = {"n_intents": 8, "reg_form": "full", "n_layers": 3}
 
 
+class TestAutoCF(BackboneContract):
+    backbone = "AutoCF"
+    # Two seeds and their neighbours of 60 users and 40 items; three masks in six steps.
+    options: ClassVar = {"n_seeds": 2, "mask_depth": 1, "mask_every": 2}
+
+
+class TestAutoCFAsInThePapers(BackboneContract):
+    backbone = "AutoCF"
+    options: ClassVar = {"n_seeds": 2, "mask_depth": 2, "reg_form": "full", "ssl_weight": 5.0}
+
+
 class TestNGCF(BackboneContract):
     backbone = "NGCF"
 

@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[Any, dict[str, Any]]] = {
     "early stop": ("LightGCN", {"learning_rate": 0.05, "stopping_step": 2, "epochs": 60}),
     "SGL": ("SGL", {}),
     "NCL": ("NCL", {"num_clusters": 4, "warm_up_step": 2, "m_step": 3, "proto_reg": 0.01}),
+    "AutoCF": ("AutoCF", {"n_seeds": 2, "mask_every": 4}),
     "RecVAE": ("RecVAE", {"align": "none", "epochs": 4}),
 }
 EPOCHS = 8
@@ -108,6 +109,7 @@ MOMENTS: list[tuple[str, Moment]] = [
     ("SGL", ("step", 20)),
     ("NCL", ("step", 29)),
     ("NCL", ("evaluation", 3)),
+    ("AutoCF", ("step", 20)),
     ("RecVAE", ("evaluation", 3)),
 ]
 
