@@ -11,8 +11,7 @@ from recbole_darec.backbones.edges import EdgePattern, edge_dots, row_normalized
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import DCCFOptions
 from recbole_darec.backbones.propagation import aggregate_over
-from recbole_darec.backbones.views import contrast_within_batch
-from recbole_darec.numerics import unit_rows
+from recbole_darec.numerics import info_nce, unit_rows
 
 __all__ = ["DCCF", "intent_messages", "masked_messages"]
 
@@ -50,7 +49,8 @@ def masked_messages(pattern: EdgePattern, views: Tensor, nodes: Tensor) -> Tenso
         float ``[n, d]``, 0 for a node without edges.
     """
     unit = unit_rows(views)
-    masks = (edge_dots(pattern, unit, unit) + 1.0) / 2.0
+    # Rounding takes opposite ends a little below 0, and a row's sum of such masks is no divisor.
+    masks = ((edge_dots(pattern, unit, unit) + 1.0) / 2.0).clamp(min=0.0)
     return weighted_sum(pattern, row_normalized(pattern, masks), nodes)
 
 
@@ -110,13 +110,15 @@ class DCCF(GraphRecommender):
 
     def _contrast(self, messages: list[dict[str, Tensor]], interaction: Any) -> Tensor:
         """Return the contrasts of all layers, of the batch's distinct users and positive items."""
-        ids = (interaction[self.USER_ID], interaction[self.ITEM_ID])
+        ids = [torch.unique(interaction[name]) for name in (self.USER_ID, self.ITEM_ID)]
         total = ids[0].new_zeros((), dtype=torch.float32)
         for layer in messages:
-            parts = {name: self.split(rows) for name, rows in layer.items()}
+            seen = {
+                name: [kind[rows] for kind, rows in zip(self.split(nodes), ids)]
+                for name, nodes in layer.items()
+            }
             for view in VIEWS:
-                for kind, rows in enumerate(ids):
-                    total = total + contrast_within_batch(
-                        parts["graph"][kind], parts[view][kind], rows, self.options.ssl_tau
-                    )
+                for anchors, others in zip(seen["graph"], seen[view]):
+                    term = info_nce(anchors, others, others, self.options.ssl_tau)
+                    total = total + term / len(anchors)
         return total

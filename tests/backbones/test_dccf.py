@@ -15,6 +15,7 @@ from backbones.test_propagation import graph_of
 from backbones.test_sgl import naive_ranking
 from recbole_darec.backbones.dccf import VIEWS, intent_messages, masked_messages
 from recbole_darec.backbones.edges import EdgePattern
+from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared
 
 
@@ -113,6 +114,22 @@ def test_masked_messages_and_their_gradient_through_the_masks() -> None:
     assert torch.autograd.gradcheck(lambda v, x: masked_messages(pattern, v, x), (views, nodes))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_messages_between_opposite_ends_stay_within_the_nodes(seed: int) -> None:
+    # Such masks are 0 but for rounding, which falls on both sides of it: of so many rows, some
+    # would have a sum of nearly nothing under masks of both signs.
+    pattern = EdgePattern.of(graph_of([(u, i) for u in range(40) for i in range(60)], 40, 60))
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.cat([torch.ones(40, 1), -torch.ones(60, 1)])
+    lengths = torch.rand(100, 1, generator=generator) + 0.1
+    views = (torch.randn(1, 32, generator=generator) * lengths * signs).requires_grad_()
+    nodes = torch.randn(100, 32, generator=generator)
+    found = masked_messages(pattern, views, nodes)
+    assert float(found.detach().abs().max()) <= float(nodes.abs().max()) * 1.00001
+    found.sum().backward()
+    assert bool(views.grad.isfinite().all())
+
+
 def test_the_final_embeddings_are_the_sum_of_all_layers(data_path: Path) -> None:
     model = run_of(data_path).model
     layers = loop_of_layers(model)
@@ -146,6 +163,83 @@ def test_the_loss_is_the_loop_over_views_layers_and_distinct_ids(data_path: Path
     l2 = float(model.l2_term(batch).detach())
     expected = naive_ranking(users, items, batch) / len(batch) + l2
     assert float(ranking.detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def dense_loss(model: Any, batch: Any, tables: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Both parts of the loss by dense products, for PyTorch's own gradient."""
+    adjacency = model.graph.matrix().to_dense().double()
+    sizes = [model.n_users, model.n_items]
+    sides = (
+        (model.USER_ID, tables["user_intents"]),
+        (model.ITEM_ID, tables["item_intents"]),
+    )
+
+    def masked(views: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
+        masks = (torch.cosine_similarity(views[:, None], views[None], dim=-1) + 1.0) / 2.0
+        masks = masks * (adjacency > 0)
+        # The padding has no edge.
+        return masks / masks.sum(1, keepdim=True).clamp(min=1e-30) @ nodes
+
+    layer = torch.cat([tables["user_embedding.weight"], tables["item_embedding.weight"]])
+    total, loss = layer, layer.new_zeros(())
+    for _ in range(model.n_layers):
+        graph = adjacency @ layer
+        mixed = [
+            (rows @ table).softmax(1) @ table.T
+            for rows, (_, table) in zip(layer.split(sizes), sides)
+        ]
+        intents = torch.cat(mixed)
+        views = [intents, masked(graph, layer), masked(intents, layer)]
+        for view in views:
+            for (field, _), ours, theirs in zip(sides, graph.split(sizes), view.split(sizes)):
+                rows = batch[field].unique()
+                alike = torch.cosine_similarity(ours[rows][:, None], theirs[rows][None], dim=-1)
+                target = torch.arange(len(rows))
+                loss = loss + torch.nn.functional.cross_entropy(
+                    alike / model.options.ssl_tau, target
+                )
+        layer = layer + graph + sum(views)
+        total = total + layer
+    users, items = total.split(sizes)
+    user = users[batch[model.USER_ID]]
+    apart = (user * (items[batch[model.ITEM_ID]] - items[batch[model.NEG_ITEM_ID]])).sum(-1)
+    ranking = torch.nn.functional.softplus(-apart).mean()
+    squares = sum(table.square().sum() for table in tables.values())
+    return ranking + model.reg_weight * squares + model.options.ssl_weight * loss
+
+
+def test_the_gradient_of_the_loss_is_that_of_dense_products(data_path: Path) -> None:
+    # Weights at which each of the three parts has its share of every gradient.
+    run = run_of(data_path, ssl_weight=0.3, ssl_tau=0.5, reg_form="full")
+    model, batch = run.model, one_batch(run)
+    loss = sum(model.calculate_loss(batch))
+    loss.backward()
+    tables = {
+        name: value.detach().double().requires_grad_() for name, value in model.named_parameters()
+    }
+    expected = dense_loss(model, batch, tables)
+    expected.backward()
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    for name, value in model.named_parameters():
+        largest = float(tables[name].grad.abs().max())
+        assert largest > 1e-3, name
+        torch.testing.assert_close(
+            value.grad.double(), tables[name].grad, rtol=1e-3, atol=1e-5 * largest, msg=name
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"n_intents": 0}, "n_intents=0 must be at least 1"),
+        ({"ssl_tau": 0.0}, "ssl_tau=0.0 must be above 0"),
+        ({"ssl_weight": -1.0}, "ssl_weight=-1.0 must be at least 0"),
+        ({"reg_form": "some"}, "reg_form='some' must be one of batch, full"),
+    ],
+)
+def test_bad_options_are_answered_by_name(changed: dict, words: str, data_path: Path) -> None:
+    with pytest.raises(OptionError, match=words):
+        prepared(data_path, "DCCF", align="none", **changed)
 
 
 def test_the_full_l2_term_is_over_the_prototypes_too(data_path: Path) -> None:
