@@ -1,6 +1,6 @@
 """Print how far the backbones alone are from the papers' table, from rows of `compare.py`.
 
-    python benchmarks/paper_table.py docs/results/paper_base.csv
+python benchmarks/paper_table.py docs/results/paper_base.csv
 """
 
 from __future__ import annotations
