@@ -250,11 +250,6 @@ ARGUMENTS = [
           "--align=rlmrec_con and --align=rlmrec_gen, not to darec"),
     train("DaRec's option under a rival", "--align=rlmrec_con|--align_lambda=1", "'align_lambda'",
           "--align=darec, not to rlmrec_con"),
-    other_model("a mask where nothing propagates", "BPR", "--align=rlmrec_gen",
-                "propagates none", "graph model"),
-    other_model("a wider representation of tables", "BPR", "--align=kar|--kar_fusion=concat",
-                "kar_fusion=add"),
-    other_model("a backbone without embeddings", "ItemKNN", "--align=kar", "--align=none"),
     train("no edge kept", "--edge_keep_rate=0", "edge_keep_rate=0", "above 0"),
     train("unknown control", "--profile_control=shuffled", "'shuffled'", "'shuffle'?"),
     train("unknown missing_profile", "--missing_profile=skip", "'skip'", "error, mean, zero"),
@@ -370,6 +365,11 @@ DATA = [
           prepare=lambda case: case.part("train").write_bytes(
               case.part("train").read_bytes() + b"u\xff\ti1\n")),
     train("user who likes all items", "--seed=1", "'tiny'", "items", prepare=one_user_likes_all),
+    other_model("a mask where nothing propagates", "BPR", "--align=rlmrec_gen",
+                "propagates none", "graph model"),
+    other_model("a wider representation of tables", "BPR", "--align=kar|--kar_fusion=concat",
+                "kar_fusion=add"),
+    other_model("a backbone without embeddings", "ItemKNN", "--align=kar", "--align=none"),
     train("topk above the items", "--topk=[20,41]", "41", "40 items"),
     train("a ragged embedding", "--seed=1", "tiny.useremb", "line 4", "15 numbers",
           prepare=lambda case: case.user_text(
