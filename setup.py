@@ -62,6 +62,7 @@ setup(
         "plots": ["matplotlib>=3.5"],
         "test": [
             "pytest>=7",
+            "pytest-xdist>=3",
             "hypothesis>=6",
             "ruff",
             "mypy",

@@ -63,6 +63,14 @@ def contrasts(draw: st.DrawFn) -> dict[str, torch.Tensor]:
     return {**rows, "weights": torch.tensor(counts, dtype=torch.float64)}
 
 
+def rounding(given_: dict[str, torch.Tensor], tau: float) -> float:
+    """What a gradient may be off by: it is a difference of parts as large as w / (τ |row|)."""
+    rows = torch.cat([given_[name] for name in ("anchors", "positives", "candidates")])
+    lengths = [float(length) for length in rows.norm(dim=1) if length > 0]
+    largest = max(1.0, float(given_["weights"].sum())) / (tau * min([1.0, *lengths]))
+    return 1e-14 * largest + 1e-10
+
+
 block_sizes = st.sampled_from([None, 1, 5, 1000])
 temperatures = st.sampled_from([0.01, 0.2, 1.0, 7.0])
 
@@ -117,11 +125,7 @@ def test_value_and_gradients_are_those_of_dense_autograd(
         value = 3.0 * function(*rows, tau, weights=weights, **extra)
         results.append((value, *torch.autograd.grad(value, rows)))
     for ours, dense in zip(*results):
-        # A gradient is a difference of parts as large as the weights over τ and the row's length.
-        lengths = [given_[name].norm(dim=1) for name in ("anchors", "positives", "candidates")]
-        least = min([1.0, *(float(v) for one in lengths for v in one if v > 0)])
-        largest = max(1.0, float(weights.sum())) / (tau * least)
-        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=1e-14 * largest + 1e-10)
+        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=rounding(given_, tau))
 
 
 @settings(deadline=None)
@@ -151,8 +155,8 @@ def test_a_candidate_that_counts_n_times_stands_there_n_times(
     which = torch.repeat_interleave(torch.arange(len(counts)), counts)
     like_candidates = torch.zeros_like(candidates).index_add(0, which, repeated)
     for ours, dense in ((of_anchors, like_anchors), (of_candidates, like_candidates)):
-        largest = float(dense.abs().max()) if dense.numel() else 0.0
-        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=1e-10 * max(1.0, largest))
+        # Counts of up to four, each in the place of as many rows.
+        torch.testing.assert_close(ours, dense, rtol=1e-8, atol=4 * rounding(given_, tau))
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:
