@@ -28,6 +28,7 @@ __all__ = [
     "option_names",
     "options_from_config",
     "parse_options",
+    "switches",
 ]
 
 T = TypeVar("T")
@@ -195,6 +196,16 @@ COMMON_OPTIONS: tuple[type, ...] = (RunOptions, ProfileSourceOptions, Evaluation
 def option_names(*groups: type) -> list[str]:
     """Return the names of the options of the given groups."""
     return [f.name for group in groups for f in dataclasses.fields(group)]
+
+
+def switches(*groups: type) -> set[str]:
+    """Return the names of the options that are true or false, and true when they stand alone."""
+    return {
+        name
+        for group in groups
+        for name, hint in typing.get_type_hints(group).items()
+        if hint is bool
+    }
 
 
 def documentation(group: type) -> list[tuple[str, str, Any, str]]:

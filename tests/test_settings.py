@@ -652,6 +652,13 @@ def test_options_are_given_with_or_without_an_equals_sign() -> None:
     assert option_arguments(["--a=b=c"]) == {"a": "b=c"}
 
 
+def test_a_switch_may_stand_alone() -> None:
+    assert option_arguments(["--diagnostics", "--a=1"]) == {"diagnostics": True, "a": 1}
+    assert option_arguments(["--diagnostics"]) == {"diagnostics": True}
+    assert option_arguments(["--diagnostics=False"]) == {"diagnostics": False}
+    assert option_arguments(["--diagnostics", "false"]) == {"diagnostics": False}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -15,11 +15,15 @@ __all__ = ["option_arguments", "options_help"]
 def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
     """Return the options of ``--key=value`` or ``--key value`` arguments, as values.
 
+    A switch of every run, such as ``--diagnostics``, is true where it stands alone.
+
     Raises:
         OptionError: an argument is no option, has no value, or is given twice with two values.
     """
+    from recbole_darec.options import COMMON_OPTIONS, switches
     from recbole_darec.settings import parse_value
 
+    alone = switches(*COMMON_OPTIONS)
     found: dict[str, Any] = {}
     waiting = list(rest)
     while waiting:
@@ -28,9 +32,12 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
             raise OptionError(f"argument '{argument}' is not of the form --option=value")
         key, equals, text = argument[2:].partition("=")
         if not equals:
-            if not waiting or waiting[0].startswith("--"):
+            if waiting and not waiting[0].startswith("--"):
+                text = waiting.pop(0)
+            elif key in alone:
+                text = "True"
+            else:
                 raise OptionError(f"option --{key} has no value: write --{key}=VALUE")
-            text = waiting.pop(0)
         value = parse_value(text)
         if key in found and repr(found[key]) != repr(value):
             raise OptionError(f"option --{key} is given twice, as {found[key]!r} and {value!r}")
