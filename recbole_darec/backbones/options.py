@@ -19,31 +19,31 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class GraphOptions:
-    """Choices of a backbone that propagates over the user-item graph."""
+class _Regularized:
+    """What every backbone of this package has."""
 
-    layer_aggregation: str = option(
-        "sum",
-        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, LightGCN paper).",
-        choices=("mean", "sum"),
-    )
-    edge_keep_rate: float = option(
-        1.0,
-        "Share of the graph's directed edges kept in a training step, not rescaled.",
-        above=0.0,
-        high=1.0,
-    )
     reg_form: str = option(
         "batch",
         "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all the embedding tables, as RLMRec has it.",
+        "norms of all the backbone's parameters, as RLMRec has it.",
         choices=("batch", "full"),
     )
 
 
 @dataclass(frozen=True)
-class GCCFOptions:
-    """Options of GCCF, whose layers are concatenated."""
+class _Aggregated:
+    """A backbone whose layers are added up."""
+
+    layer_aggregation: str = option(
+        "sum",
+        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, the backbones' papers).",
+        choices=("mean", "sum"),
+    )
+
+
+@dataclass(frozen=True)
+class _EdgeDropout:
+    """A backbone whose graph itself loses edges in training."""
 
     edge_keep_rate: float = option(
         1.0,
@@ -52,29 +52,22 @@ class GCCFOptions:
         above=0.0,
         high=1.0,
     )
-    reg_form: str = option(
-        "batch",
-        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all the embedding tables, as RLMRec has it.",
-        choices=("batch", "full"),
-    )
 
 
 @dataclass(frozen=True)
-class _ContrastOptions:
+class GraphOptions(_Regularized, _EdgeDropout, _Aggregated):
+    """Choices of a backbone that propagates over the user-item graph."""
+
+
+@dataclass(frozen=True)
+class GCCFOptions(_Regularized, _EdgeDropout):
+    """Options of GCCF, whose layers are concatenated."""
+
+
+@dataclass(frozen=True)
+class _ContrastOptions(_Regularized, _Aggregated):
     """What SGL and SimGCL share: two views of a graph that itself keeps all of its edges."""
 
-    layer_aggregation: str = option(
-        "sum",
-        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, the backbones' papers).",
-        choices=("mean", "sum"),
-    )
-    reg_form: str = option(
-        "batch",
-        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all the embedding tables, as RLMRec has it.",
-        choices=("batch", "full"),
-    )
     contrast_negatives: bool = option(
         False,
         "Whether the batch's negative items are contrasted beside its positive ones, as RLMRec "
@@ -83,7 +76,7 @@ class _ContrastOptions:
 
 
 @dataclass(frozen=True)
-class NCLOptions:
+class NCLOptions(_Regularized, _Aggregated):
     """Options of NCL."""
 
     ssl_temp: float = option(0.1, "Temperature of both contrasts.", above=0.0)
@@ -113,17 +106,6 @@ class NCLOptions:
         "meant for it) or mean, with which the weights no longer depend on the batch size and "
         "must be as much larger. The ranking loss is a mean with either.",
         choices=("mean", "sum"),
-    )
-    layer_aggregation: str = option(
-        "sum",
-        "How the layers are joined: sum (RLMRec, DaRec) or mean (RecBole, the NCL paper).",
-        choices=("mean", "sum"),
-    )
-    reg_form: str = option(
-        "batch",
-        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all the embedding tables, as RLMRec has it.",
-        choices=("batch", "full"),
     )
 
 
@@ -180,30 +162,18 @@ class SimGCLOptions(_ContrastOptions):
 
 
 @dataclass(frozen=True)
-class DCCFOptions:
+class DCCFOptions(_Regularized):
     """Options of DCCF."""
 
-    reg_form: str = option(
-        "batch",
-        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all parameters, as RLMRec has it.",
-        choices=("batch", "full"),
-    )
     n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
     ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)
     ssl_tau: float = option(0.1, "Temperature of the contrast.", above=0.0)
 
 
 @dataclass(frozen=True)
-class AutoCFOptions:
+class AutoCFOptions(_Regularized):
     """Options of AutoCF."""
 
-    reg_form: str = option(
-        "batch",
-        "What reg_weight multiplies: RecBole's norms of the batch's embeddings, or the squared "
-        "norms of all parameters, as RLMRec has it.",
-        choices=("batch", "full"),
-    )
     gt_layers: int = option(1, "Graph-transformer layers of the decoder.", low=1)
     n_heads: int = option(
         4, "Attention heads of a decoder layer; they must divide embedding_size.", low=1
