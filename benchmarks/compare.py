@@ -5,8 +5,9 @@
         --variant shuffled="align=darec profile_control=shuffle" --out results.csv
 
 One row a run is appended to ``--out`` the moment the run ends; a run whose row is there already is
-not repeated, so that a cut-off comparison goes on where it was.  The first variant is the
-reference of the tests.
+not repeated, and a run that was cut off goes on from its last snapshot, so that a cut-off comparison
+goes on where it was (``seconds`` then counts its last part only).  The first variant is the reference
+of the tests.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def train_row(dataset: str, model: str, name: str, options: str, seed: int) -> d
     from recbole_darec import run_recbole_darec
 
     # Where and how a run is done has no part in the row: the same options, the same row.
-    quiet = {"show_progress": False, "state": "ERROR", "snapshot_every": 0}
+    quiet = {"show_progress": False, "state": "ERROR", "snapshot_every": 3, "resume": True}
     start = time.perf_counter()
     result = run_recbole_darec(
         model, dataset, config_dict={**quiet, **_options(options), "seed": seed}
