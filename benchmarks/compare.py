@@ -4,10 +4,9 @@
         --variant none="align=none" --variant darec="align=darec" \\
         --variant shuffled="align=darec profile_control=shuffle" --out results.csv
 
-One row a run is appended to ``--out`` the moment the run ends; a run whose row is there already is
-not repeated, and a run that was cut off goes on from its last snapshot, so that a cut-off comparison
-goes on where it was (``seconds`` then counts its last part only).  The first variant is the reference
-of the tests.
+One row a run is appended to ``--out`` the moment the run ends.  A run whose row is there already is
+not repeated, and one that was cut off goes on from its last snapshot (``seconds`` then counts its
+last part only).  The first variant is the reference of the tests.
 """
 
 from __future__ import annotations
