@@ -1,0 +1,1 @@
+"""Servers that speak the OpenAI protocol: the one place that knows the package ``openai``."""

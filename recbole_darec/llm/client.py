@@ -1,0 +1,119 @@
+"""The ``openai`` client: made once, keyed from the environment, with errors told in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from recbole_darec.errors import MissingExtraError, OptionError, UserError
+
+__all__ = ["KEY_VARIABLE", "Server", "ServerError", "connect", "explain", "without_secrets"]
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+_URL_VARIABLE = "OPENAI_BASE_URL"
+_NO_KEY = "none"  # servers of one's own ask for none, and the client for a text
+
+
+class ServerError(UserError):
+    """The server refuses what every request asks for: its key, its model, its address."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Which server is asked, and how patiently.
+
+    Attributes:
+        base_url: of any server that speaks the OpenAI protocol, ending in ``/v1`` as a rule; None
+            takes OPENAI_BASE_URL, or else OpenAI's own.
+        timeout: seconds that one request may take.
+        retries: how often the client repeats a request after 408, 409, 429, 5xx or a lost
+            connection, with the pause that the server asks for or a growing one.
+        concurrency: requests under way at once.
+        key_variable: the environment variable with the key.
+    """
+
+    base_url: Optional[str] = None
+    timeout: float = 120.0
+    retries: int = 6
+    concurrency: int = 16
+    key_variable: str = KEY_VARIABLE
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise OptionError(f"--concurrency must be at least 1, not {self.concurrency}")
+        if self.retries < 0:
+            raise OptionError(f"--retries must not be negative: {self.retries}")
+        if not 0 < self.timeout < float("inf"):
+            raise OptionError(f"--timeout must be a positive number of seconds, not {self.timeout}")
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            raise OptionError(
+                f"--base-url must begin with http:// or https://, not '{self.base_url}'"
+            )
+
+
+@asynccontextmanager
+async def connect(server: Server) -> AsyncIterator[Any]:
+    """Open an ``openai.AsyncOpenAI`` for ``server``.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        ServerError: OpenAI's own server is meant and no key is in the environment.
+    """
+    try:
+        import openai
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise MissingExtraError("openai", "llm") from None
+    base_url = server.base_url or os.environ.get(_URL_VARIABLE) or None
+    key = os.environ.get(server.key_variable) or None
+    if key is None and base_url is None:
+        raise ServerError(
+            f"no API key: set the environment variable {server.key_variable}, or name a server of "
+            "your own with --base-url"
+        )
+    settings: dict[str, Any] = {
+        "api_key": key or _NO_KEY,
+        "base_url": base_url,
+        "timeout": server.timeout,
+        "max_retries": server.retries,
+    }
+    transport = _transport(openai, server)
+    async with openai.AsyncOpenAI(**settings, http_client=transport) as client:
+        yield client
+
+
+def _transport(openai: Any, server: Server) -> Any:
+    """Return aiohttp's connections where they are installed: several times as many a second."""
+    try:
+        import httpx_aiohttp  # noqa: F401
+        from aiohttp import ClientTimeout  # noqa: F401
+    except ImportError:
+        return None
+    limits = getattr(openai, "DEFAULT_CONNECTION_LIMITS", None)
+    if limits is None:
+        return openai.DefaultAioHttpClient()
+    most = max(server.concurrency, 1)
+    return openai.DefaultAioHttpClient(
+        limits=type(limits)(max_connections=most, max_keepalive_connections=most)
+    )
+
+
+def without_secrets(text: str, server: Server) -> str:
+    """Return ``text`` without the key, which a server may repeat in its answer."""
+    key = os.environ.get(server.key_variable)
+    return text.replace(key, "***") if key else text
+
+
+def explain(error: BaseException, server: Server) -> str:
+    """Say an error of the client in one short line, without the key."""
+    status = getattr(error, "status_code", None)
+    body = getattr(error, "body", None)
+    message = body.get("message") if isinstance(body, dict) else None
+    if not isinstance(message, str):
+        message = str(error) or type(error).__name__
+    line = " ".join(message.split())[:300]
+    return without_secrets(f"{status}: {line}" if status else line, server)
