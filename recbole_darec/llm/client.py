@@ -81,25 +81,17 @@ async def connect(server: Server) -> AsyncIterator[Any]:
         "timeout": server.timeout,
         "max_retries": server.retries,
     }
-    transport = _transport(openai, server)
+    transport = _transport(openai)
     async with openai.AsyncOpenAI(**settings, http_client=transport) as client:
         yield client
 
 
-def _transport(openai: Any, server: Server) -> Any:
+def _transport(openai: Any) -> Any:
     """Return aiohttp's connections where they are installed: several times as many a second."""
     try:
-        import httpx_aiohttp  # noqa: F401
-        from aiohttp import ClientTimeout  # noqa: F401
-    except ImportError:
-        return None
-    limits = getattr(openai, "DEFAULT_CONNECTION_LIMITS", None)
-    if limits is None:
         return openai.DefaultAioHttpClient()
-    most = max(server.concurrency, 1)
-    return openai.DefaultAioHttpClient(
-        limits=type(limits)(max_connections=most, max_keepalive_connections=most)
-    )
+    except (AttributeError, RuntimeError):  # an openai before it, or no aiohttp
+        return None
 
 
 def without_secrets(text: str, server: Server) -> str:
