@@ -1112,6 +1112,8 @@ BODY = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "p"}
         (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000 + b"\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n", 400),
+        (HEAD + b"Content-Length: 99999999999\r\n\r\n", 400),
         (HEAD + b"Content-Length: 4\r\n\r\n{no}", 400),
         (HEAD + b"Content-Length: 2\r\n\r\n[]", 400),
         (HEAD.replace(b"POST", b"PUT") + b"\r\n", 405),
