@@ -31,7 +31,8 @@ from recbole_darec.embeddings.binary import read_binary, replacing  # noqa: E402
 from recbole_darec.embeddings.encoders import encode_texts  # noqa: E402
 from recbole_darec.embeddings.formats import write_binary  # noqa: E402
 from recbole_darec.errors import DataError, EmbeddingError, UserError, some  # noqa: E402
-from recbole_darec.profiles.template import ML_100K, profile_texts  # noqa: E402
+from recbole_darec.profiles.domains import read_domain  # noqa: E402
+from recbole_darec.profiles.template import profile_texts  # noqa: E402
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,8 @@ def split_labels(interactions: pd.DataFrame) -> np.ndarray:
 def make_texts() -> dict[str, dict[str, str]]:
     """Return ``{"user": {id: text}, "item": {id: text}}``."""
     users, items, inter = read_ml_100k()
-    of_user, of_item = profile_texts(items, users, inter, split_labels(inter), ML_100K)
+    spec = read_domain("movies").spec(list(items.columns), list(users.columns))
+    of_user, of_item = profile_texts(items, users, inter, split_labels(inter), spec)
     return {"user": of_user, "item": of_item}
 
 

@@ -155,7 +155,7 @@ def _shipped_values() -> str:
         ours |= set(option_names(aligner_class(name).Options))
     rows = []
     for path in sorted(properties_dir().rglob("*.yaml"), key=_layer):
-        if path.parent.name == "preset":
+        if path.relative_to(properties_dir()).parts[0] in ("preset", "prompts", "llm"):
             continue
         file = path.relative_to(properties_dir()).as_posix()
         known = read_yaml(recbole_dir() / "properties" / "dataset" / "sample.yaml")

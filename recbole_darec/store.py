@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recbole_darec.errors import DataError
 
-__all__ = ["open_store", "store_path"]
+__all__ = ["only_run", "open_store", "store_path"]
 
 _APPLICATION_ID = 0x44615263  # "DaRc": no other program's database is taken for a store
 _WAIT_SECONDS = 60.0
@@ -70,3 +70,33 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:
     # last answers with this one, and never damage the file.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.executescript(schema)
+
+
+@contextmanager
+def only_run(path: Path, what: str) -> Iterator[None]:
+    """Let no second process run ``what`` on the same store: both would pay for the same answers.
+
+    The lock ends with the process, however it ends.  Where the system has no such locks (Windows)
+    there is none.
+
+    Raises:
+        DataError: another process has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    lock = path.with_name(path.name + ".lock")
+    try:
+        file = lock.open("w")
+    except OSError as error:
+        raise DataError(f"{lock} cannot be made: {error.strerror or error}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(
+                f"another process runs '{what}' on {path}: wait for it, or name another --store"
+            ) from None
+        yield

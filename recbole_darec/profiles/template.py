@@ -5,8 +5,8 @@ by what their *training* interactions say.  A validation or test interaction nev
 influence on a text: :func:`profile_texts` drops those rows before it looks at anything else.
 
 The same input gives the same bytes: no randomness, no dates, no dependence on the order of the
-interactions.  What the columns of a data set mean is told by a :class:`ProfileSpec`;
-:data:`ML_100K` is the one for RecBole's MovieLens-100K.
+interactions.  What the columns of a data set mean is told by a :class:`ProfileSpec`, which
+:meth:`recbole_darec.profiles.domains.Domain.spec` makes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "ML_100K",
     "Column",
     "ProfileSpec",
     "article_first",
+    "first_words",
     "item_profile",
     "profile_texts",
     "user_profile",
@@ -54,12 +54,14 @@ class Column:
         bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` tells 17 as
             ``"under 18"``, 20 as ``"18-24"`` and 25 as ``"25 or older"``.  A value that is no
             number is left out.
+        words: how many words of a long value are told; 0 for all.
     """
 
     name: str
     phrase: str = "{}"
     values: Mapping[str, str] = field(default_factory=dict)
     bins: tuple[int, ...] = ()
+    words: int = 0
 
     def tell(self, row: Mapping[str, Any], unknown: frozenset[str]) -> str:
         """Return the phrase for ``row``, or ``""`` where there is nothing to tell."""
@@ -67,6 +69,8 @@ class Column:
         value = self.values.get(value, value)
         if value and self.bins:
             value = _group(value, self.bins)
+        if self.words:
+            value = first_words(value, self.words)
         return self.phrase.format(value) if value else ""
 
 
@@ -110,22 +114,6 @@ class ProfileSpec:
     max_titles: int = 6
 
 
-ML_100K = ProfileSpec(
-    item_noun="movie",
-    user_noun="movie viewer",
-    title="movie_title",
-    year="release_year",
-    categories="class",
-    category_noun="genres",
-    user_columns=(
-        Column("age", "aged {}", bins=(18, 25, 35, 45, 50, 56)),
-        Column("gender", values={"M": "male", "F": "female"}),
-        Column("occupation", "occupation {}", values={"none": "", "other": ""}),
-    ),
-    unknown=frozenset({"unknown", "unkonwn"}),  # RecBole's file misspells the word for item 267
-)
-
-
 def article_first(title: str) -> str:
     """Return ``"Usual Suspects, The"`` as ``"The Usual Suspects"``; other titles as they are."""
     match = _ARTICLE_LAST.match(title)
@@ -134,6 +122,12 @@ def article_first(title: str) -> str:
     article = match["article"]
     gap = "" if article.endswith("'") else " "
     return f"{article}{gap}{match['title']}{match['rest'] or ''}"
+
+
+def first_words(text: str, limit: int) -> str:
+    """Return the first ``limit`` words, with an ellipsis where there were more."""
+    words = text.split()
+    return text if len(words) <= limit else " ".join(words[:limit]) + " …"
 
 
 def item_profile(row: Mapping[str, Any], spec: ProfileSpec) -> str:
@@ -387,4 +381,4 @@ def _article(noun: str) -> str:
 
 def _sentences(parts: Iterable[str]) -> str:
     """Join non-empty parts into sentences, each with one full stop."""
-    return " ".join(p if p.endswith((".", "!", "?")) else f"{p}." for p in parts if p)
+    return " ".join(p if p.endswith((".", "!", "?", "…")) else f"{p}." for p in parts if p)

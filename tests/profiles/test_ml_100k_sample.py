@@ -14,11 +14,17 @@ import numpy as np
 import pytest
 
 from recbole_darec.embeddings.binary import read_binary
-from recbole_darec.profiles.template import ML_100K, profile_texts
+from recbole_darec.profiles.domains import read_domain
+from recbole_darec.profiles.template import profile_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "atomic_data" / "ml-100k"
 COUNTS = {"user": 943, "item": 1682}
+# The columns of RecBole's own .item and .user files.
+ML_100K = read_domain("movies").spec(
+    ["item_id", "movie_title", "release_year", "class"],
+    ["user_id", "age", "gender", "occupation", "zip_code"],
+)
 SIDES = pytest.mark.parametrize("side", ["user", "item"])
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError
+from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.template import (
-    ML_100K,
     Column,
     ProfileSpec,
     article_first,
@@ -34,6 +34,7 @@ USERS = pd.DataFrame(
     [("u1", "24", "M", "technician"), ("u2", "17", "F", "none"), ("u3", "56", "M", "writer")],
     columns=["user_id", "age", "gender", "occupation"],
 )
+ML_100K = read_domain("movies").spec(list(ITEMS.columns), list(USERS.columns))
 ITEM_ROWS = {row["item_id"]: row for row in ITEMS.to_dict("records")}
 
 

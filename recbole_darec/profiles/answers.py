@@ -1,0 +1,274 @@
+"""Answers of a language model: read, checked, and kept in the store the moment they come."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Optional
+
+__all__ = [
+    "SCHEMA",
+    "Answers",
+    "Paid",
+    "Profile",
+    "Question",
+    "Unusable",
+    "read_content",
+    "read_response",
+]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT PRIMARY KEY,           -- digest of model, temperature and messages
+    kind TEXT NOT NULL,             -- item or user
+    id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    status TEXT NOT NULL,           -- ok or failed
+    summarization TEXT,
+    reasoning TEXT,
+    reason TEXT,                    -- why it failed
+    raw TEXT,                       -- what the server said, where it failed
+    at REAL NOT NULL                -- seconds since 1970
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    outcome TEXT NOT NULL,          -- ok, or what was wrong with the answer
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    factor REAL NOT NULL,           -- what was paid of the price
+    at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS requests_by_key ON requests (key);
+CREATE TABLE IF NOT EXISTS batches (
+    name TEXT PRIMARY KEY,          -- ours, in the batch's metadata
+    batch_id TEXT,                  -- the server's, once it has said it
+    keys TEXT NOT NULL,             -- JSON list
+    attempt INTEGER NOT NULL,
+    done INTEGER NOT NULL DEFAULT 0
+);
+"""
+
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(?P<body>.*?)```", re.DOTALL)
+_PART = 500  # SQLite takes at least 999 parameters
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A usable answer: ``summarization`` is the profile, ``reasoning`` what it rests on."""
+
+    summarization: str
+    reasoning: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Whose profile is asked for, of which model; ``key`` is :meth:`.Prompt.key`."""
+
+    key: str
+    kind: str
+    id: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Paid:
+    """The tokens of one answered request, and what was paid of their price."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    factor: float = 1.0
+
+
+class Unusable(Exception):
+    """An answer that is no profile.
+
+    Attributes:
+        reason: in a few words, told to the model when it is asked again.
+        again: whether asking again may help.
+    """
+
+    def __init__(self, reason: str, again: bool = True) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.again = again
+
+
+def read_response(body: Any, most_words: int) -> Profile:
+    """Return the profile in the body of a chat completion.
+
+    Raises:
+        Unusable: it is refused, cut, empty, too long, or not the JSON that was asked for.
+    """
+    try:
+        choice = body["choices"][0]
+        message = choice["message"]
+        content = message.get("content")
+        finish = choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise Unusable("the server's answer is no chat completion") from None
+    if message.get("refusal") or finish == "content_filter":
+        raise Unusable("the model refused")
+    if finish == "length":
+        raise Unusable("the answer was cut off: it is too long")
+    return read_content(content, most_words)
+
+
+def read_content(content: Any, most_words: int) -> Profile:
+    """Return the profile in the text of an answer.
+
+    Raises:
+        Unusable: see :func:`read_response`.
+    """
+    if not isinstance(content, str) or not content.strip():
+        raise Unusable("the answer is empty")
+    text = content.strip()
+    fenced = None if text.startswith("{") else _FENCE.search(text)
+    try:
+        found = json.loads(fenced["body"] if fenced else text)
+    except (ValueError, RecursionError):
+        raise Unusable("the answer is not valid JSON") from None
+    if not isinstance(found, dict):
+        raise Unusable("the answer is not a JSON object")
+    summary, reasoning = found.get("summarization"), found.get("reasoning", "")
+    if not isinstance(summary, str):
+        raise Unusable('the answer has no text "summarization"')
+    summary = _clean(summary)
+    if not summary or summary.lower() in ("none", "null", "n/a"):
+        raise Unusable('the "summarization" is empty')
+    words = len(summary.split())
+    if words > most_words:
+        raise Unusable(f'the "summarization" is too long: {words} words')
+    return Profile(summary, _clean(reasoning) if isinstance(reasoning, str) else "")
+
+
+def _clean(text: str) -> str:
+    """Return a text on one line that UTF-8 can hold: JSON may spell half of a surrogate pair."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+class Answers:
+    """The answers in a store.
+
+    Args:
+        connection: an open store with the tables of :data:`SCHEMA`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def statuses(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return ``ok`` or ``failed`` for each key that was answered."""
+        return {key: row[0] for key, row in self._rows("status", keys)}
+
+    def profiles(self, keys: Iterable[str]) -> dict[str, Profile]:
+        """Return the profile of each key that has one."""
+        rows = self._rows("status, summarization, reasoning", keys)
+        return {key: Profile(row[1], row[2]) for key, row in rows if row[0] == "ok"}
+
+    def keep(
+        self,
+        question: Question,
+        profile: Optional[Profile],
+        reason: Optional[str] = None,
+        raw: Optional[str] = None,
+        paid: Optional[Paid] = None,
+    ) -> None:
+        """Keep a profile or, without one, a failure; with ``paid``, also what it took.
+
+        Both are kept, or neither: what is counted as paid is there.
+        """
+        status = "failed" if profile is None else "ok"
+        self._db.execute("BEGIN")
+        if paid is not None:
+            self.count(question, reason or "ok", paid)
+        self._db.execute(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(question.key, question.kind, question.id, question.model, status),
+                profile and profile.summarization,
+                profile and profile.reasoning,
+                reason,
+                raw,
+                time.time(),
+            ),
+        )
+        self._db.execute("COMMIT")
+
+    def count(self, question: Question, outcome: str, paid: Paid) -> None:
+        """Note what a request took that the server answered."""
+        self._db.execute(
+            "INSERT INTO requests (key, outcome, prompt_tokens, completion_tokens, factor, at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                question.key,
+                outcome,
+                paid.prompt_tokens,
+                paid.completion_tokens,
+                paid.factor,
+                time.time(),
+            ),
+        )
+
+    def spent(self, keys: Iterable[str]) -> tuple[float, float]:
+        """Return the prompt and completion tokens of all requests for ``keys``, by what was paid.
+
+        A token at half the price counts as half a token.
+        """
+        prompt = completion = 0.0
+        for part in _parts(keys):
+            row = self._db.execute(
+                "SELECT total(prompt_tokens * factor), total(completion_tokens * factor) "
+                f"FROM requests WHERE key IN ({', '.join('?' * len(part))})",
+                part,
+            ).fetchone()
+            prompt, completion = prompt + row[0], completion + row[1]
+        return prompt, completion
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Yield every answer, the oldest first."""
+        columns = ("kind", "id", "model", "status", "summarization", "reasoning", "reason", "raw",
+                   "key", "at")  # fmt: skip
+        for row in self._db.execute(f"SELECT {', '.join(columns)} FROM answers ORDER BY at, key"):
+            yield {name: value for name, value in zip(columns, row) if value is not None}
+
+    def _rows(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        for part in _parts(keys):
+            found = self._db.execute(
+                f"SELECT key, {columns} FROM answers WHERE key IN ({', '.join('?' * len(part))})",
+                part,
+            )
+            for key, *rest in found:
+                yield key, tuple(rest)
+
+    # -- batches ------------------------------------------------------------------------------
+
+    def open_batches(self) -> list[tuple[str, Optional[str], list[str], int]]:
+        """Return (name, the server's id, keys, attempt) of each batch that is not done."""
+        rows = self._db.execute("SELECT name, batch_id, keys, attempt FROM batches WHERE done = 0")
+        return [(name, batch, json.loads(keys), attempt) for name, batch, keys, attempt in rows]
+
+    def plan_batch(self, name: str, keys: list[str], attempt: int) -> None:
+        """Note a batch before it is made, so that it is found again if the process dies there."""
+        self._db.execute(
+            "INSERT INTO batches (name, keys, attempt) VALUES (?, ?, ?)",
+            (name, json.dumps(keys), attempt),
+        )
+
+    def name_batch(self, name: str, batch_id: str) -> None:
+        """Note the server's id of a batch."""
+        self._db.execute("UPDATE batches SET batch_id = ? WHERE name = ?", (batch_id, name))
+
+    def finish_batch(self, name: str) -> None:
+        """Note that a batch's answers are all kept."""
+        self._db.execute("UPDATE batches SET done = 1 WHERE name = ?", (name,))
+
+
+def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
+    wanted = list(keys)
+    for start in range(0, len(wanted), _PART):
+        yield wanted[start : start + _PART]
