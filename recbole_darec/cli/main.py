@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -18,6 +19,14 @@ __all__ = ["main"]
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+# Each sub-command, and the module in this package that has its add_parser.
+COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "import": "import_",
+    "prepare": "prepare",
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ours: one line, no usage text above it."""
@@ -27,8 +36,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    from recbole_darec.cli import evaluate, import_, train
-
     parser = _Parser(
         prog="recbole-darec",
         description="Language-model knowledge in RecBole's recommenders.",
@@ -38,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title="sub-commands", dest="command", metavar="COMMAND", parser_class=_Parser
     )
-    for command in (train, evaluate, import_):
-        command.add_parser(subparsers)
+    for module in COMMANDS.values():
+        importlib.import_module(f"recbole_darec.cli.{module}").add_parser(subparsers)
     return parser
 
 
@@ -87,11 +94,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     parser = _parser()
-    commands = ("train", "evaluate", "import")
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise OptionError(
-            f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], commands)}; "
-            f"there are {', '.join(commands)}"
+            f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], COMMANDS)}; "
+            f"there are {', '.join(COMMANDS)}"
         )
     args, rest = parser.parse_known_args(arguments)
     if args.command is None and not rest:

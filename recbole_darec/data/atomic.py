@@ -18,7 +18,9 @@ __all__ = [
     "SPLITS",
     "check_dataset_name",
     "check_tokens",
+    "inter_header",
     "staged_folder",
+    "token_fault",
     "write_dataset_yaml",
     "write_inter",
     "write_profiles",
@@ -28,7 +30,7 @@ SPLITS = ("train", "valid", "test")
 
 # What an import writes, after "<name>."; --overwrite removes these and nothing else.
 _SUFFIXES = frozenset(
-    ["yaml", "inter", *(f"{split}.inter" for split in SPLITS)]
+    ["yaml", "inter", "user", "item", "reviews.jsonl", *(f"{split}.inter" for split in SPLITS)]
     + [
         f"{kind}{suffix}"
         for kind in ("user", "item")
@@ -87,6 +89,16 @@ def check_dataset_name(name: str) -> str:
     return name
 
 
+def token_fault(token: str) -> str:
+    """Say what RecBole's reader would do wrong with this id, or return ``""`` for a sound one."""
+    if token in _LOST_TOKENS:
+        return f"the id '{token}' reads as missing in RecBole" if token else "an empty id"
+    # All bad characters are unprintable, which is told faster than by the pattern.
+    if not token.isprintable() and _BAD_CHARACTERS.search(token):
+        return f"the id {token!a} has a tab, a line break or another control character"
+    return ""
+
+
 def check_tokens(tokens: Iterable[str], where: str, first: int = 1) -> None:
     """Raise :class:`DataError` at the first id that RecBole's reader would lose or split.
 
@@ -99,14 +111,9 @@ def check_tokens(tokens: Iterable[str], where: str, first: int = 1) -> None:
     for row, token in enumerate(tokens, first):
         if token in known:
             continue
-        if token in _LOST_TOKENS:
-            what = f"the id '{token}' reads as missing in RecBole" if token else "an empty id"
-            raise DataError(f"{where}, row {row}: {what}; rename it")
-        if _BAD_CHARACTERS.search(token):
-            raise DataError(
-                f"{where}, row {row}: the id {token!a} has a tab, a line break or another "
-                "control character; rename it"
-            )
+        fault = token_fault(token)
+        if fault:
+            raise DataError(f"{where}, row {row}: {fault}; rename it")
         known.add(token)
 
 
@@ -162,6 +169,11 @@ def staged_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def inter_header(columns: Iterable[str]) -> list[str]:
+    """Return the first line of an ``.inter`` file: each of its columns with RecBole's type."""
+    return [f"{column}:{_FIELD_TYPES[column]}" for column in columns]
+
+
 def write_inter(folder: Path, name: str, splits: Mapping[str, Any]) -> list[Path]:
     """Write interactions as RecBole reads them.
 
@@ -183,7 +195,7 @@ def write_inter(folder: Path, name: str, splits: Mapping[str, Any]) -> list[Path
             path,
             sep="\t",
             index=False,
-            header=[f"{column}:{_FIELD_TYPES[column]}" for column in columns],
+            header=inter_header(columns),
             encoding="utf-8",
             lineterminator="\n",
         )
