@@ -411,8 +411,8 @@ class Interviewer:
             not self._answered_any and self._lost_in_a_row >= self.options.attempts
         ):
             raise ServerError(
-                f"the server {self.client.base_url} does not answer (last: {error}); every answer so "
-                "far is kept, and the same command goes on with the rest"
+                f"the server {self.client.base_url} does not answer (last: {error}); every answer "
+                "so far is kept, and the same command goes on with the rest"
             )
 
 
