@@ -23,6 +23,7 @@ from recbole_darec.errors import DataError
 __all__ = ["Kept", "Scan", "Selection", "read_again", "scan", "select"]
 
 _MAX_ROWS = 65_535  # interactions of one line
+_PIECE = 1 << 20
 
 
 @dataclass
@@ -168,9 +169,9 @@ def _codes(hashes: array[int]) -> np.ndarray:
     values = np.frombuffer(hashes, dtype=np.int64)
     codes = np.empty(len(values), dtype=np.int32)
     order = np.argsort(values)
-    last, code, step = None, -1, 1 << 20
-    for start in range(0, len(values), step):  # in pieces, so that no second sorted copy is made
-        places = order[start : start + step]
+    last, code = None, -1
+    for start in range(0, len(values), _PIECE):  # so that no second sorted copy is made
+        places = order[start : start + _PIECE]
         ordered = values[places]
         new = np.empty(len(ordered), dtype=bool)
         new[0] = last is None or ordered[0] != last

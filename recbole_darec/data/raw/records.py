@@ -100,6 +100,8 @@ def _literal_as_json(match: re.Match[str]) -> str:
 def _unescaped(match: re.Match[str]) -> str:
     two, four, eight, name, octal, other = match.groups()
     if other is not None:
+        if other in "xuUN":
+            raise ValueError("a cut escape")
         # Python keeps the backslash where the letter means nothing
         return _ESCAPES.get(other, "\\" + other)
     if name is not None:

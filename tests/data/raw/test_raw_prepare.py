@@ -587,6 +587,6 @@ def test_memory_is_bound_by_what_is_kept_not_by_the_texts(tmp_path):
             tracemalloc.stop()
 
     peak(1_000)  # what is imported and compiled once
-    small, large = peak(5_000), peak(25_000)
+    small, large = peak(3_000), peak(12_000)
     assert large[2] - small[2] > 10 * (large[1] - small[1])  # the texts would show
     assert large[0] - small[0] <= 2 * (large[1] - small[1])
