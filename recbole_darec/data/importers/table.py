@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import time
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +19,7 @@ from recbole_darec.data.importers.base import (
     progress,
     write_import,
 )
+from recbole_darec.data.profile_files import open_text, read_profiles, require_unique
 from recbole_darec.data.splits import parse_ratios, ratio_split
 from recbole_darec.errors import DataError, EmbeddingError, MissingExtraError, nearest, some
 
@@ -76,7 +74,7 @@ def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
 def _read_delimited(path: Path, separator: str) -> Any:
     import pandas as pd
 
-    with _open_text(path) as file:
+    with open_text(path) as file:
         head = file.readline()
     # pandas would rename a repeated column, and read a first column without a name as an index
     names = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
@@ -220,64 +218,13 @@ def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str
 # -- profiles and matrices ------------------------------------------------------------------------
 
 
-@contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    """Open a UTF-8 text file, gzipped or not; what goes wrong while reading is a DataError."""
-    try:
-        if path.suffix.lower() == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8-sig") as file:
-                yield file
-        else:
-            with path.open(encoding="utf-8-sig") as file:
-                yield file
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason})") from None
-    except (OSError, EOFError, zlib.error) as error:
-        strerror = getattr(error, "strerror", None)
-        raise DataError(f"cannot read {path}: {strerror or error}") from None
-
-
-def _unique(ids: Sequence[str], where: str) -> None:
-    seen: dict[str, int] = {}
-    for row, token in enumerate(ids, 1):
-        first = seen.setdefault(token, row)
-        if first != row:
-            raise DataError(f"{where}, row {row}: the id '{token}' stands in row {first} already")
-
-
-def _read_profiles(path: Path) -> tuple[list[str], list[str]]:
-    """Read JSON lines with ``id`` and ``profile``; empty lines are skipped."""
-    ids, texts = [], []
-    with _open_text(path) as file:
-        for number, line in enumerate(progress(file, path.name), 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number} is no JSON: {error}") from None
-            token = record.get("id") if isinstance(record, dict) else None
-            text = record.get("profile") if isinstance(record, dict) else None
-            if isinstance(token, bool) or not isinstance(token, (str, int)):
-                raise DataError(f"{path}, line {number}: no 'id' of text or a whole number")
-            if not isinstance(text, str):
-                raise DataError(f"{path}, line {number}: no text under 'profile'")
-            ids.append(str(token))
-            texts.append(text)
-    if not any(text.strip() for text in texts):
-        raise DataError(f"{path} has no profiles")
-    check_tokens(ids, str(path))
-    _unique(ids, str(path))
-    return ids, texts
-
-
 def _read_ids(path: Path) -> list[str]:
-    with _open_text(path) as file:
+    with open_text(path) as file:
         ids = file.read().split("\n")
     while ids and not ids[-1]:
         ids.pop()
     check_tokens(ids, str(path))
-    _unique(ids, str(path))
+    require_unique(ids, str(path))
     return ids
 
 
@@ -285,7 +232,7 @@ def _side(kind: str, profiles: Path | None, embeddings: Path | None, ids_file: P
     side = Side()
     ids: list[str] | None = None
     if profiles is not None:
-        ids, texts = _read_profiles(profiles)
+        ids, texts = read_profiles(profiles)
         filled = [(token, text) for token, text in zip(ids, texts) if text.strip()]
         side.profile_ids = [token for token, _ in filled]
         side.profiles = [text for _, text in filled]
