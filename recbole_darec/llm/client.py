@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
+from urllib.parse import urlsplit
 
 from recbole_darec.errors import MissingExtraError, OptionError, UserError
 
-__all__ = ["KEY_VARIABLE", "Server", "ServerError", "connect", "explain", "without_secrets"]
+__all__ = [
+    "KEY_VARIABLE",
+    "Server",
+    "ServerError",
+    "check_server",
+    "connect",
+    "explain",
+    "without_secrets",
+]
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _URL_VARIABLE = "OPENAI_BASE_URL"
+_LONGEST = 300  # characters of an error
 _NO_KEY = "none"  # servers of one's own ask for none, and the client for a text
 
 
@@ -48,10 +59,32 @@ class Server:
             raise OptionError(f"--retries must not be negative: {self.retries}")
         if not 0 < self.timeout < float("inf"):
             raise OptionError(f"--timeout must be a positive number of seconds, not {self.timeout}")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise OptionError(
-                f"--base-url must begin with http:// or https://, not '{self.base_url}'"
-            )
+        if self.base_url is not None:
+            _check_url("--base-url", self.base_url)
+
+
+def _check_url(name: str, url: str) -> None:
+    if "@" in url:  # not shown: what stands before it is a secret
+        raise OptionError(f"{name} must not hold a password: the key goes into {KEY_VARIABLE}")
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or url != "".join(url.split()):
+        raise OptionError(f"{name} must be as in http://localhost:8000/v1, not '{url}'")
+
+
+def check_server(server: Server) -> None:
+    """Find out whether :func:`connect` would open a client, without opening one.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        OptionError: OPENAI_BASE_URL is no address.
+        ServerError: OpenAI's own server is meant and no key is in the environment, or the key there
+            can be none.
+    """
+    _settings(server)
 
 
 @asynccontextmanager
@@ -59,31 +92,48 @@ async def connect(server: Server) -> AsyncIterator[Any]:
     """Open an ``openai.AsyncOpenAI`` for ``server``.
 
     Raises:
-        MissingExtraError: the package is not installed.
-        ServerError: OpenAI's own server is meant and no key is in the environment.
+        UserError: see :func:`check_server`.
     """
+    settings = _settings(server)
+    import openai
+
+    transport = _transport(openai)
+    async with openai.AsyncOpenAI(**settings, http_client=transport) as client:
+        yield client
+
+
+def _settings(server: Server) -> dict[str, Any]:
     try:
-        import openai
+        import openai  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "openai":
             raise
         raise MissingExtraError("openai", "llm") from None
     base_url = server.base_url or os.environ.get(_URL_VARIABLE) or None
-    key = os.environ.get(server.key_variable) or None
+    if base_url is not None:
+        _check_url(_URL_VARIABLE, base_url)
+    key = _key(server)
     if key is None and base_url is None:
         raise ServerError(
             f"no API key: set the environment variable {server.key_variable}, or name a server of "
             "your own with --base-url"
         )
-    settings: dict[str, Any] = {
+    if key is not None and not re.fullmatch("[!-~]+", key):
+        raise ServerError(
+            f"the environment variable {server.key_variable} holds blanks or letters beyond ASCII, "
+            "which no key has: set it anew"
+        )
+    return {
         "api_key": key or _NO_KEY,
         "base_url": base_url,
         "timeout": server.timeout,
         "max_retries": server.retries,
     }
-    transport = _transport(openai)
-    async with openai.AsyncOpenAI(**settings, http_client=transport) as client:
-        yield client
+
+
+def _key(server: Server) -> Optional[str]:
+    # A line break at the end, as a file of settings leaves it, would hide the key in a message.
+    return (os.environ.get(server.key_variable) or "").strip() or None
 
 
 def _transport(openai: Any) -> Any:
@@ -96,7 +146,7 @@ def _transport(openai: Any) -> Any:
 
 def without_secrets(text: str, server: Server) -> str:
     """Return ``text`` without the key, which a server may repeat in its answer."""
-    key = os.environ.get(server.key_variable)
+    key = _key(server)
     return text.replace(key, "***") if key else text
 
 
@@ -107,5 +157,9 @@ def explain(error: BaseException, server: Server) -> str:
     message = body.get("message") if isinstance(body, dict) else None
     if not isinstance(message, str):
         message = str(error) or type(error).__name__
-    line = " ".join(message.split())[:300]
-    return without_secrets(f"{status}: {line}" if status else line, server)
+        if status is None and str(error.__cause__ or ""):
+            message += f" ({error.__cause__})"  # which host, say, has refused
+    # The key goes first: of one that is cut in two no half would be known.
+    line = " ".join(without_secrets(message, server).split())[:_LONGEST]
+    line = line.encode("utf-8", "replace").decode("utf-8")
+    return f"{status}: {line}" if status else line

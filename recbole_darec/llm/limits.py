@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import Callable, Optional
 
 from recbole_darec.errors import OptionError
 
-__all__ = ["RateLimit"]
+__all__ = ["RateLimit", "check_limits"]
+
+_MINUTE = 60.0
+_MOMENT = 1e-3  # so that after the pause the minute is over, whatever the clock rounds
+
+
+def check_limits(
+    requests_per_minute: Optional[float] = None, tokens_per_minute: Optional[float] = None
+) -> None:
+    """Raise :class:`OptionError` for a limit that is no positive number; None is no limit."""
+    for name, limit in (
+        ("--requests-per-minute", requests_per_minute),
+        ("--tokens-per-minute", tokens_per_minute),
+    ):
+        if limit is not None and not 0 < limit < float("inf"):
+            raise OptionError(f"{name} must be a positive number, not {limit}")
 
 
 class RateLimit:
@@ -16,12 +32,13 @@ class RateLimit:
 
     Each limit is a bucket that holds a tenth of it (one request at least) and is filled with the
     rest evenly over a minute, so that no minute sees more than the limit, the first one included.
-    It is made inside the event loop that uses it.
+    A request larger than the bucket waits until it is full and until the last minute has room for
+    it, and leaves a debt.  It is made inside the event loop that uses it.
 
     Args:
         requests_per_minute: None for no limit.
-        tokens_per_minute: None for no limit; a request larger than the bucket passes alone, when
-            the bucket is full, and leaves a debt.
+        tokens_per_minute: None for no limit; a single request may be larger, and is then the only
+            one of its minute.
         clock: seconds, for tests.
     """
 
@@ -31,26 +48,22 @@ class RateLimit:
         tokens_per_minute: Optional[float] = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        for name, limit in (
-            ("--requests-per-minute", requests_per_minute),
-            ("--tokens-per-minute", tokens_per_minute),
-        ):
-            if limit is not None and not 0 < limit < float("inf"):
-                raise OptionError(f"{name} must be a positive number, not {limit}")
+        check_limits(requests_per_minute, tokens_per_minute)
         limits = (requests_per_minute, tokens_per_minute)
         self._buckets = [None if n is None else _Bucket(n, clock) for n in limits]
         self._turn = asyncio.Lock()
 
     async def wait(self, tokens: float = 0) -> None:
         """Return when one request of so many tokens may be sent; first come, first served."""
-        if not any(self._buckets):
+        pairs = zip(self._buckets, (1.0, float(tokens)))
+        wanted = [(bucket, amount) for bucket, amount in pairs if bucket is not None]
+        if not wanted:
             return
         async with self._turn:
-            for bucket, amount in zip(self._buckets, (1.0, float(tokens))):
-                if bucket is not None:
-                    while (pause := bucket.missing(amount)) > 0:
-                        await asyncio.sleep(pause)
-                    bucket.take(amount)
+            while (pause := max(bucket.missing(amount) for bucket, amount in wanted)) > 0:
+                await asyncio.sleep(pause)
+            for bucket, amount in wanted:
+                bucket.take(amount)
 
     def settle(self, expected: float, used: float) -> None:
         """Correct the tokens of a request when the server has said how many there were."""
@@ -61,11 +74,13 @@ class RateLimit:
 
 class _Bucket:
     def __init__(self, limit: float, clock: Callable[[], float]) -> None:
+        self._limit = limit
         self._size = max(limit / 10, 1.0)
-        self._per_second = max(limit - self._size, limit / 2) / 60
+        self._per_second = max(limit - self._size, limit / 2) / _MINUTE
         self._clock = clock
         self._level = self._size
         self._at = clock()
+        self._last_minute: deque[tuple[float, float]] = deque()  # (when, how much)
 
     def _fill(self) -> None:
         now = self._clock()
@@ -77,8 +92,26 @@ class _Bucket:
         self._fill()
         lack = min(amount, self._size) - self._level
         # Rounding must not leave a lack that no further wait would fill.
-        return 0.0 if lack <= 1e-9 * self._size else lack / self._per_second
+        pause = 0.0 if lack <= 1e-9 * self._size else lack / self._per_second
+        return max(pause, self._until_room(amount)) if amount > self._size else pause
+
+    def _until_room(self, amount: float) -> float:
+        """Return the seconds until ``amount`` fits beside what passed in the minute before."""
+        while self._last_minute and self._last_minute[0][0] <= self._at - _MINUTE:
+            self._last_minute.popleft()
+        over = sum(passed for _, passed in self._last_minute) + amount - self._limit
+        pause = 0.0
+        for when, passed in self._last_minute:
+            if over <= 0:
+                break
+            over -= passed
+            pause = when + _MINUTE - self._at + _MOMENT
+        return pause
 
     def take(self, amount: float) -> None:
         self._fill()
         self._level = min(self._size, self._level - amount)
+        if amount > 0:
+            self._last_minute.append((self._at, amount))
+            while self._last_minute[0][0] <= self._at - _MINUTE:
+                self._last_minute.popleft()

@@ -84,7 +84,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise OptionError(
             f"the price table {path} cannot be read: {error.strerror or error}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OptionError(f"the price table {path} is not yaml: {error}") from None
     models = table.get("models") if isinstance(table, dict) else None
     if not isinstance(models, dict) or not all(isinstance(v, dict) for v in models.values()):

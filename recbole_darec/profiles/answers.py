@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS batches (
 );
 """
 
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(?P<body>.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```[a-zA-Z]*[ \t\r]*\n(?P<body>.*?)```", re.DOTALL)
 _PART = 500  # SQLite takes at least 999 parameters
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from recbole_darec.llm.client import ServerError, explain
+from recbole_darec.llm.client import ServerError, explain, without_secrets
 from recbole_darec.profiles.answers import Answers, Unusable, read_response
 from recbole_darec.profiles.generate import AGAIN, BudgetReached, Interviewer, Tally, raw_text
 from recbole_darec.profiles.prompts import Prompt
@@ -218,7 +218,8 @@ class BatchRun:
             error = row.get("error") or (body or {}).get("error") or {}
             reasons[key] = "the server refuses the request"
             if last:
-                interviewer.answers.keep(question, None, reasons[key], json.dumps(error))
+                raw = without_secrets(json.dumps(error), interviewer.server)
+                interviewer.answers.keep(question, None, reasons[key], raw)
                 self._failed(key, waiting, reasons, tally)
             return
         paid = interviewer.paid(body, interviewer.tokens.messages(prompt.messages()), self.factor)
@@ -229,7 +230,8 @@ class BatchRun:
         except Unusable as error:
             reasons[key] = error.reason
             if last:
-                interviewer.answers.keep(question, None, error.reason, raw_text(body), paid)
+                raw = without_secrets(raw_text(body), interviewer.server)
+                interviewer.answers.keep(question, None, error.reason, raw, paid)
                 self._failed(key, waiting, reasons, tally)
             else:
                 interviewer.answers.count(question, error.reason, paid)

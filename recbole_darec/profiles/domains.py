@@ -7,6 +7,7 @@ of ``.item`` and ``.user``.  Those of the package are in ``properties/prompts``.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Domain:
             if key in settings:
                 chosen[key] = settings[key]
         if "unknown" in settings:
-            chosen["unknown"] = frozenset(settings["unknown"])
+            chosen["unknown"] = frozenset(word.lower() for word in settings["unknown"])
         return ProfileSpec(**chosen)
 
 
@@ -87,17 +88,21 @@ def read_domain(name: str) -> Domain:
     """Read a domain of the package by its name, or one of the user's by its folder.
 
     A folder of the user's needs ``item.md`` and ``user.md``; without a ``domain.yaml`` the columns
-    mean what they mean in ``general``.
+    mean what they mean in ``general``.  A folder that happens to be called as a domain of the
+    package counts only if it has an ``item.md``.
 
     Raises:
         OptionError: there is no such domain, or a file is missing or malformed.
     """
-    own = Path(name).expanduser()
-    folder = own if own.is_dir() else properties_dir() / "prompts" / name
-    if Path(name).name != name and not own.is_dir():
-        raise OptionError(f"--prompts={name} is no folder: give one with item.md and user.md")
-    if not folder.is_dir():
-        known = domain_names()
+    known = domain_names()
+    own = Path(os.path.expanduser(name))
+    if own.is_dir() and ((own / "item.md").is_file() or name not in known):
+        folder = own
+    elif name in known:
+        folder = properties_dir() / "prompts" / name
+    elif Path(name).name != name:
+        raise OptionError(f"--domain={name} is no folder: give one with item.md and user.md")
+    else:
         raise OptionError(
             f"unknown domain '{name}'{nearest(name, known)}: there are {', '.join(known)}, or give "
             "a folder with item.md and user.md"
@@ -106,7 +111,10 @@ def read_domain(name: str) -> Domain:
     if not path.is_file():
         path = properties_dir() / "prompts" / "general" / "domain.yaml"
     return Domain(
-        folder.name, _text(folder / "item.md"), _text(folder / "user.md"), _read_columns(path)
+        folder.resolve().name,
+        _text(folder / "item.md"),
+        _text(folder / "user.md"),
+        _read_columns(path),
     )
 
 
@@ -129,7 +137,7 @@ def _read_columns(path: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise OptionError(f"{path} is not yaml: {error}") from None
     if not isinstance(content, dict):
         raise OptionError(f"{path} must be 'key: value' lines")
@@ -144,10 +152,16 @@ def _read_columns(path: Path) -> Mapping[str, Any]:
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
             raise OptionError(f"{path}: categories must be {{column: separator}}, not {value!r}")
     for key in ("item_columns", "user_columns"):
-        content[key] = tuple(_column(path, key, one) for one in content.get(key) or ())
+        entries = content.get(key) or []
+        if not isinstance(entries, list):
+            raise OptionError(f"{path}: {key} must be a list of {{name: city}}, not {entries!r}")
+        content[key] = tuple(_column(path, key, one) for one in entries)
     for key in ("item_noun", "user_noun", "category_noun"):
         if key in content and not (isinstance(content[key], str) and content[key].strip()):
             raise OptionError(f"{path}: {key} must be a word, not {content[key]!r}")
+    bar = content.get("liked_from", 0.0)
+    if isinstance(bar, bool) or not isinstance(bar, (int, float)) or not abs(bar) < float("inf"):
+        raise OptionError(f"{path}: liked_from must be a rating, not {bar!r}")
     return content
 
 
@@ -175,7 +189,7 @@ def _column(path: Path, key: str, value: Any) -> Column:
             tuple(int(bound) for bound in value.get("bins") or ()),
             int(value.get("words") or 0),
         )
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise OptionError(f"{path}: {key}, {value['name']}: {error}") from None
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 from recbole_darec.errors import OptionError
-from recbole_darec.llm.client import Server, ServerError, explain
+from recbole_darec.llm.client import Server, ServerError, explain, without_secrets
 from recbole_darec.llm.limits import RateLimit
 from recbole_darec.llm.prices import Price
 from recbole_darec.llm.tokens import TokenCounter
@@ -286,7 +286,7 @@ class Interviewer:
             try:
                 profile = read_response(body, self.options.most_words)
             except Unusable as error:
-                reason, raw = error.reason, raw_text(body)
+                reason, raw = error.reason, without_secrets(raw_text(body), self.server)
                 if asked < self.options.attempts:
                     self.answers.count(question, reason, paid)
                     continue

@@ -17,8 +17,8 @@ from typing import Any, Callable, Optional
 from recbole_darec.data.atomic import write_profiles
 from recbole_darec.embeddings.binary import replacing
 from recbole_darec.errors import DataError, OptionError
-from recbole_darec.llm.client import Server, connect
-from recbole_darec.llm.limits import RateLimit
+from recbole_darec.llm.client import Server, check_server, connect
+from recbole_darec.llm.limits import RateLimit, check_limits
 from recbole_darec.llm.prices import Price, read_price
 from recbole_darec.llm.tokens import token_counter
 from recbole_darec.profiles.answers import SCHEMA, Answers, Profile
@@ -81,6 +81,11 @@ class Plan:
     retry_failed: bool = False
     batch: bool = False
     poll_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        check_limits(self.requests_per_minute, self.tokens_per_minute)
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise OptionError(f"--max-cost must not be negative: {self.max_cost}")
 
     def price(self) -> Optional[Price]:
         """Return what the model costs, if the table knows it."""
@@ -189,6 +194,7 @@ def generate_profiles(
         MissingExtraError: the package openai is not installed.
     """
     started = time.perf_counter()
+    check_server(plan.server)  # before a store is made
     with open_store(plan.store, SCHEMA) as connection, only_run(plan.store, "profile"):
         report = asyncio.run(_generate(material, plan, Answers(connection), say))
     report.seconds = time.perf_counter() - started

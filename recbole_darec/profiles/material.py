@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Material", "Side", "read_material", "read_reviews"]
 
 _REVIEW_COLUMNS = ("review", "review_text", "text")
+# What RecBole drops before it splits one file.
+_FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
 _TRAIN = 0
 
 
@@ -100,6 +102,8 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     if not len(train):
         raise DataError(f"data set '{dataset}' has no training interactions to make profiles from")
     reviews = folder / f"{dataset}.reviews.jsonl"
+    if reviews.is_file() and "review" not in train.columns:
+        _check_one_part_each(frame, labels, reviews)
     return Material(
         dataset=dataset,
         users=_side(folder / f"{dataset}.user", names["user_id"], frame["user_id"]),
@@ -112,6 +116,20 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
         train_sha256=_digest(zip(train["user_id"], train["item_id"])),
         reviews_file=reviews if reviews.is_file() else None,
     )
+
+
+def _check_one_part_each(frame: pd.DataFrame, labels: np.ndarray, reviews: Path) -> None:
+    """Refuse a pair of training that is held out, too: the file may have either's review."""
+    pairs = frame[["user_id", "item_id"]]
+    train = pairs[labels == _TRAIN].drop_duplicates()
+    both = pairs[labels != _TRAIN].drop_duplicates().merge(train)
+    if len(both):
+        user, item = both.iloc[0]
+        raise DataError(
+            f"{len(both):,} pairs are in training and in validation or test, too (user {user}, "
+            f"item {item}), and {reviews} does not say whose review it has: drop the pairs that "
+            "are repeated, or have the reviews in a column 'review' of the .inter files"
+        )
 
 
 def _digest(pairs: Iterable[tuple[str, str]]) -> str:
@@ -136,16 +154,24 @@ def _interactions(
             raise DataError(f"benchmark_filename must name train, valid and test, not {parts}")
         frames = [_read_inter(folder / f"{dataset}.{part}.inter", names) for part in parts]
         labels = np.repeat(np.arange(3), [len(frame) for frame in frames])
-        return pd.concat(frames, ignore_index=True), labels, None
+        # What held-out rows have beside that is no column of ours.
+        return pd.concat(frames, ignore_index=True)[list(frames[0].columns)], labels, None
     frame = _read_inter(folder / f"{dataset}.inter", names)
     seed = values.get("split_seed")
     eval_args = values.get("eval_args") or {}
-    ratios = (eval_args.get("split") or {}).get("RS") or (8, 1, 1)
+    ratios = (eval_args.get("split", {"RS": (8, 1, 1)}) or {}).get("RS") or ()
     if seed is None or len(ratios) != 3:
         raise DataError(
             f"the split of '{dataset}' depends on the training seed, and a profile must not tell "
             f"test interactions: fix it in {dataset}.yaml (split_seed: 2020, and eval_args with a "
             "split {'RS': [3, 1, 1]}), or bring the data in with a fixed split (--split 3:1:1)"
+        )
+    filters = [name for name in _FILTERS if values.get(name) not in (None, "[0,inf)")]
+    if filters:
+        raise DataError(
+            f"RecBole splits '{dataset}' after it has filtered it by {some(filters)}, so that the "
+            "training part is not known here: filter the data before, or bring it in with a fixed "
+            "split (--split 3:1:1)"
         )
     by_user = str(eval_args.get("group_by", "user")).lower() == "user"
     groups = frame["user_id"].to_numpy().astype(str) if by_user else None
@@ -217,7 +243,7 @@ def _side(path: Path, key: str, used: Any) -> Side:
 def read_reviews(
     material: Material, wanted: Mapping[tuple[str, str], Any]
 ) -> dict[tuple[str, str], str]:
-    """Return the review of each pair of ``wanted`` that is a training pair and has one.
+    """Return the first review of each pair of ``wanted`` that is a training pair and has one.
 
     Args:
         material: the data set.
@@ -229,7 +255,7 @@ def read_reviews(
     found: dict[tuple[str, str], str] = {}
     for pair, text in all_reviews(material):
         if pair in wanted:
-            found[pair] = text
+            found.setdefault(pair, text)
     return found
 
 
@@ -244,12 +270,14 @@ def all_reviews(material: Material) -> Iterable[tuple[tuple[str, str], str]]:
     if material.reviews_file is None:
         return
     known = set(zip(material.train["user_id"], material.train["item_id"]))
-    with material.reviews_file.open(encoding="utf-8") as file:
+    with material.reviews_file.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(line)
                 pair, text = (str(row["user_id"]), str(row["item_id"])), row["review"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise DataError(
                     f"{material.reviews_file}, line {number}: not a JSON object with user_id, "
                     "item_id and review"

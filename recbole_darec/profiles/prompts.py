@@ -80,7 +80,8 @@ class Prompt:
 
     def key(self, model: str, temperature: Optional[float]) -> str:
         """Return the key of the answer: another text, model or temperature is another question."""
-        question = [model, temperature, self.messages()]
+        degrees = None if temperature is None else float(temperature)  # 0 is 0.0
+        question = [model, degrees, self.messages()]
         return hashlib.sha256(json.dumps(question).encode()).hexdigest()
 
 
@@ -175,7 +176,8 @@ def user_prompts(
 
 
 def _json(shown: Any) -> str:
-    return json.dumps(shown, ensure_ascii=False)
+    # A review may hold half of a surrogate pair, which no request can.
+    return json.dumps(shown, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
 
 
 def _rank(seed: int, kind: str, owner: str, other: str) -> bytes:

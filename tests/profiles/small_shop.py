@@ -24,7 +24,7 @@ def write_shop(data_path: Path, n_users: int = 12, n_items: int = 20) -> Path:
     for user in range(n_users):
         for place in range(6):
             part = "train" if place < 4 else ("valid", "test")[place - 4]
-            parts[part].append((f"u{user}", f"i{(user * 3 + place * 5) % n_items}"))
+            parts[part].append((f"u{user}", f"i{(user * 3 + place * 7) % n_items}"))
     for part, pairs in parts.items():
         lines = [f"{user}\t{item}\n" for user, item in pairs]
         (folder / f"shop.{part}.inter").write_text(
