@@ -53,7 +53,7 @@ class Column:
             a value mapped to ``""`` is left out.
         bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` tells 17 as
             ``"under 18"``, 20 as ``"18-24"`` and 25 as ``"25 or older"``.  A value that is no
-            number is left out.
+            number, such as a group's name, is told as it is.
         words: how many words of a long value are told; 0 for all.
     """
 
@@ -360,11 +360,11 @@ def _shares(values: Sequence[Sequence[str]], limit: int) -> str:
 
 
 def _group(value: str, bins: Sequence[int]) -> str:
-    """Return the name of the group of ``bins`` that a numeric cell falls into."""
+    """Return the name of the group of ``bins`` that a number falls into, and words as they are."""
     try:
         number = float(value)
     except ValueError:
-        return ""
+        return value
     if not np.isfinite(number):
         return ""
     n = sum(number >= bound for bound in bins)
