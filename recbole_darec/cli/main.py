@@ -101,6 +101,9 @@ def _run(arguments: list[str]) -> int:
             f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], COMMANDS)}; "
             f"there are {', '.join(COMMANDS)}"
         )
+    if arguments and arguments[0] not in ("train", "evaluate"):
+        # These take RecBole's options, with underscores; the others shall know data_path, too.
+        arguments = [_with_hyphens(argument) for argument in arguments]
     args, rest = parser.parse_known_args(arguments)
     if args.command is None and not rest:
         parser.print_help()
@@ -113,6 +116,11 @@ def _run(arguments: list[str]) -> int:
     if getattr(args, "takes_options", False):
         args.rest = rest
     return int(args.handler(args) or 0)
+
+
+def _with_hyphens(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -108,6 +108,10 @@ def test_the_help_of_train_lists_every_option_of_ours(tmp_path: Path, run_cli: R
         (["import", "--help"], ["rlmrec", "table"]),
         (["import", "table", "--help"], ["--interactions", "--user-embeddings", "--split"]),
         (["import", "rlmrec", "--help"], ["--source", "--dataset"]),
+        (["prepare", "--help"], ["amazon", "yelp", "steam", "movielens"]),
+        (["prepare", "steam", "--help"], ["--raw", "--k-core", "--max-faults"]),
+        (["profile", "--help"], ["--dry-run", "--max-cost", "--profiler", "export"]),
+        (["embed", "--help"], ["--encoder", "--ray-address", "--dtype"]),
         (["--version"], ["recbole_darec 0."]),
     ],
     ids=lambda value: " ".join(value) or "nothing",
@@ -122,6 +126,15 @@ def test_help_and_version(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hyphens_and_underscores_are_one_option(tmp_path: Path, run_cli: RunCli) -> None:
+    """Whoever comes from ``train --data_path=DIR`` shall not have to think."""
+    for args in (["--data_path=a_b", "--base_url", "x_y"], ["--data-path=a_b", "--base-url=x_y"]):
+        done = run_cli(["profile", "--dataset=d_e", "--model=m", *args], tmp_path)
+        assert done.returncode == 2
+        assert "--base-url" in done.stderr
+        assert "'x_y'" in done.stderr
+
+
 _WITHOUT_HEAVY_IMPORTS = """
 import contextlib, io, json, sys
 from recbole_darec.cli import main
@@ -132,7 +145,8 @@ for arguments in json.load(sys.stdin):
             main(arguments)
         except SystemExit:
             pass
-    heavy = {"torch", "recbole", "pandas", "scipy", "ray", "tensorboard"} & set(sys.modules)
+    heavy = {"torch", "recbole", "pandas", "scipy", "ray", "tensorboard", "openai", "tiktoken"}
+    heavy &= set(sys.modules)
     assert not heavy, (arguments, heavy)
 """
 
@@ -142,6 +156,7 @@ def test_help_and_argument_errors_import_neither_torch_nor_recbole(
 ) -> None:
     """This, and not the clock, is what makes them answer at once."""
     helps = [["train", "--help"], ["--help"], ["import", "table", "--help"], ["--version"], []]
+    helps += [["prepare", "amazon", "--help"], ["profile", "--help"], ["embed", "--help"]]
     errors = [
         [arg for part in row.args for arg in (MODEL_AND_DATA if part is ... else [part])]
         for row in ARGUMENTS
