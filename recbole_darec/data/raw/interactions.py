@@ -111,7 +111,7 @@ def scan(source: Source, faults: Faults, min_rating: float | None) -> Scan:
 
 def _rows(source: Source, line: bytes, faults: Faults) -> Sequence[Row]:
     """Return the interactions of a line; none, and a fault counted, where it cannot be used."""
-    if not line.strip():
+    if not line or line.isspace():
         faults.mend("empty line")
         return ()
     try:

@@ -93,6 +93,8 @@ def test_nothing_in_a_line_is_run(tmp_path):
         (b"{'a': ('b',)}", "not JSON"),
         (b"{'a'}", "not JSON"),
         (b"{'a': 1", "not JSON"),
+        (b'{"a": 1} {}', "not JSON"),
+        (b'{"a": 1}]', "not JSON"),
         (b'"text"', "not a JSON object"),
         (b"", "not JSON"),
         (b"{}\xff", "not UTF-8"),
