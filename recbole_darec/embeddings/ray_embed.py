@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from logging import WARNING, getLogger
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["encode_on_ray", "require_ray"]
 
 _MOST_BLOCKS = 1000  # a block is what comes back, and is kept, at once
+_PATIENCE = 10.0  # seconds until an address counts as nobody's
 
 
 # Here, so that a worker that imports this module has it done before it touches its first block.
@@ -58,16 +61,10 @@ def encode_on_ray(
 
     started = _connect(address)
     try:
-        yield from _encode(loading, batches, workers)
+        with _quiet():
+            yield from _encode(loading, batches, workers)
     except ray.exceptions.RayError as error:
         raise _explained(error) from None
-    except ValueError as error:
-        if "execution limits" not in str(error):
-            raise
-        raise OptionError(
-            f"the Ray cluster has too few cores or GPUs for {workers} workers: each takes one, and "
-            "Ray Data one core more; give fewer --ray-workers"
-        ) from None
     finally:
         if started:
             ray.shutdown()
@@ -79,15 +76,57 @@ def _connect(address: str) -> bool:
 
     if ray.is_initialized():
         return False
+    _knock(address)
     try:
         ray.init(address=address, logging_level="error", log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
-        raise OptionError(
-            f"no Ray cluster at '{address}' ({line}): start one with 'ray start --head', or leave "
-            "--ray-address out to work on this machine"
-        ) from None
+        raise _no_cluster(address, error) from None
     return True
+
+
+def _knock(address: str) -> None:
+    """Try the address, where it is one: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), _PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> OptionError:
+    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+    return OptionError(
+        f"no Ray cluster at '{address}' ({line}): start one with 'ray start --head', or leave "
+        "--ray-address out to work on this machine"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Ray's plan of each run from standing between our lines."""
+    levels = {handler: handler.level for handler in getLogger("ray").handlers}
+    for handler in levels:
+        handler.setLevel(WARNING)
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
+
+
+def _require_room(workers: int, on_gpu: bool) -> None:
+    """Refuse what Ray Data would refuse, or wait for without end."""
+    import ray
+
+    has = ray.cluster_resources()
+    cores, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
+    # Ray Data keeps one core for itself, and gives none to a worker with a GPU.
+    if (gpus < workers or cores < 1) if on_gpu else cores < workers + 1:
+        raise OptionError(
+            f"the Ray cluster has {cores} cores and {gpus} GPUs, too few for {workers} workers "
+            "with one each, and a core for Ray Data itself: give fewer --ray-workers"
+        )
 
 
 def _encode(loading: Loading, batches: Batches, workers: int) -> Iterator[tuple[int, Encoded]]:
@@ -96,9 +135,9 @@ def _encode(loading: Loading, batches: Batches, workers: int) -> Iterator[tuple[
     on_gpu = loading.device is not None and loading.device.startswith("cuda")
     if on_gpu:  # Ray shows each actor its own GPU alone, as the first
         loading = replace(loading, device="cuda")
+    _require_room(workers, on_gpu)
     context = ray.data.DataContext.get_current()
     shown, context.enable_progress_bars = getattr(context, "enable_progress_bars", True), False
-    getLogger("ray.data").setLevel(WARNING)  # each run's plan would stand between our lines
     try:
         table = ray.data.from_items(
             [{"number": n, "texts": list(batch)} for n, batch in enumerate(batches)],

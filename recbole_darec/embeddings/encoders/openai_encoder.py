@@ -151,7 +151,10 @@ class OpenAIEncoder(Encoder):
         """Encode one batch, its long texts in pieces, in as few requests as the limits allow."""
         pieces = split_long(texts, self._max_tokens, self._count)
         parts = []
-        for part in _requests(pieces.tokens):
+        per_minute = self._rates[1]
+        # The limiter lets a tenth of a minute's tokens pass at once.
+        most = _REQUEST_TOKENS if per_minute is None else min(_REQUEST_TOKENS, per_minute / 10)
+        for part in _requests(pieces.tokens, most):
             parts.append(await self._rows(asked, pieces.texts[part], pieces.tokens[part]))
         encoded = joined(parts)
         return _pooled(encoded, pieces)
@@ -283,11 +286,11 @@ def _address(server: Server) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
 
 
-def _requests(tokens: np.ndarray) -> Iterator[slice]:
-    """Yield slices of the pieces that fit into one request each."""
+def _requests(tokens: np.ndarray, most: float) -> Iterator[slice]:
+    """Yield slices of the pieces that make one request each, of ``most`` tokens where it can be."""
     start, total = 0, 0
     for k, size in enumerate(tokens.tolist()):
-        if k > start and (k - start == MAX_INPUTS or total + size > _REQUEST_TOKENS):
+        if k > start and (k - start == MAX_INPUTS or total + size > most):
             yield slice(start, k)
             start, total = k, 0
         total += size
