@@ -383,6 +383,18 @@ def test_faults_of_the_metadata(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_metadata_that_is_nested_without_end(tmp_path):
+    makers.amazon(tmp_path / "raw")
+    lines = makers.amazon_metadata(2018, 30)
+    deep = [
+        f'{{"asin": "B", "title": {"[" * depth}{"]" * depth}}}' for depth in range(100, 1100, 50)
+    ]
+    makers.write(tmp_path / "raw" / "meta_Books.json", [lines[0], *deep, *lines[1:]])
+    report = prepare("amazon", tmp_path / "raw", "b", tmp_path, k_core=4, max_faults=0.1)
+    assert report.coverage["item texts"].covered == report.items
+    assert set(report.faults[1].found) <= {"not JSON", "nested too deeply"}
+
+
 def test_items_without_a_record_are_told(tmp_path):
     makers.amazon(tmp_path / "raw")
     makers.write(tmp_path / "raw" / "meta_Books.json", makers.amazon_metadata(2018, 30)[:5])
