@@ -57,12 +57,17 @@ def token_counter(model: str) -> TokenCounter:
             estimate_tokens, False, f"estimated, 4 characters a token: {model} has a tokenizer "
             "of its own"
         )  # fmt: skip
-    if not _cached(name):
+    encoding: Any = None
+    if _cached(name):
+        try:
+            encoding = tiktoken.get_encoding(name)
+        except Exception:  # a damaged file is fetched again, which fails as the network does
+            encoding = None
+    if encoding is None:
         return TokenCounter(
             estimate_tokens, False, "estimated, 4 characters a token: tiktoken has not fetched "
             f"{name} on this machine"
         )  # fmt: skip
-    encoding: Any = tiktoken.get_encoding(name)
     return TokenCounter(lambda text: len(encoding.encode_ordinary(text)), True, f"tiktoken {name}")
 
 
