@@ -60,7 +60,6 @@ setup(
         "parquet": ["pyarrow>=8,<22"],
         "ray": ["ray[data]==2.6.3", "pyarrow>=8,<22"],
         "tune": ["hyperopt==0.2.5", "ray[tune]==2.6.3", "pyarrow>=8,<22"],
-        "plots": ["matplotlib>=3.5"],
         "test": [
             "pytest>=7",
             "pytest-xdist>=3",
