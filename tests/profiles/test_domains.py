@@ -66,7 +66,7 @@ def test_articles_fit_the_nouns(name: str) -> None:
 def test_every_column_of_a_domain_is_told_by_its_template(name: str) -> None:
     domain = read_domain(name)
     settings = domain.columns
-    items = {column: "1999" for column in settings.get("year", ())}
+    items = dict.fromkeys(settings.get("year", ()), "1999")
     items |= {column: f"Some {column}" for column in settings["title"]}
     items |= {column: f"One{sign}Two" for column, sign in settings["categories"].items()}
     items |= {column.name: f"of {column.name}" for column in settings["item_columns"]}
