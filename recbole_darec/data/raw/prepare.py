@@ -109,7 +109,7 @@ class PrepareReport:
             rows.append((f"rated below {self.min_rating:g}, dropped", f"{self.below:,}"))
         if self.k_core > 1:
             what = f"outside the {self.k_core}-core, dropped"
-            rows.append((what, f"{self.outside:,} (in {self.rounds} rounds)"))
+            rows.append((what, f"{self.outside:,} (rounds: {self.rounds})"))
         rows.append(("interactions kept", f"{self.kept:,}"))
         rows += [(f"  {part}", f"{count:,}") for part, count in self.interactions.items()]
         rows += [("users", f"{self.users:,}"), ("items", f"{self.items:,}")]
