@@ -165,6 +165,8 @@ class Tally:
     """Counts of one run, for one kind of prompt."""
 
     prompts: int = 0
+    shared: int = 0
+    """Ids of which the same is known as of another one, so that they share its answer."""
     nothing: int = 0
     """Ids of which nothing is known, so that nothing was asked."""
     before: int = 0
@@ -438,6 +440,14 @@ def raw_text(body: Any) -> str:
     return str(text)[:_MOST_RAW].encode("utf-8", "replace").decode("utf-8")
 
 
+def distinct(prompts: Sequence[Prompt], options: Generation) -> dict[str, Prompt]:
+    """Return each question once, by its key: ids of which the same is known share an answer."""
+    found: dict[str, Prompt] = {}
+    for prompt in prompts:
+        found.setdefault(options.question(prompt).key, prompt)
+    return found
+
+
 def to_ask(
     prompts: Sequence[Prompt],
     options: Generation,
@@ -446,11 +456,12 @@ def to_ask(
     tally: Tally,
 ) -> list[Prompt]:
     """Return the prompts that have no answer yet, and count the others in ``tally``."""
-    keys = [options.question(prompt).key for prompt in prompts]
-    statuses = answers.statuses(keys)
-    tally.prompts += len(prompts)
+    asked = distinct(prompts, options)
+    statuses = answers.statuses(asked)
+    tally.prompts += len(asked)
+    tally.shared += len(prompts) - len(asked)
     missing = []
-    for prompt, key in zip(prompts, keys):
+    for key, prompt in asked.items():
         status = statuses.get(key)
         if status == "ok":
             tally.before += 1
@@ -466,6 +477,6 @@ def profiles_of(
     prompts: Sequence[Prompt], options: Generation, answers: Answers
 ) -> dict[str, Profile]:
     """Return the profile of each id that has one."""
-    keys = {options.question(prompt).key: prompt.id for prompt in prompts}
-    found = answers.profiles(keys)
-    return {owner: found[key] for key, owner in keys.items() if key in found}
+    keys = {prompt.id: options.question(prompt).key for prompt in prompts}
+    found = answers.profiles(set(keys.values()))
+    return {owner: found[key] for owner, key in keys.items() if key in found}

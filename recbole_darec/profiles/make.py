@@ -29,6 +29,7 @@ from recbole_darec.profiles.generate import (
     Generation,
     Interviewer,
     Tally,
+    distinct,
     profiles_of,
     to_ask,
 )
@@ -121,6 +122,7 @@ class ProfileReport:
         """Return the counts as aligned lines."""
         names = (
             ("prompts", "prompts"),
+            ("ids that share another's", "shared"),
             ("answered in earlier runs", "before"),
             ("answered now", "answered"),
             ("failed", "failed"),
@@ -223,7 +225,7 @@ async def _generate(
             tally = report.tallies[kind] = Tally(nothing=len(nothing))
             options = plan.generation
             missing = to_ask(prompts, options, answers, plan.retry_failed, tally)
-            budget.add_earlier(answers.spent(options.question(p).key for p in prompts))
+            budget.add_earlier(answers.spent(distinct(prompts, options)))
             if not interviewer.stopped:
                 with _bar(f"{kind} profiles", len(missing), budget) as advance:
                     interviewer.advance = advance
@@ -299,7 +301,7 @@ def dry_run(material: Material, plan: Plan, pairs_file: Optional[Path] = None) -
     with _known_answers(plan) as answers:
         for kind in _KINDS:
             prompts, nothing = _prompts(kind, material, plan, texts)
-            missing = prompts
+            missing = list(distinct(prompts, plan.generation).values())
             if answers is not None:
                 missing = to_ask(prompts, plan.generation, answers, plan.retry_failed, Tally())
                 texts = _texts(material, kind, profiles_of(prompts, plan.generation, answers))
@@ -311,11 +313,12 @@ def dry_run(material: Material, plan: Plan, pairs_file: Optional[Path] = None) -
     total = 0
     answer_tokens = 0
     for kind, (prompts, missing, _) in asked.items():
+        different = len(distinct(prompts, plan.generation))
         count = sum(tokens.messages(prompt.messages()) for prompt in missing)
         total += count
         answer_tokens += len(missing) * min(_ANSWER_TOKENS, plan.generation.max_tokens)
         lines.append(
-            f"  {kind + 's':<8}{len(prompts):>12,}{len(prompts) - len(missing):>14,}"
+            f"  {kind + 's':<8}{different:>12,}{different - len(missing):>14,}"
             f"{len(missing):>12,}{count:>16,}"
         )
     lines.append(f"  tokens: {tokens.how}; answers taken as {_ANSWER_TOKENS} tokens each")
