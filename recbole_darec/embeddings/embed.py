@@ -12,6 +12,7 @@ import importlib.metadata
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from logging import getLogger
@@ -230,8 +231,8 @@ def encode_distinct(
         disable=None if show_progress is None else not show_progress,
         leave=False,
     )
-    with bar:
-        for number, encoded in encoder.encode_batches(batches):
+    with bar, closing(encoder.encode_batches(batches)) as done:
+        for number, encoded in done:
             vectors.keep(batches[number], encoded)
             long += int((encoded.pieces > 1).sum())
             bar.update(len(batches[number]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_darec.embeddings.encoders.base import Batches, Encoded
+from recbole_darec.embeddings.encoders.base import Batches, Encoded, EncodedBatches
 from recbole_darec.embeddings.ray_compat import mend_ray_data
 from recbole_darec.errors import EmbeddingError, MissingExtraError, OptionError, UserError
 
@@ -37,9 +37,7 @@ def require_ray() -> None:
             raise MissingExtraError(package, "ray")
 
 
-def encode_on_ray(
-    loading: Loading, batches: Batches, address: str, workers: int
-) -> Iterator[tuple[int, Encoded]]:
+def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int) -> EncodedBatches:
     """Encode batches with ``workers`` actors of a cluster; yield them as they come back.
 
     The batches are those of a run without Ray, whole, whoever encodes them: the number of workers
@@ -129,7 +127,7 @@ def _require_room(workers: int, on_gpu: bool) -> None:
         )
 
 
-def _encode(loading: Loading, batches: Batches, workers: int) -> Iterator[tuple[int, Encoded]]:
+def _encode(loading: Loading, batches: Batches, workers: int) -> EncodedBatches:
     import ray.data
 
     on_gpu = loading.device is not None and loading.device.startswith("cuda")

@@ -247,7 +247,7 @@ def test_batches(texts: set, size: int, characters: int) -> None:
         (["--encoder=openai:m", "--batch-size=0"], "below 1"),
         (["--encoder=openai:m", "--tokens-per-minute=-1"], "no positive number"),
         (["--encoder=openai:m", "--dtype=int8"], "invalid choice"),
-        (["--encoder=openai:m", "--base-url=host"], "must begin with http"),
+        (["--encoder=openai:m", "--base-url=host"], "--base-url must be as in"),
         (["--encoder=openai:m"], "no API key: set the environment variable OPENAI_API_KEY"),
         ([], "required: --encoder"),
     ],
@@ -355,6 +355,20 @@ def rounds_to(fresh: np.ndarray, expected: np.ndarray) -> bool:
     return bool((gap <= half_step + NOISE).all())
 
 
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_a_gpu_gives_the_rows_of_the_cpu() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    texts = [f"User {n} likes " + "slow films, " * (n % 90) for n in range(200)]
+    on_cpu, on_gpu = (
+        encode_texts(texts, require_minilm(), device=device, show_progress=False)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-4)
+
+
 @pytest.mark.parametrize("size", [30, pytest.param(None, marks=pytest.mark.slow)])
 def test_xrec_yelp_gives_the_shared_matrices(tmp_path: Path, size: int) -> None:
     model = require_minilm()
@@ -398,6 +412,7 @@ def rows_in(store: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     model = require_minilm()
     users = {f"u{n}": f"User {n} likes " + "slow films and loud music, " * 8 for n in range(300)}
@@ -419,6 +434,39 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     plain = encode_texts([users[f"u{n}"] for n in sample], model, show_progress=False)
     table = read_table(folder / "d.useremb")
     np.testing.assert_allclose(np.asarray(table.matrix)[sample], plain, atol=NOISE)
+
+
+@pytest.mark.slow
+def test_worker_processes_end_with_the_killed_one(tmp_path: Path) -> None:
+    model = require_minilm()
+    dataset(tmp_path, {f"u{n}": f"User {n} " + "likes films, " * 60 for n in range(400)}, ITEMS)
+    process = start_embed(
+        tmp_path, f"--encoder=st:{model}", "--batch-size=4", "--device=cpu", "--workers=2"
+    )
+    store = tmp_path / "dataset" / "d" / "d.store.sqlite"
+    while process.poll() is None and not rows_in(store):
+        time.sleep(0.05)
+    started = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert len(started) >= 2
+    deadline = time.monotonic() + 30
+    while any(map(alive, started)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, started))
+
+
+def children(parent: int) -> list[int]:
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 @pytest.mark.slow

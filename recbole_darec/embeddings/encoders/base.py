@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
 
 from recbole_darec.errors import EmbeddingError, some
 
-__all__ = ["Encoded", "Encoder", "check_rows", "joined"]
+__all__ = ["Batches", "Encoded", "EncodedBatches", "Encoder", "check_rows", "joined"]
 
 Batches = Sequence[Sequence[str]]
 
@@ -26,6 +26,9 @@ class Encoded(NamedTuple):
 
     rows: np.ndarray
     pieces: np.ndarray
+
+
+EncodedBatches = Generator["tuple[int, Encoded]", None, None]
 
 
 class Encoder(ABC):
@@ -52,7 +55,7 @@ class Encoder(ABC):
         """The version of the model, as far as it is known; a server tells it with its answers."""
 
     @abstractmethod
-    def encode_batches(self, batches: Batches) -> Iterator[tuple[int, Encoded]]:
+    def encode_batches(self, batches: Batches) -> EncodedBatches:
         """Encode batches and yield ``(number of the batch, its rows)`` as they are done.
 
         What was yielded is safe: when a later batch fails, the caller has kept it.

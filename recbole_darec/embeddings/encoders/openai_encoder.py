@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from recbole_darec.embeddings.encoders.base import Batches, Encoded, Encoder, check_rows, joined
+from recbole_darec.embeddings.encoders.base import (
+    Batches,
+    Encoded,
+    EncodedBatches,
+    Encoder,
+    check_rows,
+    joined,
+)
 from recbole_darec.embeddings.encoders.long_texts import Pieces, cut, pool, split_long
 from recbole_darec.errors import EmbeddingError, OptionError, UserError
 from recbole_darec.llm.client import Server, ServerError, connect, explain
@@ -94,7 +101,7 @@ class OpenAIEncoder(Encoder):
         """What the server calls the model in its answers."""
         return self._revision
 
-    def encode_batches(self, batches: Batches) -> Iterator[tuple[int, Encoded]]:
+    def encode_batches(self, batches: Batches) -> EncodedBatches:
         """See :class:`Encoder`.
 
         Raises:
@@ -280,10 +287,12 @@ class _TooLong(Exception):
 def _address(server: Server) -> str:
     """Return the server's address without user, password and query, which may be secrets."""
     url = server.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:  # told when the server is to be asked
+        return "no address"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
 
 
 def _requests(tokens: np.ndarray, most: float) -> Iterator[slice]:

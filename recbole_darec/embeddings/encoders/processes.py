@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+import os
+import signal
+import threading
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from typing import TYPE_CHECKING, Any, Optional
 
-from recbole_darec.embeddings.encoders.base import Batches, Encoded
+from recbole_darec.embeddings.encoders.base import Batches, Encoded, EncodedBatches
 from recbole_darec.errors import EmbeddingError
 
 if TYPE_CHECKING:
@@ -19,9 +23,7 @@ __all__ = ["encode_in_processes"]
 _AHEAD = 2  # batches that wait for each process, so that none of them waits for us
 
 
-def encode_in_processes(
-    loadings: Sequence[Loading], batches: Batches
-) -> Iterator[tuple[int, Encoded]]:
+def encode_in_processes(loadings: Sequence[Loading], batches: Batches) -> EncodedBatches:
     """Encode batches in one process for each of ``loadings``; yield them as they are done.
 
     Raises:
@@ -66,7 +68,17 @@ _model: Optional[LoadedModel] = None
 def _take_loading(mine: Any) -> None:
     """Run in each process at its start."""
     global _loading
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _loading = mine.get()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: one that was killed cannot say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _encode(batch: list[str]) -> Encoded:

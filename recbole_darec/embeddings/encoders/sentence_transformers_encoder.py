@@ -10,7 +10,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-from recbole_darec.embeddings.encoders.base import Batches, Encoded, Encoder, check_rows
+from recbole_darec.embeddings.encoders.base import (
+    Batches,
+    Encoded,
+    EncodedBatches,
+    Encoder,
+    check_rows,
+)
 from recbole_darec.embeddings.encoders.long_texts import Pieces, pool, split_long
 from recbole_darec.embeddings.encoders.model_folder import ModelSource, find_model
 from recbole_darec.errors import EmbeddingError, MissingExtraError, OptionError, some
@@ -120,8 +126,8 @@ class LoadedModel:
 class SentenceTransformersEncoder(Encoder):
     """A sentence-transformers model in this process, in several, or on a Ray cluster.
 
-    The model is loaded when the first batch is encoded; a run that finds all its texts in the
-    store loads nothing.
+    The model is loaded when the first batch is encoded, and kept; a run that finds all its texts in
+    the store loads nothing.
 
     Args:
         model: see :func:`.model_folder.find_model`.
@@ -169,13 +175,14 @@ class SentenceTransformersEncoder(Encoder):
         self._workers = workers or max(len(self._devices), 1)
         self._ray_address = ray_address
         self._ray_workers = ray_workers
+        self._model: Optional[LoadedModel] = None
 
     @property
     def revision(self) -> Optional[str]:
         """The hub's commit, or the digest of the folder's files."""
         return self._source.revision
 
-    def encode_batches(self, batches: Batches) -> Iterator[tuple[int, Encoded]]:
+    def encode_batches(self, batches: Batches) -> EncodedBatches:
         """See :class:`Encoder`."""
         if self._ray_address is not None:
             from recbole_darec.embeddings.ray_embed import encode_on_ray
@@ -189,9 +196,10 @@ class SentenceTransformersEncoder(Encoder):
 
             yield from encode_in_processes(self._loadings(), batches)
         else:
-            model = self._loading(self._devices[0] if self._devices else None).load()
+            if self._model is None:
+                self._model = self._loading(self._devices[0] if self._devices else None).load()
             for number, batch in enumerate(batches):
-                yield number, model.encode(batch)
+                yield number, self._model.encode(batch)
 
     def _loading(self, device: Optional[str]) -> Loading:
         return Loading(self._source, device, self.batch_size)

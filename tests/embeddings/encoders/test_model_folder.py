@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +101,34 @@ def test_broken_json_is_one_line(copy: Path, content: str) -> None:
     (copy / "modules.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(OptionError, match=r"modules.json is no JSON"):
         find_model(str(copy))
+
+
+def test_a_name_of_the_hub_is_found_in_its_cache_with_its_commit(
+    copy: Path, tmp_path: Path
+) -> None:
+    """In a process of its own: the hub's client reads its settings when it is imported."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cached = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text(commit)
+    (cached / "snapshots").mkdir()
+    copy.rename(cached / "snapshots" / commit)
+    code = (
+        "from recbole_darec.embeddings.encoders import parse_encoder\n"
+        "for name in ('all-MiniLM-L6-v2', 'sentence-transformers/all-MiniLM-L6-v2'):\n"
+        "    encoder = parse_encoder('st:' + name)\n"
+        "    print(encoder.name, encoder.revision, encoder.identity)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")},
+        cwd=Path(__file__).resolve().parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = "st:sentence-transformers/all-MiniLM-L6-v2"
+    assert done.stdout.splitlines() == [f"{name} {commit} {name}@{commit}"] * 2
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:

@@ -84,9 +84,18 @@ def test_what_gives_other_rows_is_another_encoder(monkeypatch: pytest.MonkeyPatc
     assert len(set(same)) == 1
 
 
-def test_a_secret_in_the_address_is_not_in_the_identity() -> None:
-    options = EncoderOptions(server=Server(base_url="http://me:pa55@host:81/v1?key=k3y"))
-    assert parse_encoder("openai:m", options).identity == "openai:m http://host:81/v1"
+@pytest.mark.parametrize("url", ["http://me:pa55@host:81/v1?key=k3y", "http://host:81/v1/?k=k3y"])
+def test_a_secret_in_the_address_is_not_in_the_identity(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    assert parse_encoder("openai:m").identity == "openai:m http://host:81/v1"
+
+
+def test_an_address_that_is_none_is_told_when_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://host:port/v1")
+    with pytest.raises(OptionError, match="OPENAI_BASE_URL must be as in"):
+        next(parse_encoder("openai:m").encode_batches([["a"]]))
 
 
 def test_sentence_transformers_by_package_and_folder_are_one_model() -> None:
