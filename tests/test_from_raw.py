@@ -66,7 +66,9 @@ def test_from_raw_movielens_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
         lines = (folder / f"movies.{side}profile.jsonl").read_text(encoding="utf-8").splitlines()
         texts[side] = {row["id"]: row["profile"] for row in map(json.loads, lines)}
     assert re.match(r"Star Wars \(1977\)\. A movie of the genres Action, ", texts["item"]["50"])
-    assert re.match(r"A movie viewer, aged .*Likes the genres ", texts["user"]["13"])
+    assert re.match(
+        r"A movie viewer, aged .*Likes the genres ([A-Z][\w-]+ \(\d+%\), ){3}", texts["user"]["13"]
+    )
 
     step("embed", "--dataset=movies", f"--encoder=st:{minilm()}", "--device=cpu")
     for side in ("user", "item"):
