@@ -111,7 +111,7 @@ def test_the_first_column_that_is_there_counts() -> None:
     assert domain.column("title", ["x"]) is None
     assert domain.column("nonsense", ["title"]) is None
     spec = domain.spec(["tags", "genre"], [])
-    assert (spec.categories, spec.separator) == ("tags", "|")
+    assert (spec.categories, spec.separator) == ("tags", ",")
     assert domain.spec(["genre"], []).separator is None, "a blank separates by white space"
 
 
