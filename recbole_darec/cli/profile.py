@@ -220,7 +220,7 @@ def _check_dry_run(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
     """Return the checked plan of a run."""
-    from recbole_darec.llm.client import Server
+    from recbole_darec.llm.client import Server, check_server
     from recbole_darec.profiles.generate import Generation
     from recbole_darec.profiles.make import Plan
     from recbole_darec.profiles.prompts import PromptOptions
@@ -233,6 +233,13 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
         )
     if not 0 < args.poll_seconds < float("inf"):
         raise OptionError(f"--poll-seconds must be a positive number, not {args.poll_seconds}")
+    prompts = PromptOptions(
+        items_per_user=args.items_per_user,
+        reviews_per_item=args.reviews_per_item,
+        text_words=args.text_words,
+        max_words=args.max_words,
+        seed=args.sample_seed,
+    )
     plan = Plan(
         domain=domain,
         generation=Generation(
@@ -244,13 +251,7 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
             most_words=args.max_words + args.max_words // 2,
         ),
         store=args.store or store_path(folder, args.dataset),
-        prompts=PromptOptions(
-            items_per_user=args.items_per_user,
-            reviews_per_item=args.reviews_per_item,
-            text_words=args.text_words,
-            max_words=args.max_words,
-            seed=args.sample_seed,
-        ),
+        prompts=prompts,
         server=Server(
             base_url=args.base_url,
             timeout=args.timeout,
@@ -270,6 +271,8 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
             f"--max-cost: the price of {args.model} is unknown; give a table that has it with "
             "--prices=FILE"
         )
+    if not args.dry_run:
+        check_server(plan.server)  # before the data set is read
     return plan
 
 

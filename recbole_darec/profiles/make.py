@@ -369,8 +369,13 @@ def _used(
         for kind, (prompts, *_) in asked.items():
             for prompt in prompts:
                 rows += [f"{u}\t{i}\t{kind} {prompt.id}\n" for u, i in prompt.used]
-        with replacing(pairs_file) as file:
-            file.write("".join(rows).encode("utf-8"))
+        try:
+            with replacing(pairs_file) as file:
+                file.write("".join(rows).encode("utf-8"))
+        except OSError as error:
+            raise OptionError(
+                f"--interactions-file={pairs_file} cannot be written: {error.strerror or error}"
+            ) from None
         lines.append(f"  which, prompt by prompt: {pairs_file}")
     else:
         lines.append("  which, prompt by prompt: --interactions-file=FILE writes them")

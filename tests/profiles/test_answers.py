@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +171,8 @@ def test_an_empty_summarization(text: str) -> None:
 @given(st.text())
 def test_any_text_is_a_profile_or_unusable(text: str) -> None:
     for content in (text, f"```json\n{text}\n```", json.dumps({"summarization": text})):
-        try:
+        with suppress(Unusable):
             found = read_content(content, 5)
-        except Unusable as error:
-            assert error.reason
-        else:
             assert 0 < len(found.summarization.split()) <= 5
 
 
@@ -198,10 +196,8 @@ json_values = st.recursive(
 def test_any_body_is_a_profile_or_unusable(body: Any) -> None:
     for response in (body, {"choices": body}, {"choices": [body]}, {"choices": [{"message": body}]},
                      completion(body), completion(json.dumps(GOOD), body)):  # fmt: skip
-        try:
-            assert read_response(response, 100)
-        except Unusable as error:
-            assert error.reason
+        with suppress(Unusable):
+            assert isinstance(read_response(response, 100), Profile)
 
 
 @pytest.mark.parametrize(
