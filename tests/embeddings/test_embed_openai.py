@@ -326,6 +326,27 @@ def test_killed_runs_ask_again_only_for_what_was_under_way(many: Path, tmp_path:
         assert 300 <= asked <= 300 + 2 * concurrency * size
 
 
+def test_ctrl_c_leaves_one_line_and_what_came(many: Path, tmp_path: Path) -> None:
+    with serve(Plan(latency_s=0.1)) as server:
+        process = subprocess.Popen(
+            command(server, "--concurrency=4"),
+            cwd=tmp_path,
+            env={**environment(), "OPENAI_LOG": ""},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while process.poll() is None and len(server.log.embedded) < 60:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (130, "interrupted\n")
+        assert not list(many.glob("*emb*"))
+        report = embed(many, encoder_for(server))
+        assert 20 <= report.stored < 300
+        check_rows(many)
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_the_key_is_in_nothing_that_is_written(folder: Path, tmp_path: Path, wrong: bool) -> None:
     with serve(Plan(key="another" if wrong else KEY, echo_key=True)) as server:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -110,15 +110,12 @@ class OpenAIEncoder(Encoder):
         """
         with _own_loop() as loop:
             answers = self._stream(batches)
-            try:
-                while True:
-                    try:
-                        answer = loop.run_until_complete(answers.__anext__())
-                    except StopAsyncIteration:
-                        return
-                    yield answer
-            finally:
-                loop.run_until_complete(answers.aclose())
+            while True:
+                try:
+                    answer = loop.run_until_complete(answers.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield answer
 
     async def _stream(self, batches: Batches) -> AsyncGenerator[tuple[int, Encoded], None]:
         """Keep ``concurrency`` batches under way.
@@ -150,9 +147,7 @@ class OpenAIEncoder(Encoder):
                 if failed is not None:
                     raise failed
             finally:
-                for task in waiting:
-                    task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
+                await _cancel(waiting)
 
     async def _encode(self, asked: _Asked, texts: Sequence[str]) -> Encoded:
         """Encode one batch, its long texts in pieces, in as few requests as the limits allow."""
@@ -323,11 +318,20 @@ def _pooled(encoded: Encoded, pieces: Pieces) -> Encoded:
     return Encoded(whole.rows, np.add.reduceat(encoded.pieces, ends - pieces.counts))
 
 
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @contextmanager
 def _own_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Give an event loop; what runs in it when the block is left, as by Ctrl-C, is cancelled."""
     loop = asyncio.new_event_loop()
     try:
         yield loop
     finally:
+        loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
