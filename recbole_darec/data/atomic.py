@@ -30,7 +30,15 @@ SPLITS = ("train", "valid", "test")
 
 # What an import writes, after "<name>."; --overwrite removes these and nothing else.
 _SUFFIXES = frozenset(
-    ["yaml", "inter", "user", "item", "reviews.jsonl", *(f"{split}.inter" for split in SPLITS)]
+    [
+        "yaml",
+        "inter",
+        "user",
+        "item",
+        "reviews.jsonl",
+        "profile.json",
+        *(f"{split}.inter" for split in SPLITS),
+    ]
     + [
         f"{kind}{suffix}"
         for kind in ("user", "item")
@@ -208,13 +216,16 @@ def write_profiles(
 ) -> Path:
     """Write ``<name>.<kind>profile.jsonl`` (``kind``: user or item), one ``{id, profile}`` a line.
 
-    The n-th line belongs to ``ids[n]``.  Half of a surrogate pair, as a cut text may end with, is
+    The n-th line belongs to ``ids[n]``; an older file is replaced when the new one is whole.  Half of a surrogate pair, as a cut text may end with, is
     written as "?".
     """
+    from recbole_darec.embeddings.binary import replacing
+
     path = folder / f"{name}.{kind}profile.jsonl"
-    with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+    with replacing(path) as file:
         for token, text in zip(ids, texts):
-            file.write(json.dumps({"id": token, "profile": text}, ensure_ascii=False) + "\n")
+            line = json.dumps({"id": token, "profile": text}, ensure_ascii=False) + "\n"
+            file.write(line.encode("utf-8", "replace"))
     return path
 
 
