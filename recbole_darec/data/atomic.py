@@ -216,8 +216,8 @@ def write_profiles(
 ) -> Path:
     """Write ``<name>.<kind>profile.jsonl`` (``kind``: user or item), one ``{id, profile}`` a line.
 
-    The n-th line belongs to ``ids[n]``; an older file is replaced when the new one is whole.  Half of a surrogate pair, as a cut text may end with, is
-    written as "?".
+    The n-th line belongs to ``ids[n]``; an older file is replaced when the new one is whole.  Half
+    of a surrogate pair, as a cut text may end with, is written as "?".
     """
     from recbole_darec.embeddings.binary import replacing
 
