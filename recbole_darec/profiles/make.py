@@ -226,6 +226,8 @@ async def _generate(
             options = plan.generation
             missing = to_ask(prompts, options, answers, plan.retry_failed, tally)
             budget.add_earlier(answers.spent(distinct(prompts, options)))
+            if not plan.batch:
+                _refuse_to_pay_twice(missing, options, answers)
             if not interviewer.stopped:
                 with _bar(f"{kind} profiles", len(missing), budget) as advance:
                     interviewer.advance = advance
@@ -245,6 +247,17 @@ async def _generate(
     report.cost_before = budget.before
     report.cost = None if budget.price is None else budget.spent - budget.before
     return report
+
+
+def _refuse_to_pay_twice(missing: Sequence[Prompt], options: Generation, answers: Answers) -> None:
+    """Raise an error where a batch of an earlier run will answer some of the questions."""
+    asked = {options.question(prompt).key for prompt in missing}
+    sent = {key for _, _, keys, _ in answers.open_batches() for key in keys} & asked
+    if sent:
+        raise OptionError(
+            f"{len(sent):,} of these questions are in a batch that an earlier run sent, and would "
+            "be paid twice: go on with --batch"
+        )
 
 
 def _prompts(

@@ -126,6 +126,12 @@ def test_a_run_killed_while_it_waits_finds_its_batch_again(tmp_path: Path) -> No
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        one_by_one = [word for word in command if word != "--batch"]
+        refused = subprocess.run(
+            one_by_one, env=environment, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 2
+        assert "go on with --batch" in refused.stderr
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         paid = server.counters()["paid"]

@@ -56,7 +56,9 @@ def stored(store: Path) -> int:
         return 0
 
 
-def kill_thrice_and_finish(tmp_path: Path, n_users: int, n_items: int, concurrency: int) -> None:
+def kill_thrice_and_finish(
+    tmp_path: Path, n_users: int, n_items: int, concurrency: int, most_lost: float = 1.0
+) -> None:
     prompts = n_users + n_items
     folder = write_shop(tmp_path, n_users=n_users, n_items=n_items)
     store, log = folder / "shop.store.sqlite", tmp_path / "paid.jsonl"
@@ -90,7 +92,8 @@ def kill_thrice_and_finish(tmp_path: Path, n_users: int, n_items: int, concurren
     ), "each prompt once, and every one of them answered"
     paid = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     useful = [row for row in paid if row["fault"] in (None, "slow")]
-    assert prompts <= len(useful) <= 1.01 * prompts
+    # What a kill loses is what was under way: paid, and not yet kept.
+    assert prompts <= len(useful) <= prompts + min(3 * concurrency, most_lost * prompts)
     assert peak <= concurrency
     for kind, count in (("user", n_users), ("item", n_items)):
         lines = (folder / f"shop.{kind}profile.jsonl").read_text(encoding="utf-8").splitlines()
@@ -103,4 +106,4 @@ def test_a_run_killed_three_times(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_prompts_killed_three_times(tmp_path: Path) -> None:
-    kill_thrice_and_finish(tmp_path, n_users=4000, n_items=6000, concurrency=64)
+    kill_thrice_and_finish(tmp_path, n_users=4000, n_items=6000, concurrency=64, most_lost=0.01)
