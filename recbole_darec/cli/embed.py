@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
+
+from recbole_darec.cli.server_arguments import add_server_arguments, server_from
 
 __all__ = ["add_parser", "run"]
 
@@ -91,22 +92,7 @@ def _add_local(group: Any) -> None:
 
 
 def _add_server(group: Any) -> None:
-    group.add_argument(
-        "--base-url",
-        metavar="URL",
-        help="a server that speaks the OpenAI protocol (default: OPENAI_BASE_URL, or OpenAI)",
-    )
-    group.add_argument(
-        "--concurrency", type=_whole, default=8, metavar="N", help="requests at once (default: 8)"
-    )
-    group.add_argument("--requests-per-minute", type=_positive, metavar="N", help="at most")
-    group.add_argument("--tokens-per-minute", type=_positive, metavar="N", help="at most")
-    group.add_argument(
-        "--timeout", type=_positive, default=120.0, metavar="S", help="of a request (default: 120)"
-    )
-    group.add_argument(
-        "--retries", type=int, default=6, metavar="N", help="of a failed request (default: 6)"
-    )
+    add_server_arguments(group, concurrency=8)
     group.add_argument(
         "--max-tokens",
         type=_whole,
@@ -122,19 +108,11 @@ def _whole(text: str) -> int:
     return number
 
 
-def _positive(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return number
-
-
 def run(args: argparse.Namespace) -> int:
     """Embed and print the report; returns 0, or raises a ``UserError``."""
     from recbole_darec.embeddings.embed import SIDES, EmbedRequest, embed_profiles
     from recbole_darec.embeddings.encoders import EncoderOptions, parse_encoder
     from recbole_darec.errors import OptionError
-    from recbole_darec.llm.client import Server
 
     profiles = {"user": args.user_profiles, "item": args.item_profiles}
     sides = SIDES if args.side == "both" else (args.side,)
@@ -159,12 +137,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
             ray_address=args.ray_address,
             ray_workers=args.ray_workers,
-            server=Server(
-                base_url=args.base_url,
-                timeout=args.timeout,
-                retries=args.retries,
-                concurrency=args.concurrency,
-            ),
+            server=server_from(args),
             requests_per_minute=args.requests_per_minute,
             tokens_per_minute=args.tokens_per_minute,
             max_tokens=args.max_tokens,

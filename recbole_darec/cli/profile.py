@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from recbole_darec.cli.server_arguments import add_server_arguments, server_from
 from recbole_darec.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -72,10 +73,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def _model(group: Any) -> None:
     group.add_argument("--model", metavar="NAME", help="the model's name on the server")
     group.add_argument(
-        "--base-url", metavar="URL",
-        help="a server of your own (vLLM, Ollama, llama.cpp, …); default: OpenAI's",
-    )  # fmt: skip
-    group.add_argument(
         "--temperature", default="0", metavar="T", help="0 by default; none leaves it to the server"
     )
     group.add_argument(
@@ -89,18 +86,7 @@ def _model(group: Any) -> None:
         "--attempts", type=int, default=3, metavar="N",
         help="how often one prompt is asked before it counts as failed (default: 3)",
     )  # fmt: skip
-    group.add_argument(
-        "--concurrency", type=int, default=16, metavar="N", help="requests at once (default: 16)"
-    )
-    group.add_argument("--requests-per-minute", type=float, metavar="N", help="default: no limit")
-    group.add_argument("--tokens-per-minute", type=float, metavar="N", help="default: no limit")
-    group.add_argument(
-        "--retries", type=int, default=6, metavar="N",
-        help="repeats of a request after 429, 5xx or a lost connection (default: 6)",
-    )  # fmt: skip
-    group.add_argument(
-        "--timeout", type=float, default=120.0, metavar="S", help="of a request (default: 120)"
-    )
+    add_server_arguments(group, concurrency=16)
     group.add_argument(
         "--batch", action="store_true", help="use the Batch API: half the price, within a day"
     )
@@ -220,7 +206,7 @@ def _check_dry_run(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
     """Return the checked plan of a run."""
-    from recbole_darec.llm.client import Server, check_server
+    from recbole_darec.llm.client import check_server
     from recbole_darec.profiles.generate import Generation
     from recbole_darec.profiles.make import Plan
     from recbole_darec.profiles.prompts import PromptOptions
@@ -252,12 +238,7 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
         ),
         store=args.store or store_path(folder, args.dataset),
         prompts=prompts,
-        server=Server(
-            base_url=args.base_url,
-            timeout=args.timeout,
-            retries=args.retries,
-            concurrency=args.concurrency,
-        ),
+        server=server_from(args),
         requests_per_minute=args.requests_per_minute,
         tokens_per_minute=args.tokens_per_minute,
         prices=args.prices,

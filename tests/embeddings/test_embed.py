@@ -245,7 +245,7 @@ def test_batches(texts: set, size: int, characters: int) -> None:
         (["--encoder=openai:m", "--side=user", "--item-profiles=x"], "without effect"),
         (["--encoder=openai:m", "--user-profiles=x"], "x does not exist"),
         (["--encoder=openai:m", "--batch-size=0"], "below 1"),
-        (["--encoder=openai:m", "--tokens-per-minute=-1"], "no positive number"),
+        (["--encoder=openai:m", "--tokens-per-minute=-1"], "must be a positive number"),
         (["--encoder=openai:m", "--dtype=int8"], "invalid choice"),
         (["--encoder=openai:m", "--base-url=host"], "--base-url must be as in"),
         (["--encoder=openai:m"], "no API key: set the environment variable OPENAI_API_KEY"),
