@@ -49,7 +49,13 @@ def write_raw(folder: Path) -> None:
     (folder / "u.genre").write_text("\n".join(genres) + "\n", encoding="latin-1")
 
 
-def test_from_raw_movielens_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
+# A dense core has few texts to encode and takes seconds; the whole takes minutes.
+@pytest.mark.parametrize(
+    ("k_core", "epochs"), [(73, 6), pytest.param(5, 40, marks=pytest.mark.slow)]
+)
+def test_from_raw_movielens_to_metrics(
+    tmp_path: Path, run_cli: RunCli, k_core: int, epochs: int
+) -> None:
     write_raw(tmp_path / "raw")
 
     def step(*args: str) -> str:
@@ -57,8 +63,7 @@ def test_from_raw_movielens_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    # A dense core, so that the encoder has few texts and the test takes seconds.
-    step("prepare", "movielens", "--raw=raw", "--dataset=movies", "--k-core=73")
+    step("prepare", "movielens", "--raw=raw", "--dataset=movies", f"--k-core={k_core}")
     folder = tmp_path / "dataset" / "movies"
     step("profile", "--dataset=movies", "--profiler=template", "--domain=movies")
     texts = {}
@@ -78,7 +83,7 @@ def test_from_raw_movielens_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
         assert np.abs(np.linalg.norm(table.matrix.astype(np.float32), axis=1) - 1).max() < 1e-3
 
     output = step(
-        "train", "--model=LightGCN", "--dataset=movies", "--epochs=6", "--align_sample=256",
+        "train", "--model=LightGCN", "--dataset=movies", f"--epochs={epochs}", "--align_sample=256",
         "--train_batch_size=1024", "--learning_rate=0.01", "--show_progress=False",
     )  # fmt: skip
     found = re.search(r"recall@20\D+([0-9.]+)\D+([0-9.]+)", output)
