@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import os
 import signal
@@ -324,6 +325,17 @@ def test_killed_runs_ask_again_only_for_what_was_under_way(many: Path, tmp_path:
         asked = sum(server.log.embedded.values())
         assert len(server.log.embedded) == 300
         assert 300 <= asked <= 300 + 2 * concurrency * size
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_that_stops_between_two_batches_closes_its_connection_once() -> None:
+    """Ctrl-C while rows are stored: nothing is left to Python's own clearing up, which warns."""
+    with serve(Plan(latency_s=0.02)) as server:
+        for _ in range(3):
+            encoded = encoder_for(server).encode_batches([[f"text {n}"] for n in range(40)])
+            next(encoded)
+            encoded.close()
+            gc.collect()
 
 
 def test_ctrl_c_leaves_one_line_and_what_came(many: Path, tmp_path: Path) -> None:

@@ -110,12 +110,17 @@ class OpenAIEncoder(Encoder):
         """
         with _own_loop() as loop:
             answers = self._stream(batches)
-            while True:
-                try:
-                    answer = loop.run_until_complete(answers.__anext__())
-                except StopAsyncIteration:
-                    return
-                yield answer
+            try:
+                while True:
+                    try:
+                        answer = loop.run_until_complete(answers.__anext__())
+                    except StopAsyncIteration:
+                        return
+                    yield answer
+            finally:
+                # The stream closes its connection itself; the loop would close both at once.
+                loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
+                loop.run_until_complete(answers.aclose())
 
     async def _stream(self, batches: Batches) -> AsyncGenerator[tuple[int, Encoded], None]:
         """Keep ``concurrency`` batches under way.
