@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Optional
 from urllib.parse import urlsplit
@@ -87,9 +85,8 @@ def check_server(server: Server) -> None:
     _settings(server)
 
 
-@asynccontextmanager
-async def connect(server: Server) -> AsyncIterator[Any]:
-    """Open an ``openai.AsyncOpenAI`` for ``server``.
+def connect(server: Server) -> Any:
+    """Return an ``openai.AsyncOpenAI`` for ``server``, to be used with ``async with``.
 
     Raises:
         UserError: see :func:`check_server`.
@@ -97,9 +94,7 @@ async def connect(server: Server) -> AsyncIterator[Any]:
     settings = _settings(server)
     import openai
 
-    transport = _transport(openai)
-    async with openai.AsyncOpenAI(**settings, http_client=transport) as client:
-        yield client
+    return openai.AsyncOpenAI(**settings, http_client=_transport(openai))
 
 
 def _settings(server: Server) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import os
 import re
+import signal
+import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -35,6 +37,7 @@ MAX_INPUTS = 2048  # texts of one request
 MAX_TOKENS = 8191  # of one text, of OpenAI's models
 _REQUEST_TOKENS = 250_000  # of one request, where OpenAI takes 300,000
 _BATCH_CHARACTERS = 400_000
+_Item = TypeVar("_Item")
 _TRIES = 3  # of a request whose answer came and cannot be used
 _SHORTEST = 16  # characters; a text so short is not too long, whatever the server says
 
@@ -113,7 +116,7 @@ class OpenAIEncoder(Encoder):
             try:
                 while True:
                     try:
-                        answer = loop.run_until_complete(answers.__anext__())
+                        answer = _next(loop, answers)
                     except StopAsyncIteration:
                         return
                     yield answer
@@ -328,6 +331,39 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _next(loop: asyncio.AbstractEventLoop, stream: AsyncGenerator[_Item, None]) -> _Item:
+    """Return what comes next.
+
+    Ctrl-C cancels the waiting and is raised after it, since in the middle of the loop's own code it
+    would leave connections half closed.
+    """
+
+    async def waiting() -> _Item:
+        return await stream.__anext__()
+
+    task = loop.create_task(waiting())
+    if threading.current_thread() is not threading.main_thread():
+        return loop.run_until_complete(task)
+    struck: list[bool] = []
+
+    def strike(*_: object) -> None:
+        struck.append(True)
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = signal.signal(signal.SIGINT, strike)
+    try:
+        found = loop.run_until_complete(task)
+    except asyncio.CancelledError:
+        if struck:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if struck:
+        raise KeyboardInterrupt
+    return found
 
 
 @contextmanager
