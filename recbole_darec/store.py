@@ -2,23 +2,27 @@
 
 SQLite in WAL mode: what was committed is there after the process is killed, and one process may
 read while another writes.  Who keeps something in it makes its own table
-(:mod:`recbole_darec.profiles.answers`, :mod:`recbole_darec.embeddings.vector_cache`); this module
-only opens the file.
+(:mod:`recbole_darec.profiles.answers`, :mod:`recbole_darec.embeddings.vector_cache`); here is what
+they share.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from recbole_darec.errors import DataError
 
-__all__ = ["only_run", "open_store", "store_path"]
+__all__ = ["in_parts", "only_run", "open_store", "store_path", "transaction"]
+
+_Item = TypeVar("_Item")
 
 _APPLICATION_ID = 0x44615263  # "DaRc": no other program's database is taken for a store
 _WAIT_SECONDS = 60.0
+_PART = 500  # parameters of one statement; SQLite takes at least 999
 
 
 def store_path(folder: Path, dataset: str) -> Path:
@@ -56,6 +60,26 @@ def open_store(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
             raise DataError(
                 f"the store {path} cannot be used ({error}): free room, or mend or remove the file"
             ) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Keep all that the block writes, or, where it fails or is interrupted, nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # Ctrl-C may strike when the last statement has ended it already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def in_parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Yield the items in order, so many at a time as one statement takes as parameters."""
+    for start in range(0, len(items), _PART):
+        yield items[start : start + _PART]
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from recbole_darec.embeddings.encoders.base import Encoded
 from recbole_darec.errors import DataError, EmbeddingError
-from recbole_darec.store import open_store
+from recbole_darec.store import in_parts, open_store, transaction
 
 __all__ = ["VectorCache", "Vectors", "VectorsInMemory", "open_vector_cache"]
 
@@ -33,7 +33,6 @@ CREATE TABLE IF NOT EXISTS embedding (
     PRIMARY KEY (encoder, text_sha256)
 );
 """
-_ASKED_AT_ONCE = 500  # SQLite takes 999 parameters at least
 
 
 class Vectors(Protocol):
@@ -115,8 +114,7 @@ class VectorCache:
         """See :class:`Vectors`."""
         distinct = list(dict.fromkeys(texts))
         kept: list[str] = []
-        for start in range(0, len(distinct), _ASKED_AT_ONCE):
-            part = distinct[start : start + _ASKED_AT_ONCE]
+        for part in in_parts(distinct):
             known = self._ask("text_sha256", [_key(text) for text in part])
             kept += [text for text in part if _key(text) not in known]
         return kept
@@ -137,24 +135,18 @@ class VectorCache:
             (self._encoder, _key(text), int(pieces), row.astype("<f4").tobytes())
             for text, row, pieces in zip(texts, encoded.rows, encoded.pieces)
         ]
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(self._db):
             if self._width is None:
                 self._db.execute(
                     "UPDATE encoder SET width = ? WHERE id = ?", (width, self._encoder)
                 )
             self._db.executemany("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
         self._width = width
 
     def pieces(self, texts: Sequence[str]) -> dict[str, int]:
         """Return the texts that were split, with the number of their pieces."""
         found: dict[str, int] = {}
-        for start in range(0, len(texts), _ASKED_AT_ONCE):
-            part = texts[start : start + _ASKED_AT_ONCE]
+        for part in in_parts(texts):
             known = self._ask("text_sha256, pieces", [_key(text) for text in part])
             found.update((text, known[_key(text)][0]) for text in part if known[_key(text)][0] > 1)
         return found
@@ -167,17 +159,19 @@ class VectorCache:
         """
         width = self._width or 0
         matrix = np.empty((len(texts), width), dtype=dtype)
+        row = 0
         with np.errstate(over="ignore"):  # infinity in float16 is told when the file is written
-            for start in range(0, len(texts), _ASKED_AT_ONCE):
-                keys = [_key(text) for text in texts[start : start + _ASKED_AT_ONCE]]
+            for part in in_parts(texts):
+                keys = [_key(text) for text in part]
                 known = self._ask("text_sha256, vector", keys)
-                for row, key in enumerate(keys, start):
+                for key in keys:
                     (blob,) = known.get(key, (b"",))
                     if len(blob) != 4 * width:
                         raise DataError(
                             f"the store {self._path} has a damaged row: remove the file"
                         )
                     matrix[row] = np.frombuffer(blob, dtype="<f4")
+                    row += 1
         return matrix
 
     def _ask(self, columns: str, keys: Sequence[bytes]) -> dict[bytes, tuple]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from recbole_darec.store import in_parts, transaction
+
 __all__ = [
     "SCHEMA",
     "Answers",
@@ -54,7 +56,6 @@ CREATE TABLE IF NOT EXISTS batches (
 """
 
 _FENCE = re.compile(r"```[a-zA-Z]*[ \t\r]*\n(?P<body>.*?)```", re.DOTALL)
-_PART = 500  # SQLite takes at least 999 parameters
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,11 @@ class Unusable(Exception):
 
     Attributes:
         reason: in a few words, told to the model when it is asked again.
-        again: whether asking again may help.
     """
 
-    def __init__(self, reason: str, again: bool = True) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.again = again
 
 
 def read_response(body: Any, most_words: int) -> Profile:
@@ -183,21 +182,20 @@ class Answers:
         Both are kept, or neither: what is counted as paid is there.
         """
         status = "failed" if profile is None else "ok"
-        self._db.execute("BEGIN")
-        if paid is not None:
-            self.count(question, reason or "ok", paid)
-        self._db.execute(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(question.key, question.kind, question.id, question.model, status),
-                profile and profile.summarization,
-                profile and profile.reasoning,
-                reason,
-                raw,
-                time.time(),
-            ),
-        )
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            if paid is not None:
+                self.count(question, reason or "ok", paid)
+            self._db.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(question.key, question.kind, question.id, question.model, status),
+                    profile and profile.summarization,
+                    profile and profile.reasoning,
+                    reason,
+                    raw,
+                    time.time(),
+                ),
+            )
 
     def count(self, question: Question, outcome: str, paid: Paid) -> None:
         """Note what a request took that the server answered."""
@@ -220,7 +218,7 @@ class Answers:
         A token at half the price counts as half a token.
         """
         prompt = completion = 0.0
-        for part in _parts(keys):
+        for part in in_parts(list(keys)):
             row = self._db.execute(
                 "SELECT total(prompt_tokens * factor), total(completion_tokens * factor) "
                 f"FROM requests WHERE key IN ({', '.join('?' * len(part))})",
@@ -237,7 +235,7 @@ class Answers:
             yield {name: value for name, value in zip(columns, row) if value is not None}
 
     def _rows(self, columns: str, keys: Iterable[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        for part in _parts(keys):
+        for part in in_parts(list(keys)):
             found = self._db.execute(
                 f"SELECT key, {columns} FROM answers WHERE key IN ({', '.join('?' * len(part))})",
                 part,
@@ -266,9 +264,3 @@ class Answers:
     def finish_batch(self, name: str) -> None:
         """Note that a batch's answers are all kept."""
         self._db.execute("UPDATE batches SET done = 1 WHERE name = ?", (name,))
-
-
-def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
-    wanted = list(keys)
-    for start in range(0, len(wanted), _PART):
-        yield wanted[start : start + _PART]

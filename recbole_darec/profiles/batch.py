@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from recbole_darec.llm.client import ServerError, explain, without_secrets
-from recbole_darec.profiles.answers import Answers, Unusable, read_response
-from recbole_darec.profiles.generate import AGAIN, BudgetReached, Interviewer, Tally, raw_text
+from recbole_darec.llm.client import ServerError, explain
+from recbole_darec.profiles.answers import Answers
+from recbole_darec.profiles.generate import AGAIN, REFUSED, BudgetReached, Interviewer, Tally
 from recbole_darec.profiles.prompts import Prompt
 
 __all__ = ["BatchRun"]
@@ -214,39 +214,20 @@ class BatchRun:
         response = row.get("response") or {}
         body = response.get("body")
         last = attempt >= interviewer.options.attempts
-        if response.get("status_code") != 200:
-            error = row.get("error") or (body or {}).get("error") or {}
-            reasons[key] = "the server refuses the request"
+        reason: Optional[str]
+        if response.get("status_code") == 200:
+            expected = interviewer.tokens.messages(prompt.messages())
+            paid = interviewer.paid(body, expected, self.factor)
+            interviewer.budget.settle(0.0, 0, paid)
+            reason = interviewer.judge(question, body, paid, tally, last)
+        else:
+            reason = REFUSED
             if last:
-                raw = without_secrets(json.dumps(error), interviewer.server)
-                interviewer.answers.keep(question, None, reasons[key], raw)
-                self._failed(key, waiting, reasons, tally)
+                error = row.get("error") or (body or {}).get("error") or {}
+                interviewer.fail(question, reason, json.dumps(error), tally)
+        if reason is not None and not last:
+            reasons[key] = reason
             return
-        paid = interviewer.paid(body, interviewer.tokens.messages(prompt.messages()), self.factor)
-        interviewer.budget.settle(0.0, 0, paid)
-        tally.count(paid)
-        try:
-            profile = read_response(body, interviewer.options.most_words)
-        except Unusable as error:
-            reasons[key] = error.reason
-            if last:
-                raw = without_secrets(raw_text(body), interviewer.server)
-                interviewer.answers.keep(question, None, error.reason, raw, paid)
-                self._failed(key, waiting, reasons, tally)
-            else:
-                interviewer.answers.count(question, error.reason, paid)
-            return
-        interviewer.answers.keep(question, profile, paid=paid)
-        tally.answered += 1
         tally.open -= 1
         del waiting[key]
         interviewer.advance(tally)
-
-    def _failed(
-        self, key: str, waiting: dict[str, Prompt], reasons: dict[str, str], tally: Tally
-    ) -> None:
-        tally.failed += 1
-        tally.open -= 1
-        tally.reasons[reasons[key].split(":")[0]] += 1
-        del waiting[key]
-        self.interviewer.advance(tally)

@@ -52,6 +52,7 @@ _FORMATS = {"schema": _SCHEMA, "json": {"type": "json_object"}, "none": None}
 AGAIN = (
     "\n\nAn earlier answer could not be used: {reason}. Answer again, with the JSON object alone."
 )
+REFUSED = "the server refuses the request"
 _MOST_RAW = 20_000  # characters of a failed answer that are kept
 
 
@@ -103,7 +104,6 @@ class Budget:
     Args:
         price: of the model; None if unknown, which goes with no limit only.
         limit: US dollars; None for none.
-        spent: prompt and completion tokens that were paid before, on the same questions.
         exact: whether prompt tokens are counted and not estimated.
     """
 
@@ -111,7 +111,6 @@ class Budget:
         self,
         price: Optional[Price],
         limit: Optional[float],
-        spent: tuple[float, float] = (0.0, 0.0),
         exact: bool = False,
     ) -> None:
         if limit is not None and price is None:
@@ -125,13 +124,12 @@ class Budget:
         self._reserved = 0.0
         # Estimated tokens are too few for some texts; the worst seen so far is expected again.
         self._worst = 1.0 if exact else 1.5
-        # Tokens at the Batch API's price come in already halved.
-        self.before = price.cost(*spent) / price.factor if price is not None else 0.0
-        self.spent = self.before
+        self.before = self.spent = 0.0
 
     def add_earlier(self, tokens: tuple[float, float]) -> None:
-        """Count what was paid in earlier runs on more questions."""
+        """Count what was paid in earlier runs: :meth:`.Answers.spent` of some questions."""
         if self.price is not None:
+            # Tokens at the Batch API's price come in already halved.
             earlier = self.price.cost(*tokens) / self.price.factor
             self.before += earlier
             self.spent += earlier
@@ -266,10 +264,10 @@ class Interviewer:
         """Ask until there is a usable answer; False where the server gave none at all."""
         question = self.options.question(prompt)
         asked = lost = 0
-        reason, raw = "", ""
+        reason: Optional[str] = None
         while asked < self.options.attempts and lost < self.options.attempts:
             messages = prompt.messages()
-            if asked:
+            if reason is not None:
                 messages[-1]["content"] += AGAIN.format(reason=reason)
             try:
                 body, paid = await self._request(messages)
@@ -278,29 +276,56 @@ class Interviewer:
                 self._note_loss(error)
                 continue
             except _Refused as error:
-                self.answers.keep(question, None, "the server refuses the request", str(error))
-                self._count_failure(tally, "the server refuses the request")
+                self.fail(question, REFUSED, str(error), tally)
                 return True
             self._lost_in_a_row = 0
             self._answered_any = True
-            tally.count(paid)
             asked += 1
-            try:
-                profile = read_response(body, self.options.most_words)
-            except Unusable as error:
-                reason, raw = error.reason, without_secrets(raw_text(body), self.server)
-                if asked < self.options.attempts:
-                    self.answers.count(question, reason, paid)
-                    continue
-                self.answers.keep(question, None, reason, raw, paid)
-                self._count_failure(tally, reason)
+            reason = self.judge(question, body, paid, tally, last=asked == self.options.attempts)
+            if reason is None:
                 return True
-            self.answers.keep(question, profile, paid=paid)
-            tally.answered += 1
-            return True
-        return False
+        return asked == self.options.attempts
 
-    def _count_failure(self, tally: Tally, reason: str) -> None:
+    # -- one answer -------------------------------------------------------------------------
+
+    def judge(
+        self, question: Question, body: Any, paid: Paid, tally: Tally, last: bool
+    ) -> Optional[str]:
+        """Keep and count what the model answered.
+
+        Args:
+            question: what it was asked.
+            body: of the chat completion.
+            paid: what it took.
+            tally: where it is counted.
+            last: whether an answer of no use makes the question a failure.
+
+        Returns:
+            Why the answer is of no use; None for a profile.
+        """
+        tally.count(paid)
+        try:
+            profile = read_response(body, self.options.most_words)
+        except Unusable as error:
+            if last:
+                self.fail(question, error.reason, raw_text(body), tally, paid)
+            else:
+                self.answers.count(question, error.reason, paid)
+            return error.reason
+        self.answers.keep(question, profile, paid=paid)
+        tally.answered += 1
+        return None
+
+    def fail(
+        self,
+        question: Question,
+        reason: str,
+        raw: str,
+        tally: Tally,
+        paid: Optional[Paid] = None,
+    ) -> None:
+        """Keep and count a failure, with what the server said."""
+        self.answers.keep(question, None, reason, without_secrets(raw, self.server), paid)
         tally.failed += 1
         tally.reasons[reason.split(":")[0]] += 1
 

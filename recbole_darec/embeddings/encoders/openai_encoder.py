@@ -9,7 +9,6 @@ import re
 import signal
 import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Optional, TypeVar
 from urllib.parse import urlsplit
@@ -111,19 +110,21 @@ class OpenAIEncoder(Encoder):
             ServerError: the server refuses, or does not answer after the client's retries.
             EmbeddingError: its answers cannot be used.
         """
-        with _own_loop() as loop:
-            answers = self._stream(batches)
-            try:
-                while True:
-                    try:
-                        answer = _next(loop, answers)
-                    except StopAsyncIteration:
-                        return
-                    yield answer
-            finally:
-                # The stream closes its connection itself; the loop would close both at once.
-                loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
-                loop.run_until_complete(answers.aclose())
+        loop = asyncio.new_event_loop()
+        answers = self._stream(batches)
+        try:
+            while True:
+                try:
+                    answer = _next(loop, answers)
+                except StopAsyncIteration:
+                    return
+                yield answer
+        finally:
+            loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
+            # Before the loop clears up, which would close the stream and what is in it at once.
+            loop.run_until_complete(answers.aclose())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
 
     async def _stream(self, batches: Batches) -> AsyncGenerator[tuple[int, Encoded], None]:
         """Keep ``concurrency`` batches under way.
@@ -364,15 +365,3 @@ def _next(loop: asyncio.AbstractEventLoop, stream: AsyncGenerator[_Item, None]) 
     if struck:
         raise KeyboardInterrupt
     return found
-
-
-@contextmanager
-def _own_loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """Give an event loop; what runs in it when the block is left, as by Ctrl-C, is cancelled."""
-    loop = asyncio.new_event_loop()
-    try:
-        yield loop
-    finally:
-        loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
