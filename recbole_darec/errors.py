@@ -16,6 +16,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "UserError",
+    "first_line",
     "nearest",
     "some",
 ]
@@ -52,6 +53,11 @@ class MissingExtraError(UserError):
             f"this needs the package '{package}', which is not installed: "
             f"pip install 'recbole-darec[{extra}]'"
         )
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, or the error's kind where it has none."""
+    return (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Optional
 
 from recbole_darec import __version__
-from recbole_darec.errors import OptionError, UserError, nearest
+from recbole_darec.errors import OptionError, UserError, first_line, nearest
 
 __all__ = ["main"]
 
@@ -90,7 +90,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             raise
         return _complain(
             "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
-            f"({(str(error).splitlines() or ['MemoryError'])[0][:120]})"
+            f"({first_line(error)[:120]})"
         )
 
 

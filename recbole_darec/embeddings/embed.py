@@ -22,7 +22,7 @@ from typing import Any, Optional
 import numpy as np
 
 from recbole_darec.data.profile_files import read_profiles
-from recbole_darec.embeddings.binary import opened, read_meta, write_binary
+from recbole_darec.embeddings.binary import opened, read_meta, with_suffix, write_binary
 from recbole_darec.embeddings.encoders.base import Encoder
 from recbole_darec.embeddings.vector_cache import Vectors, open_vector_cache
 from recbole_darec.errors import DataError, EmbeddingError, OptionError, some
@@ -170,6 +170,7 @@ def embed_profiles(
         matrices = [vectors.matrix(side.texts, np.dtype(request.dtype)) for side in sides]
     for side, matrix in zip(sides, matrices):
         _require_representable(side, matrix)
+    files = []
     for side, matrix in zip(sides, matrices):
         about = {
             "encoder": encoder.name,
@@ -184,7 +185,7 @@ def embed_profiles(
             "packages": _versions(encoder.packages),
             **({} if split is None else {"split": split}),
         }
-        write_binary(request.stem(side.name), side.ids, matrix, about)
+        files.append(write_binary(request.stem(side.name), side.ids, matrix, about))
     return EmbedReport(
         encoder=encoder.name,
         revision=revision,
@@ -196,10 +197,9 @@ def embed_profiles(
         empty={side.name: len(side.empty) for side in sides},
         width=int(matrices[0].shape[1]),
         dtype=request.dtype,
-        files=[request.stem(side.name).with_name(f"{request.stem(side.name).name}.npy")
-               for side in sides],
+        files=files,
         seconds=time.monotonic() - start,
-    )  # fmt: skip
+    )
 
 
 def encode_distinct(
@@ -278,7 +278,7 @@ def _require_room(request: EmbedRequest) -> None:
         return
     for side in request.sides:
         stem = request.stem(side)
-        for path in (stem, stem.with_name(f"{stem.name}.npy")):
+        for path in (stem, with_suffix(stem, ".npy")):
             if path.exists():
                 raise DataError(
                     f"{path} exists: give --overwrite to replace the embeddings; texts whose rows "

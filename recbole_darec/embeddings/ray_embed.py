@@ -14,7 +14,13 @@ import numpy as np
 
 from recbole_darec.embeddings.encoders.base import Batches, Encoded, EncodedBatches
 from recbole_darec.embeddings.ray_compat import mend_ray_data
-from recbole_darec.errors import EmbeddingError, MissingExtraError, OptionError, UserError
+from recbole_darec.errors import (
+    EmbeddingError,
+    MissingExtraError,
+    OptionError,
+    UserError,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from recbole_darec.embeddings.encoders.sentence_transformers_encoder import LoadedModel, Loading
@@ -93,10 +99,9 @@ def _knock(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> OptionError:
-    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
     return OptionError(
-        f"no Ray cluster at '{address}' ({line}): start one with 'ray start --head', or leave "
-        "--ray-address out to work on this machine"
+        f"no Ray cluster at '{address}' ({first_line(error)}): start one with 'ray start "
+        "--head', or leave --ray-address out to work on this machine"
     )
 
 

@@ -35,7 +35,7 @@ from recbole_darec.profiles.generate import (
 )
 from recbole_darec.profiles.material import Material
 from recbole_darec.profiles.prompts import Prompt, PromptOptions, item_prompts, user_prompts
-from recbole_darec.profiles.template import profile_texts
+from recbole_darec.profiles.template import tell_rows
 from recbole_darec.store import only_run, open_store
 
 __all__ = [
@@ -155,25 +155,13 @@ class ProfileReport:
 
 def template_profiles(material: Material, domain: Domain) -> ProfileReport:
     """Make profiles from the tables and the training interactions, without a language model."""
-    import numpy as np
-    import pandas as pd
-
     started = time.perf_counter()
-    tables = {}
-    for kind, side in (("item", material.items), ("user", material.users)):
-        key = f"{kind}_id"
-        cells = {
-            name: [side.rows.get(token, {}).get(name, "") for token in side.ids]
-            for name in side.columns
-        }
-        tables[kind] = pd.DataFrame({key: list(side.ids), **cells})
-    spec = domain.spec(material.items.columns, material.users.columns)
-    of_users, of_items = profile_texts(
-        tables["item"],
-        tables["user"],
+    items, users = material.items, material.users
+    of_users, of_items = tell_rows(
+        {token: items.rows.get(token, {}) for token in items.ids},
+        {token: users.rows.get(token, {}) for token in users.ids},
         material.train,
-        np.zeros(len(material.train), dtype=np.uint8),
-        spec,
+        domain.spec(items.columns, users.columns),
     )
     profiles = {"item": of_items, "user": of_users}
     tallies = {

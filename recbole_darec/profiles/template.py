@@ -30,10 +30,12 @@ __all__ = [
     "first_words",
     "item_profile",
     "profile_texts",
+    "tell_rows",
     "user_profile",
 ]
 
 _TRAIN = 0
+_USER, _ITEM, _RATING, _TIME = "user_id", "item_id", "rating", "timestamp"
 
 # The articles that catalogues put behind the title.  A list, since "Paris, Texas" must stay.
 _ARTICLE_LAST = re.compile(
@@ -53,7 +55,7 @@ class Column:
             a value mapped to ``""`` is left out.
         bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` tells 17 as
             ``"under 18"``, 20 as ``"18-24"`` and 25 as ``"25 or older"``.  A value that is no
-            number, such as a group's name, is told as it is.
+            number is told as it is if it has a digit, as a group's name, and left out otherwise.
         words: how many words of a long value are told; 0 for all.
     """
 
@@ -212,11 +214,6 @@ def profile_texts(
     interactions: pd.DataFrame,
     labels: np.ndarray,
     spec: ProfileSpec,
-    *,
-    user_field: str = "user_id",
-    item_field: str = "item_id",
-    rating_field: str = "rating",
-    time_field: str = "timestamp",
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Make the text of every user and every item of a data set.
 
@@ -224,10 +221,10 @@ def profile_texts(
     *ids* is used, so that an id which occurs nowhere else still gets its (bare) text.
 
     Args:
-        items: item table with the column ``item_field``; ids as strings.
-        users: user table with the column ``user_field``; ids as strings.
-        interactions: n rows with ``user_field``, ``item_field`` and, where the data has them,
-            ``rating_field`` and ``time_field``.  A pair that occurs twice counts once: the latest.
+        items: item table with the column ``item_id``; ids as strings.
+        users: user table with the column ``user_id``; ids as strings.
+        interactions: n rows with ``user_id``, ``item_id`` and, where the data has them,
+            ``rating`` and ``timestamp``.  A pair that occurs twice counts once: the latest.
         labels: (n,) integers, one per row of ``interactions``; 0 marks a training interaction.
         spec: what the columns mean.
 
@@ -239,42 +236,60 @@ def profile_texts(
         DataError: a column is missing, an id stands twice in a table, a rating or time is not a
             number, or ``labels`` does not fit ``interactions``.
     """
-    _need(items, "item table", [item_field])
-    _need(users, "user table", [user_field])
-    _need(interactions, "interactions", [user_field, item_field])
+    _need(items, "item table", [_ITEM])
+    _need(users, "user table", [_USER])
+    _need(interactions, "interactions", [_USER, _ITEM])
     labels = np.asarray(labels)
     if labels.shape != (len(interactions),):
         raise DataError(
             f"{labels.shape} split labels for {len(interactions)} interactions: "
             "there must be one label per interaction"
         )
-    item_rows = _rows(items, "item table", item_field)
-    user_rows = _rows(users, "user table", user_field)
-    for token in sorted(set(interactions[item_field].map(str)) - set(item_rows)):
+    item_rows = _rows(items, "item table", _ITEM)
+    user_rows = _rows(users, "user table", _USER)
+    for token in sorted(set(interactions[_ITEM].map(str)) - set(item_rows)):
         item_rows[token] = {}
-    for token in sorted(set(interactions[user_field].map(str)) - set(user_rows)):
+    for token in sorted(set(interactions[_USER].map(str)) - set(user_rows)):
         user_rows[token] = {}
 
-    history = _histories(
-        interactions[labels == _TRAIN], user_field, item_field, rating_field, time_field
-    )
+    return tell_rows(item_rows, user_rows, interactions[labels == _TRAIN], spec)
+
+
+def tell_rows(
+    items: Mapping[str, Mapping[str, Any]],
+    users: Mapping[str, Mapping[str, Any]],
+    train: pd.DataFrame,
+    spec: ProfileSpec,
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Make the texts of users and items whose rows are known already.
+
+    Args:
+        items, users: id to row, in the order of the texts; a row may be empty.
+        train: training interactions and no other: ``user_id``, ``item_id`` and, where the data has
+            them, ``rating`` and ``timestamp``, as in :func:`profile_texts`.
+        spec: what the columns mean.
+
+    Returns:
+        ``(user texts, item texts)``, each from id to text.
+
+    Raises:
+        DataError: a rating or time is not a number.
+    """
+    history = _histories(train)
     user_texts = {
-        token: user_profile(row, *history.get(token, ([], None)), item_rows, spec)
-        for token, row in user_rows.items()
+        token: user_profile(row, *history.get(token, ([], None)), items, spec)
+        for token, row in users.items()
     }
-    item_texts = {token: item_profile(row, spec) for token, row in item_rows.items()}
-    return user_texts, item_texts
+    return user_texts, {token: item_profile(row, spec) for token, row in items.items()}
 
 
-def _histories(
-    train: pd.DataFrame, user_field: str, item_field: str, rating_field: str, time_field: str
-) -> dict[str, tuple[list[str], list[float] | None]]:
+def _histories(train: pd.DataFrame) -> dict[str, tuple[list[str], list[float] | None]]:
     """Return per user the items (latest first, then by id) and their ratings."""
-    rated = rating_field in train.columns
+    rated = _RATING in train.columns
     n = len(train)
-    users, items = train[user_field].map(str).tolist(), train[item_field].map(str).tolist()
-    ratings = _numbers(train, rating_field) if rated else [0.0] * n
-    times = _numbers(train, time_field) if time_field in train.columns else [0.0] * n
+    users, items = train[_USER].map(str).tolist(), train[_ITEM].map(str).tolist()
+    ratings = _numbers(train, _RATING) if rated else [0.0] * n
+    times = _numbers(train, _TIME) if _TIME in train.columns else [0.0] * n
     seen: dict[str, dict[str, float]] = {}
     for k in sorted(range(n), key=lambda k: (-times[k], items[k], -ratings[k])):
         seen.setdefault(users[k], {}).setdefault(items[k], ratings[k])
@@ -360,11 +375,14 @@ def _shares(values: Sequence[Sequence[str]], limit: int) -> str:
 
 
 def _group(value: str, bins: Sequence[int]) -> str:
-    """Return the name of the group of ``bins`` that a number falls into, and words as they are."""
+    """Return the name of the group of ``bins`` that a number falls into.
+
+    A group's own name, as ``25-34``, stays as it is; what has no digit tells nothing.
+    """
     try:
         number = float(value)
     except ValueError:
-        return value
+        return value if any(letter.isdigit() for letter in value) else ""
     if not np.isfinite(number):
         return ""
     n = sum(number >= bound for bound in bins)

@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_darec.errors import CheckpointError, UserError
+from recbole_darec.errors import CheckpointError, UserError, first_line
 
 __all__ = [
     "FORMAT",
@@ -127,7 +127,7 @@ def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(
             f"cannot write the checkpoint '{path}': {reason}; set checkpoint_dir to a folder "
             "with room that can be written"
@@ -155,14 +155,14 @@ def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
             raise CheckpointError(
                 f"checkpoint '{path}' holds objects, not only tensors and plain values (RecBole's "
                 "own checkpoints do); it is not loaded: train again, or convert it with RecBole"
             ) from None
         raise CheckpointError(
-            f"checkpoint '{path}' is damaged or cut off ({first[:80]}); restore it or train again"
+            f"checkpoint '{path}' is damaged or cut off ({first_line(error)[:80]}); restore it "
+            "or train again"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"'{path}' is not a checkpoint of recbole_darec ({FORMAT})")

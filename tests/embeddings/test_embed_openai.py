@@ -338,7 +338,6 @@ def test_a_run_that_stops_between_two_batches_closes_its_connection_once() -> No
             gc.collect()
 
 
-@pytest.mark.slow
 def test_ctrl_c_leaves_one_line_and_what_came(many: Path, tmp_path: Path) -> None:
     with serve(Plan(latency_s=0.1)) as server:
         process = subprocess.Popen(

@@ -132,10 +132,13 @@ def test_a_user_of_whom_nothing_is_known_still_has_a_text() -> None:
         ("55", "50-55"),
         ("56", "56 or older"),
         ("25-34", "25-34"),
+        ("?", ""),
     ],
 )
 def test_age_groups(age: str, expected: str) -> None:
-    assert ML_100K.user_columns[0].tell({"age": age}, frozenset()) == f"aged {expected}"
+    assert ML_100K.user_columns[0].tell({"age": age}, frozenset()) == (
+        f"aged {expected}" if expected else ""
+    )
 
 
 def test_a_rating_count_that_differs_is_an_error() -> None:

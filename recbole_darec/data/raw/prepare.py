@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import time
@@ -243,12 +244,11 @@ def _check_options(
 
 
 def _open(source: str, raw: Path, files: dict[str, str]) -> Source:
-    takes = {"amazon": ("reviews", "metadata"), "yelp": ("reviews", "metadata", "users")}
-    takes["steam"], takes["movielens"] = takes["amazon"], ()
+    opener = SOURCES[source]
     for key in files:
-        if key not in takes[source]:
+        if key not in inspect.signature(opener).parameters:
             raise OptionError(f"{source} takes no --{key}")
-    return SOURCES[source](raw, **files)
+    return opener(raw, **files)
 
 
 def _check_something_left(report: PrepareReport) -> None:

@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Optional
 
-from recbole_darec.errors import MissingExtraError, OptionError
+from recbole_darec.errors import MissingExtraError, OptionError, first_line
 
 __all__ = ["PACKAGED", "ModelSource", "find_model"]
 
@@ -134,11 +134,10 @@ def _from_hub(name: str, revision: Optional[str]) -> ModelSource:
             ignore_patterns=list(_OTHER_BACKENDS),
         )
     except Exception as error:  # hub, network and file errors share no base class
-        line = (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
         packaged = [key for key, (_, _, same) in PACKAGED.items() if same == name]
         hint = f", or st:{packaged[0]} (the same model as a package)" if packaged else ""
         raise OptionError(
-            f"the text encoder '{name}' cannot be loaded ({line}): check the name "
+            f"the text encoder '{name}' cannot be loaded ({first_line(error)}): check the name "
             f"and the network, or give the folder of a saved sentence-transformers model{hint}"
         ) from error
     _require_safe(Path(folder), name)

@@ -19,7 +19,7 @@ from recbole_darec.embeddings.encoders.base import (
 )
 from recbole_darec.embeddings.encoders.long_texts import Pieces, pool, split_long
 from recbole_darec.embeddings.encoders.model_folder import ModelSource, find_model
-from recbole_darec.errors import EmbeddingError, MissingExtraError, OptionError, some
+from recbole_darec.errors import EmbeddingError, MissingExtraError, OptionError, first_line, some
 
 __all__ = ["BATCH_SIZE", "LoadedModel", "Loading", "SentenceTransformersEncoder", "encode_texts"]
 
@@ -306,7 +306,7 @@ def _load(source: ModelSource, device: Optional[str]) -> Any:
             )
         except Exception as error:  # file and configuration errors share no base class
             raise OptionError(
-                f"the text encoder '{source.name}' cannot be loaded ({_first_line(error)}): check "
+                f"the text encoder '{source.name}' cannot be loaded ({first_line(error)}): check "
                 "the name, or give the folder of a saved sentence-transformers model"
             ) from error
 
@@ -334,10 +334,6 @@ def _check_device(device: str | None) -> None:
         torch.empty(1, device=device)
     except Exception as error:  # torch raises RuntimeError, AssertionError or ValueError here
         raise OptionError(
-            f"the device '{device}' cannot be used ({_first_line(error)}): give 'cpu', 'cuda' or "
+            f"the device '{device}' cannot be used ({first_line(error)}): give 'cpu', 'cuda' or "
             "'cuda:N', or leave it out"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
