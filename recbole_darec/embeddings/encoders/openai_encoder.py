@@ -6,11 +6,9 @@ import asyncio
 import base64
 import os
 import re
-import signal
-import threading
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,6 +24,7 @@ from recbole_darec.embeddings.encoders.base import (
 from recbole_darec.embeddings.encoders.long_texts import Pieces, cut, pool, split_long
 from recbole_darec.errors import EmbeddingError, OptionError, UserError
 from recbole_darec.llm.client import Server, ServerError, connect, explain
+from recbole_darec.llm.in_thread import iterate
 from recbole_darec.llm.limits import RateLimit
 from recbole_darec.llm.tokens import token_counter
 
@@ -36,7 +35,6 @@ MAX_INPUTS = 2048  # texts of one request
 MAX_TOKENS = 8191  # of one text, of OpenAI's models
 _REQUEST_TOKENS = 250_000  # of one request, where OpenAI takes 300,000
 _BATCH_CHARACTERS = 400_000
-_Item = TypeVar("_Item")
 _TRIES = 3  # of a request whose answer came and cannot be used
 _SHORTEST = 16  # characters; a text so short is not too long, whatever the server says
 
@@ -110,21 +108,7 @@ class OpenAIEncoder(Encoder):
             ServerError: the server refuses, or does not answer after the client's retries.
             EmbeddingError: its answers cannot be used.
         """
-        loop = asyncio.new_event_loop()
-        answers = self._stream(batches)
-        try:
-            while True:
-                try:
-                    answer = _next(loop, answers)
-                except StopAsyncIteration:
-                    return
-                yield answer
-        finally:
-            loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
-            # Before the loop clears up, which would close the stream and what is in it at once.
-            loop.run_until_complete(answers.aclose())
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
+        yield from iterate(self._stream(batches))
 
     async def _stream(self, batches: Batches) -> AsyncGenerator[tuple[int, Encoded], None]:
         """Keep ``concurrency`` batches under way.
@@ -332,36 +316,3 @@ async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _next(loop: asyncio.AbstractEventLoop, stream: AsyncGenerator[_Item, None]) -> _Item:
-    """Return what comes next.
-
-    Ctrl-C cancels the waiting and is raised after it, since in the middle of the loop's own code it
-    would leave connections half closed.
-    """
-
-    async def waiting() -> _Item:
-        return await stream.__anext__()
-
-    task = loop.create_task(waiting())
-    if threading.current_thread() is not threading.main_thread():
-        return loop.run_until_complete(task)
-    struck: list[bool] = []
-
-    def strike(*_: object) -> None:
-        struck.append(True)
-        loop.call_soon_threadsafe(task.cancel)
-
-    before = signal.signal(signal.SIGINT, strike)
-    try:
-        found = loop.run_until_complete(task)
-    except asyncio.CancelledError:
-        if struck:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if struck:
-        raise KeyboardInterrupt
-    return found
