@@ -5,7 +5,8 @@
 
 Each method has a grid of three settings.  The one with the best validation Recall@20 of
 ``--tuning-seed`` is then trained with each of ``--seeds``, which took no part in choosing it; test
-metrics choose nothing.  ``shuffled`` rows are the same setting over profiles given to strangers.
+metrics choose nothing.  With the tuning seed among ``--seeds`` its run is not repeated.
+``shuffled`` rows are the same setting over profiles given to strangers.
 One row a run is appended to ``--out`` the moment it ends, and a row that is there is not trained
 again; the tuning runs' variants begin with ``tune:``.
 """
@@ -90,11 +91,15 @@ def _best(args: argparse.Namespace, model: str, method: str) -> str:
 def _row(
     args: argparse.Namespace, model: str, name: str, options: str, seed: int
 ) -> dict[str, str]:
-    """Return the row of one run, trained if the file has none."""
+    """Return the row of one run, trained if the file has none with these options and this seed."""
     options = f"{' '.join(args.common)} {options}".strip()
-    row = read_rows(args.out).get((args.dataset, model, name, str(seed)))
+    rows = read_rows(args.out)
+    row = rows.get((args.dataset, model, name, str(seed)))
     if row is None:
-        row = train_row(args.dataset, model, name, options, seed)
+        what = {"dataset": args.dataset, "model": model, "options": options, "seed": str(seed)}
+        same = (one for one in rows.values() if what.items() <= one.items())
+        found = next(same, None) or train_row(args.dataset, model, name, options, seed)
+        row = {**found, "variant": name}
         append_row(args.out, row)
     elif row["options"] != options:
         raise SystemExit(

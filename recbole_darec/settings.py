@@ -594,5 +594,6 @@ def _unknown_dataset(dataset: str, data_path: str) -> DataError:
         known += sorted(p.name for p in root.iterdir() if p.is_dir())
     return DataError(
         f"unknown data set '{dataset}'{nearest(dataset, known)}: there is no folder "
-        f"'{root / dataset}'; bring it in with 'recbole-darec import', or set data_path"
+        f"'{root / dataset}'; bring it in with 'recbole-darec import' or 'prepare', "
+        "or set data_path"
     )

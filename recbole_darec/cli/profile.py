@@ -185,7 +185,8 @@ def run(args: argparse.Namespace) -> int:
         if report.complete:
             raise
         return EXIT_INCOMPLETE
-    print("written: " + ", ".join(str(path) for path in paths))
+    counts = ", ".join(f"{len(texts):,} {kind}s" for kind, texts in report.profiles.items())
+    print(f"written ({counts}): " + ", ".join(str(path) for path in paths))
     if not report.complete:
         print(
             "some have no profile: run the same command again for those not answered, with "
