@@ -100,6 +100,7 @@ class AlignedRecommender(_Backbone):
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
             self.aligner: Aligner = method(options, widths)
+        self.aligner.check_sizes(self._kinds)
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
         if self._alters_tables():

@@ -90,6 +90,16 @@ class Aligner:
         self.options = options
         self.modules: Any = None
 
+    def check_sizes(self, kinds: Mapping[str, slice]) -> None:
+        """Refuse options that the data set is too small for; called once, before training.
+
+        Args:
+            kinds: as in :class:`TrainingStep`.
+
+        Raises:
+            OptionError: in one line, with the option and the size.
+        """
+
     def alter_ego(self, ego: Tensor, kinds: Mapping[str, slice]) -> Tensor:
         """Return the ego embeddings ``[N, d]`` that are propagated; called in training only.
 

@@ -8,10 +8,12 @@ scaled, and what is kept between steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Optional, Union
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.errors import OptionError
 from recbole_darec.options import option
 
 if TYPE_CHECKING:
@@ -104,6 +106,20 @@ class DaRec(Aligner):
         self.modules.register_buffer("centers_l", torch.zeros(shape))
         self.modules.register_buffer("centers_known", torch.zeros((), dtype=torch.bool))
         self._warm = False
+
+    def check_sizes(self, kinds: Mapping[str, slice]) -> None:
+        """Refuse more preference centers than there are users, or rows of a step's sample."""
+        # The first kind: of a user-item graph the users, whose preferences the centers stand for.
+        kind, rows = next(iter(kinds.items()))
+        what, most = f"{kind}s", rows.stop - rows.start
+        sample = self.options.align_sample
+        if not isinstance(sample, str) and sample < most:
+            what, most = "rows in align_sample", sample
+        if self.options.n_centers > most:
+            raise OptionError(
+                f"n_centers={self.options.n_centers:,} is more than there are {what} ({most:,}): "
+                "set it lower; 4 to 8 is best"
+            )
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``or``, ``uni``, ``glo`` and ``loc``, each times its weight and lambda.

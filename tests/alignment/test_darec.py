@@ -16,6 +16,7 @@ from recbole_darec.alignment import equations
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.darec import DaRec, DaRecOptions
 from recbole_darec.alignment.projection import TwinProjection, mlp
+from recbole_darec.errors import OptionError
 
 TERMS = ("or", "uni", "glo", "loc")
 N = N_USERS + N_ITEMS
@@ -120,6 +121,26 @@ def test_unsampled_rows_get_no_gradient_from_a_step() -> None:
     sum(aligner.losses(here).values()).backward()
     touched = (here.collaborative.grad != 0).any(1)
     assert int(touched.sum()) == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_centers": 31}, "n_centers=31 is more than there are users (30)"),
+        ({"n_centers": 9, "align_sample": 8}, "more than there are rows in align_sample (8)"),
+        ({"n_centers": 30}, None),
+        ({"n_centers": 8, "align_sample": 8}, None),
+        ({"n_centers": 30, "align_sample": 50}, None),
+    ],
+)
+def test_more_centers_than_users_are_refused(given: dict[str, Any], message: str | None) -> None:
+    kinds = {"user": slice(0, 30), "item": slice(30, 100)}
+    if message is None:
+        darec(**given).check_sizes(kinds)
+        return
+    with pytest.raises(OptionError) as refused:
+        darec(**given).check_sizes(kinds)
+    assert message in str(refused.value)
 
 
 def test_centers_are_remembered_in_buffers_for_the_next_step() -> None:

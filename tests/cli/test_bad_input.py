@@ -233,6 +233,7 @@ ARGUMENTS = [
     train("valid_metric among no topk", "--valid_metric=Recall@7", "'Recall@7'", "add 7 to topk"),
     train("valid_metric without cut-off", "--valid_metric=Recall", "write Recall@20"),
     train("K = 0", "--n_centers=0", "n_centers=0", "at least 1"),
+    train("more centers than users", "--n_centers=1000", "n_centers=1,000", "than there are users"),
     train("N-hat = 1", "--align_sample=1", "align_sample=1", "at least 2 or 'all'"),
     train("N-hat a word", "--align_sample=every", "align_sample='every'", "at least 2 or 'all'"),
     train("negative lambda", "--align_lambda=-0.1", "align_lambda=-0.1", "at least 0"),
