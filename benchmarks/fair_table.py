@@ -28,8 +28,9 @@ GRIDS = {
     "kar": ["align=kar kar_hidden=[]", "align=kar", "align=kar kar_fusion=concat"],
     "darec": [f"align=darec align_lambda={w} align_sample=1024" for w in ("0.01", "0.03", "0.1")],
     "relational": [f"align=relational neighbour_weight={w}" for w in ("0.1", "0.3", "0.5")],
+    "relational_con": [f"align=relational_con neighbour_weight={w}" for w in ("0.1", "0.3", "0.5")],
 }
-SHUFFLED = ("darec", "relational")
+SHUFFLED = ("darec", "relational", "relational_con")
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ ALIGNERS: dict[str, str] = {
     "rlmrec_gen": "recbole_darec.alignment.rlmrec_gen:RLMRecGen",
     "kar": "recbole_darec.alignment.kar:KAR",
     "relational": "recbole_darec.alignment.relational:Relational",
+    "relational_con": "recbole_darec.alignment.relational_con:RelationalCon",
 }
 
 

@@ -60,6 +60,18 @@ class TestRelational(AlignerContract):
     ]
 
 
+class TestRelationalCon(AlignerContract):
+    align = "relational_con"
+    options: ClassVar = {"relation_width": 6, "n_neighbours": 3, "kd_weight": 1.0}
+    refused: ClassVar = [
+        ("neighbour_weight", -0.1),
+        ("n_neighbours", 0),
+        ("kd_weight", -0.1),
+        ("kd_temperature", 0.0),
+        ("negatives", "some"),
+    ]
+
+
 class TestRLMRecCon(AlignerContract):
     align = "rlmrec_con"
     options: ClassVar = {"kd_weight": 1.0}

@@ -11,6 +11,8 @@ from alignment.contract import N_ITEMS, N_USERS, embeddings, planted_step
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.equations import principal_rows, relation_matching
 from recbole_darec.alignment.relational import Relational, RelationalOptions
+from recbole_darec.alignment.relational_con import RelationalCon, RelationalConOptions
+from recbole_darec.alignment.rlmrec_con import RLMRecCon, RLMRecConOptions
 from recbole_darec.numerics import NeighbourMean
 
 N = N_USERS + N_ITEMS
@@ -80,6 +82,23 @@ def test_matched_relations_tell_the_planted_blocks_apart() -> None:
     apart = ~same
     same.fill_diagonal_(False)
     assert cosines[same].mean() > cosines[apart].mean() + 0.5
+
+
+def test_relational_con_is_both_of_its_parts() -> None:
+    step = planted_step(embeddings())
+    options = RelationalConOptions(neighbour_weight=0.7, n_neighbours=3, kd_weight=0.5)
+    torch.manual_seed(1)
+    method = RelationalCon(options, Widths(8, 8, 12))
+    torch.manual_seed(1)
+    con = RLMRecCon(RLMRecConOptions(kd_weight=0.5), Widths(8, 8, 12))
+    neighbours = aligner(neighbour_weight=0.7, n_neighbours=3)
+    assert method.losses(step)["kd"].item() == con.losses(step)["kd"].item()
+    tables = [
+        one.alter_final(step.collaborative, step.profiles, step.kinds)
+        for one in (method, neighbours)
+    ]
+    assert torch.equal(*tables)
+    assert not torch.equal(tables[0], step.collaborative)
 
 
 def test_kinds_of_few_rows_work() -> None:
