@@ -472,7 +472,8 @@ def _check_direct_keys(
             continue
         owners = [name for name, names in keys.items() if key in names]
         if owners:
-            named = " and ".join(f"--align={name}" for name in owners)
+            *others, last = (f"--align={name}" for name in owners)
+            named = f"{', '.join(others)} and {last}" if others else last
             raise OptionError(f"option '{key}' on {source} belongs to {named}, not to {align}")
         raise OptionError(f"unknown option '{key}' on {source}{nearest(key, known)}")
 
