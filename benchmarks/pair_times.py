@@ -38,7 +38,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "gen": {"align": "rlmrec_gen"},
     "kar": {"align": "kar"},
     "relational": {"align": "relational"},
-    "relational_con": {"align": "relational_con"},
 }
 PROPAGATE_NOTHING = ("BPR", "SimpleX", "ENMF")
 

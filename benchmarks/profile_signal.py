@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from recbole_darec.embeddings.binary import read_binary
+from recbole_darec.errors import UserError
 
+SIDES = ("user", "item")
 PARTS = ("train", "valid", "test")
 
 
 def main() -> None:
     """Print the table."""
-    import pandas as pd
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,39 +31,49 @@ def main() -> None:
     parser.add_argument("--data_path", type=Path, default=Path("dataset"))
     args = parser.parse_args()
     stem = args.data_path / args.dataset / args.dataset
-    rows, places = {}, {}
-    for side in ("user", "item"):
+    try:
+        matrices, parts = _read(stem)
+    except (UserError, OSError) as error:
+        raise SystemExit(
+            f"error: {error}; --data_path and --dataset must name a data set of three parts with "
+            "binary embeddings"
+        ) from None
+    met = np.zeros((len(matrices["user"]), len(matrices["item"])), dtype=bool)
+    for users, items in parts.values():
+        met[users, items] = True
+    counts = np.bincount(parts["train"][1], minlength=met.shape[1]).astype(np.float32)
+    print("| part | interactions | by profiles | standard error | by popularity |")
+    print("| --- | --- | --- | --- | --- |")
+    for part, (users, items) in parts.items():
+        found = []
+        for user in np.unique(users):
+            others, own = ~met[user], items[users == user]
+            for scores in (matrices["item"] @ matrices["user"][user], counts):
+                found.append([_share_below(scores[others], score) for score in scores[own]])
+        by_profiles, by_counts = (np.concatenate(found[kind::2]) for kind in (0, 1))
+        deviation = by_profiles.std() / len(by_profiles) ** 0.5
+        print(
+            f"| {part} | {len(by_profiles):,} | {by_profiles.mean():.3f} | {deviation:.3f} "
+            f"| {by_counts.mean():.3f} |"
+        )
+
+
+def _read(stem: Path) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Return the centred unit rows of each side, and the rows of each part's pairs."""
+    import pandas as pd
+
+    matrices, places = {}, {}
+    for side in SIDES:
         table = read_binary(Path(f"{stem}.{side}emb"))
-        rows[side] = _centred(np.asarray(table.matrix, dtype=np.float32))
+        matrices[side] = _centred(np.asarray(table.matrix, dtype=np.float32))
         places[side] = {token: row for row, token in enumerate(table.tokens)}
     parts = {}
     for part in PARTS:
         frame = pd.read_csv(f"{stem}.{part}.inter", sep="\t", dtype=str, keep_default_na=False)
-        ids = [frame[f"{side}_id:token"].map(places[side]) for side in ("user", "item")]
-        known = ids[0].notna() & ids[1].notna()
-        parts[part] = tuple(column[known].to_numpy(dtype=np.int64) for column in ids)
-    met = np.zeros((len(rows["user"]), len(rows["item"])), dtype=bool)
-    for users, items in parts.values():
-        met[users, items] = True
-    counts = np.bincount(parts["train"][1], minlength=len(rows["item"])).astype(np.float32)
-    print("| part | interactions | by profiles | standard error | by popularity |")
-    print("| --- | --- | --- | --- | --- |")
-    for part, (users, items) in parts.items():
-        found = np.array(
-            [
-                [
-                    _share_below(scores[user_items], scores[item])
-                    for scores in (rows["item"] @ rows["user"][user], counts)
-                ]
-                for user, item in zip(users, items)
-                for user_items in [~met[user]]
-            ]
-        )
-        error = found[:, 0].std() / len(found) ** 0.5
-        print(
-            f"| {part} | {len(found):,} | {found[:, 0].mean():.3f} | {error:.3f} "
-            f"| {found[:, 1].mean():.3f} |"
-        )
+        users, items = (frame[f"{side}_id:token"].map(places[side]) for side in SIDES)
+        known = users.notna() & items.notna()
+        parts[part] = (users[known].to_numpy(np.int64), items[known].to_numpy(np.int64))
+    return matrices, parts
 
 
 def _centred(matrix: np.ndarray) -> np.ndarray:

@@ -76,6 +76,7 @@ class AlignedRecommender(_Backbone):
             "user": slice(0, self.n_users - 1),
             "item": slice(self.n_users - 1, self.n_users + self.n_items - 2),
         }
+        method.check_sizes(options, self._kinds)
         widths = Widths(0, 0, 0)
         acts = method.needs_profiles or method.alters("ego") or method.alters("final")
         if acts or options_from_config(RunOptions, config).diagnostics:
@@ -100,7 +101,6 @@ class AlignedRecommender(_Backbone):
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
             self.aligner: Aligner = method(options, widths)
-        self.aligner.check_sizes(self._kinds)
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
         if self._alters_tables():

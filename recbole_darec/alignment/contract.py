@@ -90,10 +90,12 @@ class Aligner:
         self.options = options
         self.modules: Any = None
 
-    def check_sizes(self, kinds: Mapping[str, slice]) -> None:
-        """Refuse options that the data set is too small for; called once, before training.
+    @classmethod
+    def check_sizes(cls, options: Any, kinds: Mapping[str, slice]) -> None:
+        """Refuse options that the data set is too small for, before the method is made.
 
         Args:
+            options: an instance of ``Options``.
             kinds: as in :class:`TrainingStep`.
 
         Raises:

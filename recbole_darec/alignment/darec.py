@@ -83,6 +83,21 @@ class DaRec(Aligner):
 
     Options: ClassVar[type] = DaRecOptions
 
+    @classmethod
+    def check_sizes(cls, options: DaRecOptions, kinds: Mapping[str, slice]) -> None:
+        """Refuse more preference centers than there are users, or rows of a step's sample."""
+        # The first kind: of a user-item graph the users, whose preferences the centers stand for.
+        kind, rows = next(iter(kinds.items()))
+        what, most = f"{kind}s", rows.stop - rows.start
+        sample = options.align_sample
+        if not isinstance(sample, str) and sample < most:
+            what, most = "rows in align_sample", sample
+        if options.n_centers > most:
+            raise OptionError(
+                f"n_centers={options.n_centers:,} is more than there are {what} ({most:,}): "
+                "set it lower; 4 to 8 is best"
+            )
+
     def __init__(self, options: DaRecOptions, widths: Widths) -> None:
         super().__init__(options, widths)
         import torch
@@ -106,20 +121,6 @@ class DaRec(Aligner):
         self.modules.register_buffer("centers_l", torch.zeros(shape))
         self.modules.register_buffer("centers_known", torch.zeros((), dtype=torch.bool))
         self._warm = False
-
-    def check_sizes(self, kinds: Mapping[str, slice]) -> None:
-        """Refuse more preference centers than there are users, or rows of a step's sample."""
-        # The first kind: of a user-item graph the users, whose preferences the centers stand for.
-        kind, rows = next(iter(kinds.items()))
-        what, most = f"{kind}s", rows.stop - rows.start
-        sample = self.options.align_sample
-        if not isinstance(sample, str) and sample < most:
-            what, most = "rows in align_sample", sample
-        if self.options.n_centers > most:
-            raise OptionError(
-                f"n_centers={self.options.n_centers:,} is more than there are {what} ({most:,}): "
-                "set it lower; 4 to 8 is best"
-            )
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``or``, ``uni``, ``glo`` and ``loc``, each times its weight and lambda.

@@ -6,8 +6,8 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
-from typing import Optional, TypeVar
+from contextlib import closing, suppress
+from typing import Optional, TypeVar, Union
 
 __all__ = ["iterate"]
 
@@ -25,7 +25,8 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
     Raises:
         Exception: what the stream raises.
     """
-    passed: queue.SimpleQueue[tuple[list[_Item], Optional[BaseException]]] = queue.SimpleQueue()
+    # Items in a tuple each, and last an error, or None for the end.
+    passed: queue.SimpleQueue[Union[tuple[_Item], BaseException, None]] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
     taken: list[asyncio.Event] = []
 
@@ -34,7 +35,7 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
         try:
             async for item in stream:
                 taken[0].clear()
-                passed.put(([item], None))
+                passed.put((item,))
                 await taken[0].wait()
         finally:
             await stream.aclose()
@@ -42,13 +43,14 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
     def run() -> None:
         failure: Optional[BaseException] = None
         try:
-            loop.run_until_complete(pump())
-        except BaseException as error:
+            with closing(loop):
+                try:
+                    loop.run_until_complete(pump())
+                finally:
+                    loop.run_until_complete(loop.shutdown_asyncgens())
+        except BaseException as error:  # raised in the caller's thread, which waits for it
             failure = error
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-            passed.put(([], failure))
+        passed.put(failure)
 
     def stop() -> None:
         for task in asyncio.all_tasks(loop):
@@ -58,12 +60,12 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
     thread.start()
     try:
         while True:
-            items, failure = passed.get()
-            if failure is not None:
-                raise failure
-            if not items:
+            found = passed.get()
+            if found is None:
                 return
-            yield items[0]
+            if isinstance(found, BaseException):
+                raise found
+            yield found[0]
             loop.call_soon_threadsafe(taken[0].set)
     finally:
         with suppress(RuntimeError):  # the loop has ended by itself

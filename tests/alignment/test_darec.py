@@ -136,10 +136,10 @@ def test_unsampled_rows_get_no_gradient_from_a_step() -> None:
 def test_more_centers_than_users_are_refused(given: dict[str, Any], message: str | None) -> None:
     kinds = {"user": slice(0, 30), "item": slice(30, 100)}
     if message is None:
-        darec(**given).check_sizes(kinds)
+        DaRec.check_sizes(DaRecOptions(**given), kinds)
         return
     with pytest.raises(OptionError) as refused:
-        darec(**given).check_sizes(kinds)
+        DaRec.check_sizes(DaRecOptions(**given), kinds)
     assert message in str(refused.value)
 
 

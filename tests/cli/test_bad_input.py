@@ -247,7 +247,7 @@ ARGUMENTS = [
     train("no expert", "--align=kar|--kar_shared_experts=0", "kar_shared_experts=0", "at least 1"),
     train("unknown negatives", "--align=rlmrec_con|--negatives=none", "'none'", "batch, all"),
     train("a rival's option", "--align=darec|--kd_weight=1", "'kd_weight'",
-          "--align=rlmrec_gen and --align=relational_con, not to darec"),
+          "--align=rlmrec_con, --align=rlmrec_gen and --align=relational_con, not to darec"),
     train("DaRec's option under a rival", "--align=rlmrec_con|--align_lambda=1", "'align_lambda'",
           "--align=darec, not to rlmrec_con"),
     train("no edge kept", "--edge_keep_rate=0", "edge_keep_rate=0", "above 0"),

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -336,6 +337,8 @@ def test_a_run_that_stops_between_two_batches_closes_its_connection_once() -> No
             next(encoded)
             encoded.close()
             gc.collect()
+        assert 3 <= len(server.log.embedded) < 40
+        assert [t for t in threading.enumerate() if t.name == "event loop"] == []
 
 
 def test_ctrl_c_leaves_one_line_and_what_came(many: Path, tmp_path: Path) -> None:
