@@ -18,6 +18,7 @@ import importlib.util
 import itertools
 import logging
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -26,6 +27,8 @@ from typing import Any, Callable
 
 import numpy as np
 from epoch_time import write_random_graph
+
+from recbole_darec.cli.ending import exit_code
 
 CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
 # Both losses as RecBole has them.
@@ -159,4 +162,4 @@ def _step(model: Any, batch: Any, optimizer: Any) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

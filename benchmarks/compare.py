@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.cli.ending import exit_code
+from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.significance import compare_paired
 from recbole_darec.settings import parse_value
 
@@ -37,8 +39,8 @@ def main() -> None:
             key = (args.dataset, args.model, name, str(seed))
             row = done.get(key)
             if row is not None and row["options"] != f"{common} {options}".strip():
-                raise SystemExit(
-                    f"error: {args.out} has {key} with other options: {row['options']}; "
+                raise OptionError(
+                    f"{args.out} has {key} with other options: {row['options']}; "
                     "give another --out or another name for the variant"
                 )
             if row is None:
@@ -70,7 +72,7 @@ def _arguments() -> argparse.Namespace:
 def _variant(text: str) -> tuple[str, str]:
     name, equals, options = text.partition("=")
     if not equals:
-        raise SystemExit(f'error: --variant {text} is not of the form NAME="option=value ..."')
+        raise OptionError(f'--variant {text} is not of the form NAME="option=value ..."')
     return name, options
 
 
@@ -154,4 +156,4 @@ def _report(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -28,11 +28,11 @@ from typing import Any, Callable
 
 import numpy as np
 
+from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.profile_files import read_profiles
 from recbole_darec.embeddings.embed import EmbedRequest, embed_profiles
 from recbole_darec.embeddings.encoders import EncoderOptions, parse_encoder
 from recbole_darec.embeddings.encoders.model_folder import find_model
-from recbole_darec.errors import UserError
 
 _WORDS = (
     "quiet",
@@ -131,7 +131,7 @@ def compare_workers(args: argparse.Namespace, texts: list[str]) -> None:
             print(f"| {workers} | {seconds:.1f} | {len(texts) / seconds:,.0f} |", flush=True)
 
 
-def main() -> int:
+def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -144,16 +144,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", nargs="+", type=int, help="numbers of processes to compare")
     args = parser.parse_args()
-    try:
-        texts = made_texts(args.texts)
-        if args.profiles:
-            texts = [text for path in args.profiles for text in read_profiles(path)[1]]
-        (compare_workers if args.workers else compare)(args, texts)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    texts = made_texts(args.texts)
+    if args.profiles:
+        texts = [text for path in args.profiles for text in read_profiles(path)[1]]
+    (compare_workers if args.workers else compare)(args, texts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

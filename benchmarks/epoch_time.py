@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
+
+from recbole_darec.cli.ending import exit_code
+from recbole_darec.errors import DataError
 
 # Amazon-book as RLMRec released it: users, items, training interactions.
 USERS, ITEMS, INTERACTIONS = 11_000, 9_332, 120_464
@@ -91,13 +95,22 @@ def write_random_graph(folder: Path, name: str) -> None:
 
 
 def write_random_profiles(folder: Path, atomic: Path, dataset: str, width: int) -> None:
-    """Write random rows for every user and item of a data set's split files."""
+    """Write random rows for every user and item of a data set's split files.
+
+    Raises:
+        DataError: there are no such files.
+    """
     from recbole_darec.embeddings import write_binary
 
+    files = sorted(atomic.glob(f"{dataset}.*.inter"))
+    if not files:
+        raise DataError(
+            f"{atomic} has no split files {dataset}.*.inter; check --data_path and --dataset"
+        )
     folder.mkdir()
     rng = np.random.default_rng(1)
     seen: dict[str, set[str]] = {"user": set(), "item": set()}
-    for path in sorted(atomic.glob(f"{dataset}.*.inter")):
+    for path in files:
         for line in path.read_text().splitlines()[1:]:
             user, item = line.split("\t")[:2]
             seen["user"].add(user)
@@ -144,4 +157,4 @@ def _contestants(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -14,10 +14,13 @@ again; the tuning runs' variants begin with ``tune:``.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from compare import append_row, read_rows, train_row
 
+from recbole_darec.cli.ending import exit_code
+from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.significance import compare_paired
 
 # Three settings a method: the weight that its papers search, or what KAR has in its place.
@@ -103,12 +106,12 @@ def _row(
         row = {**found, "variant": name}
         append_row(args.out, row)
     elif row["options"] != options:
-        raise SystemExit(
-            f"error: {args.out} has {model} {name} seed {seed} with other options: "
+        raise OptionError(
+            f"{args.out} has {model} {name} seed {seed} with other options: "
             f"{row['options']}; give another --out"
         )
     return row
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -18,6 +18,7 @@ import gc
 import itertools
 import logging
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -26,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from epoch_time import write_random_graph, write_random_profiles
+
+from recbole_darec.cli.ending import exit_code
 
 # The methods by the names of their columns.
 METHODS: dict[str, dict[str, Any]] = {
@@ -166,4 +169,4 @@ def _append(path: Any, model: str, seconds: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

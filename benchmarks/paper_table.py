@@ -1,14 +1,17 @@
-"""Print how far the backbones alone are from the papers' table, from rows of `compare.py`.
+"""Print how far the backbones alone are from the papers' table, from rows of ``compare.py``.
 
 python benchmarks/paper_table.py docs/results/paper_base.csv
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
 import statistics
 import sys
 from pathlib import Path
+
+from recbole_darec.cli.ending import exit_code
 
 # Recall@20 and NDCG@20 of the base models (DaRec, table III; RLMRec has the same).
 TABLE = {
@@ -33,7 +36,11 @@ TABLE = {
 
 def main() -> None:
     """Print one row for each backbone and data set."""
-    with Path(sys.argv[1]).open(newline="") as file:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rows", type=Path, metavar="FILE.csv")
+    with parser.parse_args().rows.open(newline="") as file:
         rows = list(csv.DictReader(file))
     print("| data set | backbone | seeds | Recall@20 | table | difference | NDCG@20 | table "
           "| difference |")  # fmt: skip
@@ -52,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -14,10 +14,13 @@ import argparse
 import ast
 import csv
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+
+from recbole_darec.cli.ending import exit_code
 
 CORE, SEED = 5, 2020
 RATIOS = (3.0, 1.0, 1.0)
@@ -97,4 +100,4 @@ def _split(pairs: list[tuple[str, str]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

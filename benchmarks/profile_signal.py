@@ -11,12 +11,13 @@ clearly more of the validation part than of the test part were made with a look 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from recbole_darec.cli.ending import exit_code
 from recbole_darec.embeddings.binary import read_binary
-from recbole_darec.errors import UserError
 
 SIDES = ("user", "item")
 PARTS = ("train", "valid", "test")
@@ -30,14 +31,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data_path", type=Path, default=Path("dataset"))
     args = parser.parse_args()
-    stem = args.data_path / args.dataset / args.dataset
-    try:
-        matrices, parts = _read(stem)
-    except (UserError, OSError) as error:
-        raise SystemExit(
-            f"error: {error}; --data_path and --dataset must name a data set of three parts with "
-            "binary embeddings"
-        ) from None
+    matrices, parts = _read(args.data_path / args.dataset / args.dataset)
     met = np.zeros((len(matrices["user"]), len(matrices["item"])), dtype=bool)
     for users, items in parts.values():
         met[users, items] = True
@@ -62,14 +56,17 @@ def _read(stem: Path) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray
     """Return the centred unit rows of each side, and the rows of each part's pairs."""
     import pandas as pd
 
+    frames = {
+        part: pd.read_csv(f"{stem}.{part}.inter", sep="\t", dtype=str, keep_default_na=False)
+        for part in PARTS
+    }
     matrices, places = {}, {}
     for side in SIDES:
         table = read_binary(Path(f"{stem}.{side}emb"))
         matrices[side] = _centred(np.asarray(table.matrix, dtype=np.float32))
         places[side] = {token: row for row, token in enumerate(table.tokens)}
     parts = {}
-    for part in PARTS:
-        frame = pd.read_csv(f"{stem}.{part}.inter", sep="\t", dtype=str, keep_default_na=False)
+    for part, frame in frames.items():
         users, items = (frame[f"{side}_id:token"].map(places[side]) for side in SIDES)
         known = users.notna() & items.notna()
         parts[part] = (users[known].to_numpy(np.int64), items[known].to_numpy(np.int64))
@@ -86,4 +83,4 @@ def _share_below(others: np.ndarray, own: np.ndarray) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

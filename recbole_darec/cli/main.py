@@ -1,23 +1,18 @@
-"""The entry point of ``recbole-darec``: finds the sub-command, turns errors into one line."""
+"""The entry point of ``recbole-darec``: finds the sub-command and hands the arguments to it."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import logging
-import os
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import NoReturn, Optional
 
 from recbole_darec import __version__
-from recbole_darec.errors import OptionError, UserError, first_line, nearest
+from recbole_darec.cli.ending import exit_code
+from recbole_darec.errors import OptionError, nearest
 
 __all__ = ["main"]
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 # Each sub-command, and the module in this package that has its add_parser.
 COMMANDS = {
@@ -65,33 +60,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     # The options alone mean training, as RecBole's own script has it.
     if arguments and arguments[0].startswith("--") and arguments[0] not in ("--help", "--version"):
         arguments.insert(0, "train")
-    # A full disk must not turn every log line into a traceback.
-    logging.raiseExceptions = False
-    _quiet_known_warnings()
-    try:
-        try:
-            return _run(arguments)
-        finally:
-            sys.stdout.flush()  # here, so that a reader who has gone is noticed below
-    except UserError as error:
-        return _complain(str(error))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        # Permission, disk full, too many files: the file's name is in the message.
-        where = f" '{error.filename}'" if error.filename else ""
-        return _complain(f"{error.strerror or error}{where}; free room or choose another folder")
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        return _complain(
-            "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
-            f"({first_line(error)[:120]})"
-        )
+    return exit_code(lambda: _run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
@@ -121,28 +90,3 @@ def _run(arguments: list[str]) -> int:
 def _with_hyphens(argument: str) -> str:
     name, equals, value = argument.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else argument
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch raises a plain RuntimeError on the CPU, and a kind of its own on a GPU.
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
-
-
-def _complain(message: str) -> int:
-    sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
-    return EXIT_BAD_INPUT
-
-
-def _quiet_known_warnings() -> None:
-    # RecBole's own, on today's pandas and torch; they say nothing that a user could act on.
-    for message in (
-        "Sparse CSR tensor support is in beta",
-        "A value is trying to be set on a copy",
-        ".*is deprecated.*",
-        ".*pkg_resources.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    for category in (FutureWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", category=category)

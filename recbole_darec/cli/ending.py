@@ -1,0 +1,85 @@
+"""How a command ends: its exit code, and one line on stderr where the input is bad."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Optional
+
+from recbole_darec.errors import UserError, first_line
+
+__all__ = ["exit_code"]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def exit_code(command: Callable[[], Optional[int]]) -> int:
+    """Run a command and return its exit code.
+
+    A user's error, a full disk, missing memory and Ctrl-C end in one line; anything else is a
+    fault of the program and raised.
+
+    Args:
+        command: does the work; None stands for 0.
+
+    Returns:
+        The command's own code, 2 for bad input, 130 after Ctrl-C, 1 if nobody reads the output.
+    """
+    # A full disk must not turn every log line into a traceback.
+    logging.raiseExceptions = False
+    _quiet_known_warnings()
+    try:
+        try:
+            return int(command() or 0)
+        finally:
+            sys.stdout.flush()  # here, so that a reader who has gone is noticed below
+    except UserError as error:
+        return _complain(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        # Permission, disk full, too many files: the file's name is in the message.
+        where = f" '{error.filename}'" if error.filename else ""
+        missing = isinstance(error, FileNotFoundError)
+        way_out = "check the name" if missing else "free room or choose another folder"
+        return _complain(f"{error.strerror or error}{where}; {way_out}")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _complain(
+            "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
+            f"({first_line(error)[:120]})"
+        )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch raises a plain RuntimeError on the CPU, and a kind of its own on a GPU.
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
+
+
+def _complain(message: str) -> int:
+    sys.stdout.flush()
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _quiet_known_warnings() -> None:
+    # RecBole's own, on today's pandas and torch; they say nothing that a user could act on.
+    for message in (
+        "Sparse CSR tensor support is in beta",
+        "A value is trying to be set on a copy",
+        ".*is deprecated.*",
+        ".*pkg_resources.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    for category in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)
