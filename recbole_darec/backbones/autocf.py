@@ -28,6 +28,9 @@ __all__ = ["AutoCF", "GraphTransformerLayer", "graph_attention", "spread"]
 
 # Attention scores are cut off here before their exponential is taken.
 _LARGEST_SCORE = 10.0
+# Below this share of edges left, a user is told: on a small data set the paper's 500 seeds leave
+# nearly none, and the encoder sees no graph (docs/results.md has what that costs).
+_FEW_EDGES = 0.1
 
 
 def graph_attention(
@@ -159,7 +162,8 @@ class AutoCF(GraphRecommender):
         # The padding is neither masked nor contrasted.
         self.real_nodes = torch.cat([users, items]).to(self.device)
         self.n_seeds = min(options.n_seeds, len(self.real_nodes))
-        if options.n_seeds > self.n_seeds:
+        self.told_of_few_edges = options.n_seeds > self.n_seeds
+        if self.told_of_few_edges:
             getLogger().warning(
                 f"n_seeds={options.n_seeds} is more than there are users and items: all "
                 f"{self.n_seeds:,} of them are seeds, and no edge is left; set n_seeds lower"
@@ -207,6 +211,7 @@ class AutoCF(GraphRecommender):
             seeds = self.real_nodes[gumbel_top(scores, self.n_seeds)]
             kept, masked = masked_region(self.pattern, seeds, self.options.mask_depth)
             n_real = len(self.real_nodes)
+            self._tell_of_few_edges(kept)
             count = int(n_real * self.options.keep_nodes)
             masked[self.real_nodes[torch.randint(n_real, (count,), device=seeds.device)]] = True
             self.masked_graphs = (
@@ -214,6 +219,19 @@ class AutoCF(GraphRecommender):
                 decoder_pattern(self.pattern, kept, masked.nonzero().squeeze(1)),
             )
         return -scores.mean()
+
+    def _tell_of_few_edges(self, kept: Tensor) -> None:
+        """Warn once if a mask leaves the encoder next to no edges."""
+        if self.told_of_few_edges:
+            return
+        self.told_of_few_edges = True  # the first mask speaks for all
+        between_two = self.pattern.rows != self.pattern.columns
+        share = kept[between_two].float().mean().item()
+        if share < _FEW_EDGES:
+            getLogger().warning(
+                f"n_seeds={self.options.n_seeds} with mask_depth={self.options.mask_depth} leaves "
+                f"the encoder {100 * share:.1f} % of the training edges; lower n_seeds"
+            )
 
     # ---- loss ------------------------------------------------------------------------------
 

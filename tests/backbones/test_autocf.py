@@ -478,6 +478,37 @@ def test_more_seeds_than_nodes_are_all_of_them_and_are_warned_of_once(
     assert warnings[0].startswith("n_seeds=101 is more than there are users and items")
 
 
+@pytest.mark.parametrize(
+    ("n_seeds", "mask_depth", "warned"), [(100, 1, True), (30, 2, True), (30, 1, False)]
+)
+def test_a_mask_that_leaves_few_edges_is_warned_of_once(
+    n_seeds: int,
+    mask_depth: int,
+    warned: bool,
+    data_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = run_of(data_path, n_seeds=n_seeds, mask_depth=mask_depth).model
+    with caplog.at_level(logging.WARNING):
+        model.renew_mask()
+        left = [
+            len([1 for i, j in edges_of_graph(graph) if i != j])
+            for graph in (model.masked_graphs[0], model.graph)
+        ]
+        model.renew_mask()
+    told = [r.getMessage() for r in caplog.records]
+    share = left[0] / left[1]
+    assert (share < 0.1) is warned
+    assert told == (
+        [
+            f"n_seeds={n_seeds} with mask_depth={mask_depth} leaves the encoder "
+            f"{100 * share:.1f} % of the training edges; lower n_seeds"
+        ]
+        if warned
+        else []
+    )
+
+
 def test_the_mask_is_drawn_by_the_embeddings_that_no_aligner_has_masked(data_path: Path) -> None:
     given = options(data_path, align="rlmrec_gen", mask_ratio=0.5, n_seeds=3)
     given = {name: value for name, value in given.items() if not name.startswith("align_")}
