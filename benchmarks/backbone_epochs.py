@@ -16,17 +16,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
-import logging
 import statistics
 import sys
-import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
-from epoch_time import write_random_graph
+from epoch_data import data_set
 
 from recbole_darec.cli.ending import exit_code
 
@@ -38,23 +35,14 @@ AS_RECBOLE = {"layer_aggregation": "mean", "loss_reduction": "sum", "align": "no
 def main() -> None:
     """Print one row a model."""
     args = _arguments()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    import torch
-
-    torch.set_num_threads(args.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        data_path, dataset = args.data_path, args.dataset
-        if dataset is None:
-            data_path, dataset = folder, "amazon_sized"
-            write_random_graph(Path(folder) / dataset, dataset)
+    with data_set(args) as (data_path, dataset, folder):
         print(
             f"{dataset}: d = {args.width}, batch {args.batch}, {args.layers} layers, "
             f"{args.threads} thread(s), median of {args.steps} steps\n"
         )
         print("| model | of | step, s | once an epoch, s | epoch, s |")
         print("| --- | --- | --- | --- | --- |")
-        notes = [_compare(name, args, data_path, dataset, Path(folder)) for name in args.models]
+        notes = [_compare(name, args, data_path, dataset, folder) for name in args.models]
     print("\n" + "\n".join(notes))
 
 
@@ -64,10 +52,10 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dataset", help="a data set with fixed split files (default: random)")
     parser.add_argument("--data_path", default="dataset")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["SGL", "NCL"], choices=["SGL", "NCL"])
     parser.add_argument("--steps", type=int, default=10, help="timed steps of each contestant")
     parser.add_argument("--first", type=int, default=3, help="batches whose losses are compared")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--layers", type=int, default=3)

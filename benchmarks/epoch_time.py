@@ -10,41 +10,23 @@ The profiles are random rows: their meaning costs no time.
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import sys
-import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any, Callable
 
-import numpy as np
+from epoch_data import data_set, write_random_profiles
 
 from recbole_darec.cli.ending import exit_code
-from recbole_darec.errors import DataError
-
-# Amazon-book as RLMRec released it: users, items, training interactions.
-USERS, ITEMS, INTERACTIONS = 11_000, 9_332, 120_464
 
 
 def main() -> None:
     """Print the table of epoch times and their ratios to stock RecBole's."""
     args = _arguments()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    import torch
-
-    torch.set_num_threads(args.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        data_path, dataset = args.data_path, args.dataset
-        if dataset is None:
-            data_path, dataset = folder, "amazon_sized"
-            write_random_graph(Path(folder) / dataset, dataset)
-        write_random_profiles(
-            Path(folder) / "profiles", Path(data_path) / dataset, dataset, args.profile_width
-        )
-        contestants = _contestants(args, data_path, dataset, Path(folder))
+    with data_set(args) as (data_path, dataset, folder):
+        write_random_profiles(folder / "profiles", data_path, dataset, args.profile_width)
+        contestants = _contestants(args, data_path, dataset, folder)
         times: dict[str, list[float]] = {name: [] for name in contestants}
         for epoch in range(args.epochs + 1):
             for name, one_epoch in contestants.items():
@@ -69,8 +51,8 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dataset", help="a data set with fixed split files (default: random)")
     parser.add_argument("--data_path", default="dataset")
-    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--layers", type=int, default=3)
@@ -78,46 +60,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pairs", default="2048", help="rows of the uniformity term, or all")
     parser.add_argument("--profile-width", type=int, default=1536)
     return parser.parse_args()
-
-
-def write_random_graph(folder: Path, name: str) -> None:
-    """Write a random graph of Amazon-book's size, with split files."""
-    rng = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    pairs = rng.choice(USERS * ITEMS, size=INTERACTIONS, replace=False)
-    users, items = pairs // ITEMS, pairs % ITEMS
-    users[:USERS], items[:ITEMS] = np.arange(USERS), np.arange(ITEMS)
-    for part, chosen in (("train", slice(None)), ("valid", slice(0, 500)), ("test", slice(0, 500))):
-        lines = [f"{u}\t{i}" for u, i in zip(users[chosen], items[chosen])]
-        path = folder / f"{name}.{part}.inter"
-        path.write_text("\n".join(["user_id:token\titem_id:token", *lines]) + "\n")
-    (folder / f"{name}.yaml").write_text("benchmark_filename: [train, valid, test]\n")
-
-
-def write_random_profiles(folder: Path, atomic: Path, dataset: str, width: int) -> None:
-    """Write random rows for every user and item of a data set's split files.
-
-    Raises:
-        DataError: there are no such files.
-    """
-    from recbole_darec.embeddings import write_binary
-
-    files = sorted(atomic.glob(f"{dataset}.*.inter"))
-    if not files:
-        raise DataError(
-            f"{atomic} has no split files {dataset}.*.inter; check --data_path and --dataset"
-        )
-    folder.mkdir()
-    rng = np.random.default_rng(1)
-    seen: dict[str, set[str]] = {"user": set(), "item": set()}
-    for path in files:
-        for line in path.read_text().splitlines()[1:]:
-            user, item = line.split("\t")[:2]
-            seen["user"].add(user)
-            seen["item"].add(item)
-    for kind, tokens in seen.items():
-        rows = rng.standard_normal((len(tokens), width)).astype(np.float32)
-        write_binary(folder / f"{dataset}.{kind}emb", sorted(tokens), rows)
 
 
 def _contestants(

@@ -16,17 +16,14 @@ import argparse
 import csv
 import gc
 import itertools
-import logging
 import statistics
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from epoch_time import write_random_graph, write_random_profiles
+from epoch_data import data_set, write_random_profiles
 
 from recbole_darec.cli.ending import exit_code
 
@@ -41,6 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "gen": {"align": "rlmrec_gen"},
     "kar": {"align": "kar"},
     "relational": {"align": "relational"},
+    "relational_con": {"align": "relational_con"},
 }
 PROPAGATE_NOTHING = ("BPR", "SimpleX", "ENMF")
 
@@ -48,23 +46,12 @@ PROPAGATE_NOTHING = ("BPR", "SimpleX", "ENMF")
 def main() -> None:
     """Time what is missing, then print the table."""
     args = _arguments()
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    import torch
-
-    torch.set_num_threads(args.threads)
     done = _read(args.out)
-    with tempfile.TemporaryDirectory() as folder:
-        data_path, dataset = args.data_path, args.dataset
-        if dataset is None:
-            data_path, dataset = folder, "amazon_sized"
-            write_random_graph(Path(folder) / dataset, dataset)
-        write_random_profiles(
-            Path(folder) / "profiles", Path(data_path) / dataset, dataset, args.profile_width
-        )
+    with data_set(args) as (data_path, dataset, folder):
+        write_random_profiles(folder / "profiles", data_path, dataset, args.profile_width)
         for model in args.models:
             if model not in done:
-                done[model] = _time(args, model, dataset, data_path, Path(folder))
+                done[model] = _time(args, model, dataset, data_path, folder)
                 _append(args.out, model, done[model])
     print(
         f"profiles {args.profile_width} wide, {args.threads} thread(s), median of {args.epochs}\n"
@@ -83,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--dataset", help="a data set with fixed split files (default: random)")
     parser.add_argument("--data_path", default="dataset")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--models",
         nargs="+",
@@ -90,7 +78,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, default=8, help="steps of an epoch that are timed")
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--profile-width", type=int, default=1536)
     parser.add_argument("--out", type=Path, help="a CSV file that rows are added to")
     return parser.parse_args()
