@@ -54,7 +54,9 @@ def main() -> None:
                 for metric in ("recall@20", "ndcg@20"):
                     values = [float(row[metric]) for row in rows]
                     found = compare_paired(values, of_none.setdefault(metric, values))
-                    gain = f"{100 * found.gain:+.1f} % | {found.p_value:.2g}"
+                    # One seed has no test.
+                    p_value = f"{found.p_value:.2g}" if len(values) > 1 else ""
+                    gain = f"{100 * found.gain:+.1f} % | {p_value}"
                     cells.append(f"{found.mean:.4f} | {gain if name != 'none' else ' | '}")
                 short = " ".join(w for w in setting.split() if not w.startswith("align="))
                 print(f"| {model} | {name} | {short} | {' | '.join(cells)} |", flush=True)
