@@ -221,7 +221,7 @@ def test_one_candidate_that_is_the_positive_costs_nothing() -> None:
 def test_zero_rows_cost_the_log_of_the_number_of_candidates_and_get_no_gradient() -> None:
     anchors = torch.zeros(3, 4, requires_grad=True)
     total = info_nce(anchors, torch.randn(3, 4), torch.randn(7, 4), 0.05)
-    assert float(total) == pytest.approx(3 * math.log(7), rel=1e-6)
+    assert total.item() == pytest.approx(3 * math.log(7), rel=1e-6)
     total.backward()
     assert torch.equal(anchors.grad, torch.zeros(3, 4))
 
@@ -230,7 +230,7 @@ def test_no_anchors_cost_nothing_and_give_a_zero_gradient() -> None:
     anchors = torch.empty(0, 4, requires_grad=True)
     candidates = torch.randn(5, 4, requires_grad=True)
     total = info_nce(anchors, anchors, candidates, 0.1)
-    assert float(total) == 0.0
+    assert total.item() == 0.0
     total.backward()
     assert anchors.grad.shape == (0, 4)
     assert torch.equal(candidates.grad, torch.zeros(5, 4))
@@ -266,7 +266,7 @@ def test_large_products_stay_finite_and_exact(product: float) -> None:
     anchors = torch.full((3, 1), side, requires_grad=True)
     candidates = torch.full((4, 1), math.copysign(side, product), requires_grad=True)
     total = log_sum_exp(anchors, candidates)
-    assert float(total) == pytest.approx(3 * (product + math.log(4)), rel=1e-6)
+    assert total.item() == pytest.approx(3 * (product + math.log(4)), rel=1e-6)
     assert_finite_with_gradient(total, anchors, candidates)
 
 
@@ -274,7 +274,7 @@ def test_products_of_both_signs_leave_the_largest() -> None:
     anchors = torch.tensor([[500.0], [-500.0]], requires_grad=True)
     candidates = torch.tensor([[1.0], [-1.0]], requires_grad=True)
     total = log_sum_exp(anchors, candidates)
-    assert float(total) == pytest.approx(1000.0, rel=1e-6)
+    assert total.item() == pytest.approx(1000.0, rel=1e-6)
     gradients = torch.autograd.grad(total, (anchors, candidates))
     assert gradients[0].tolist() == [[1.0], [-1.0]]
     assert gradients[1].tolist() == [[500.0], [-500.0]]
