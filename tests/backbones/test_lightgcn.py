@@ -96,7 +96,7 @@ def test_the_full_l2_term_is_that_of_all_tables(data_path: Path) -> None:
     loss, ranking = model.calculate_loss(batch), without.calculate_loss(batch)
     tables = (model.user_embedding.weight, model.item_embedding.weight)
     norms = sum(float(value.detach()) ** 2 for table in tables for row in table for value in row)
-    assert float(loss - ranking) == pytest.approx(0.25 * norms, rel=1e-5)
+    assert (loss - ranking).item() == pytest.approx(0.25 * norms, rel=1e-5)
     loss.backward()
     ranking.backward()
     weights = torch.cat([table.detach() for table in tables])
