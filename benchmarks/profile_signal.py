@@ -39,12 +39,12 @@ def main() -> None:
     print("| part | interactions | by profiles | standard error | by popularity |")
     print("| --- | --- | --- | --- | --- |")
     for part, (users, items) in parts.items():
-        found = []
+        found: tuple[list[float], list[float]] = ([], [])
         for user in np.unique(users):
             others, own = ~met[user], items[users == user]
-            for scores in (matrices["item"] @ matrices["user"][user], counts):
-                found.append([_share_below(scores[others], score) for score in scores[own]])
-        by_profiles, by_counts = (np.concatenate(found[kind::2]) for kind in (0, 1))
+            for shares, scores in zip(found, (matrices["item"] @ matrices["user"][user], counts)):
+                shares += [_share_below(scores[others], score) for score in scores[own]]
+        by_profiles, by_counts = map(np.array, found)
         deviation = by_profiles.std() / len(by_profiles) ** 0.5
         print(
             f"| {part} | {len(by_profiles):,} | {by_profiles.mean():.3f} | {deviation:.3f} "
