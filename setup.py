@@ -25,7 +25,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     license_files=["LICENSE"],
-    python_requires=">=3.9,<3.12",
+    python_requires=">=3.10",
     # properties/ and atomic_data/ stand beside the package in a checkout and inside it in a wheel.
     packages=[
         *find_packages(include=["recbole_darec", "recbole_darec.*"]),

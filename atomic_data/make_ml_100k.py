@@ -27,8 +27,9 @@ if importlib.util.find_spec("recbole_darec") is None:  # a plain checkout, nothi
     sys.path.insert(0, str(HERE.parent))
 
 from recbole_darec.data.splits import ratio_split  # noqa: E402
-from recbole_darec.embeddings.binary import read_binary, replacing  # noqa: E402
-from recbole_darec.embeddings.encoders import encode_texts  # noqa: E402
+from recbole_darec.data.files import replacing  # noqa: E402
+from recbole_darec.embeddings.binary import read_binary  # noqa: E402
+from recbole_darec.encoders import encode_texts  # noqa: E402
 from recbole_darec.embeddings.formats import write_binary  # noqa: E402
 from recbole_darec.errors import DataError, EmbeddingError, UserError, some  # noqa: E402
 from recbole_darec.profiles.domains import read_domain  # noqa: E402

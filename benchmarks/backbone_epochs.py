@@ -19,8 +19,9 @@ import itertools
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from epoch_data import data_set
@@ -70,7 +71,7 @@ def _compare(
     from recbole.utils import get_model
 
     from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings import resolve
+    from recbole_darec.settings.layers import resolve
 
     given = {
         **AS_RECBOLE,

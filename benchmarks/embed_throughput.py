@@ -22,17 +22,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.profile_files import read_profiles
-from recbole_darec.embeddings.embed import EmbedRequest, embed_profiles
-from recbole_darec.embeddings.encoders import EncoderOptions, parse_encoder
-from recbole_darec.embeddings.encoders.model_folder import find_model
+from recbole_darec.encoders import EncoderOptions, parse_encoder
+from recbole_darec.encoders.embed import EmbedRequest, embed_profiles
+from recbole_darec.encoders.model_folder import find_model
 
 _WORDS = (
     "quiet",

@@ -13,8 +13,9 @@ import argparse
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 from epoch_data import data_set, write_random_profiles
 
@@ -69,7 +70,7 @@ def _contestants(
     from recbole.trainer import Trainer
 
     from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings import parse_value, resolve
+    from recbole_darec.settings.layers import parse_value, resolve
 
     common = {
         "data_path": data_path,

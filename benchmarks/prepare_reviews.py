@@ -94,7 +94,7 @@ def resident(key: str) -> int:
 
 def measured(raw: str, out: str) -> None:
     """Prepare, and print the report and the figures as JSON; runs in a process of its own."""
-    from recbole_darec.data.raw import prepare
+    from recbole_darec.sources.raw import prepare
 
     np.random.RandomState(0)  # loads what NumPy loads late
     before = resident("VmRSS")

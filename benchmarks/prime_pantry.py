@@ -48,7 +48,7 @@ def main() -> None:
         "user": {u: "A shopper who bought " + "; ".join(bought[u]) + "." for u in users},
         "item": {i: titles[i] for i in items},
     }
-    from recbole_darec.embeddings.encoders import encode_texts
+    from recbole_darec.encoders import encode_texts
 
     for kind, profiles in texts.items():
         lines = (json.dumps({"id": i, "profile": text}) for i, text in profiles.items())

@@ -26,8 +26,8 @@ from openai_server import serve_process
 from recbole_darec.llm.client import Server
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.generate import Generation
+from recbole_darec.profiles.inputs import Material, Side
 from recbole_darec.profiles.make import Plan, generate_profiles
-from recbole_darec.profiles.material import Material, Side
 
 DESCRIPTION = "A story of a family that moves to the coast and learns to sail. " * 8
 

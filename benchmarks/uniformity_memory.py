@@ -15,8 +15,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +103,7 @@ def measure_apart(form: str, n: int, options: argparse.Namespace) -> dict[str, f
     return figures
 
 
-def parse(arguments: Optional[list[str]]) -> argparse.Namespace:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -122,7 +123,7 @@ def parse(arguments: Optional[list[str]]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Optional[list[str]] = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print one line per size and form, with the ratios to the first form listed."""
     options = parse(arguments)
     if options.worker:
@@ -134,7 +135,7 @@ def main(arguments: Optional[list[str]] = None) -> None:
     print(f"uniformity, forward and backward, d = {options.width}, {options.threads} thread(s)")
     print(f"{'rows':>7} {'form':<8} {'peak MiB':>9} {'ratio':>7} {'ms':>9} {'ratio':>6}  value")
     for n in options.rows:
-        first: Optional[dict[str, float]] = None
+        first: dict[str, float] | None = None
         for form in options.forms:
             found = measure_apart(form, n, options)
             first = first or found

@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
@@ -21,9 +21,9 @@ if str(ROOT) not in sys.path:
 
 from recbole_darec.alignment.registry import aligner_class, aligner_names  # noqa: E402
 from recbole_darec.backbones.registry import BACKBONES  # noqa: E402
-from recbole_darec.options import COMMON_OPTIONS, documentation, option_names  # noqa: E402
 from recbole_darec.resources import properties_dir, recbole_dir  # noqa: E402
-from recbole_darec.settings import CheckedRecBoleOptions, read_yaml  # noqa: E402
+from recbole_darec.settings.layers import CheckedRecBoleOptions, read_yaml  # noqa: E402
+from recbole_darec.settings.options import COMMON_OPTIONS, documentation, option_names  # noqa: E402
 
 TARGET = ROOT / "docs" / "configuration.md"
 
@@ -214,7 +214,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Write the document, or check it; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recbole_darec.aligned.recommender import AlignedRecommender, DaRecMixin
     from recbole_darec.errors import UserError
-    from recbole_darec.mixin import AlignedRecommender, DaRecMixin
     from recbole_darec.run import (
         evaluate_checkpoint,
         load_data_and_model,
@@ -37,8 +37,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AlignedRecommender": "recbole_darec.mixin",
-    "DaRecMixin": "recbole_darec.mixin",
+    "AlignedRecommender": "recbole_darec.aligned.recommender",
+    "DaRecMixin": "recbole_darec.aligned.recommender",
     "UserError": "recbole_darec.errors",
     "evaluate_checkpoint": "recbole_darec.run",
     "load_data_and_model": "recbole_darec.run",
@@ -52,5 +52,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'recbole_darec' has no attribute '{name}'")
     if name != "UserError":
         # RecBole and NumPy must be reconciled before any of RecBole is imported.
-        importlib.import_module("recbole_darec.recbole_compat")
+        importlib.import_module("recbole_darec.recbole_compat.numpy_names")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -7,24 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 
 from recbole_darec import recbole_compat as compat
+from recbole_darec.aligned.recommender import aligned_class
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import CheckpointError, EmbeddingError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.ranking import evaluate
-from recbole_darec.mixin import aligned_class
-from recbole_darec.options import EvaluationOptions, RunOptions, options_from_config, parse_options
-from recbole_darec.preflight import check_outputs
-from recbole_darec.settings import Settings, resolve
+from recbole_darec.settings.layers import Settings, resolve
+from recbole_darec.settings.options import (
+    EvaluationOptions,
+    RunOptions,
+    options_from_config,
+    parse_options,
+)
 from recbole_darec.training.checkpoint import (
     data_fingerprint,
     load_checkpoint,
     settings_fingerprint,
 )
+from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.trainer import (
     check_identity,
     keeping_best,
@@ -70,13 +75,13 @@ class LoadedRun:
 
 def run_recbole_darec(
     model: Any = None,
-    dataset: Optional[str] = None,
-    config_file_list: Optional[Sequence[str]] = None,
-    config_dict: Optional[Mapping[str, Any]] = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
     saved: bool = True,
     queue: Any = None,
     *,
-    command_line: Optional[Mapping[str, Any]] = None,
+    command_line: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train and test one model; the counterpart of RecBole's ``run_recbole``.
 
@@ -108,8 +113,8 @@ def run_recbole_darec(
 
 
 def objective_function(
-    config_dict: Optional[Mapping[str, Any]] = None,
-    config_file_list: Optional[Sequence[str]] = None,
+    config_dict: Mapping[str, Any] | None = None,
+    config_file_list: Sequence[str] | None = None,
     saved: bool = True,
 ) -> dict[str, Any]:
     """Train and test one trial; what RecBole's ``HyperTuning`` calls.
@@ -129,7 +134,7 @@ def objective_function(
 
 
 def load_data_and_model(
-    model_file: str, model: Optional[type] = None
+    model_file: str, model: type | None = None
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
     """Load a trained model and its data, in this or in another process than it was trained in.
 
@@ -149,8 +154,8 @@ def load_data_and_model(
 
 def evaluate_checkpoint(
     model_file: str,
-    options: Optional[Mapping[str, Any]] = None,
-    model: Optional[type] = None,
+    options: Mapping[str, Any] | None = None,
+    model: type | None = None,
 ) -> dict[str, dict[str, float]]:
     """Rank all items for the validation and test users with a trained model.
 
@@ -265,7 +270,7 @@ def make_trainer(run: Prepared) -> Any:
     return kind(run.config, run.model, run.settings.values, run.data, given and given.__name__)
 
 
-def _load(path: Path, options: Mapping[str, Any], model_class: Optional[type]) -> LoadedRun:
+def _load(path: Path, options: Mapping[str, Any], model_class: type | None) -> LoadedRun:
     content = load_checkpoint(path)
     if "settings" not in content:
         raise CheckpointError(f"'{path}' does not say how its model was made")
@@ -302,7 +307,7 @@ def _without_aligner(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored_settings(
-    content: Mapping[str, Any], options: Mapping[str, Any], model_class: Optional[type]
+    content: Mapping[str, Any], options: Mapping[str, Any], model_class: type | None
 ) -> Settings:
     """Return a checkpoint's settings with ``options`` over them.
 

@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 import pytest
@@ -113,7 +112,7 @@ def command(args: Sequence[str], *, script: bool = False) -> list[str]:
     return [sys.executable, *start, *map(str, args)]
 
 
-def environment(env: Optional[Mapping[str, str]] = None) -> dict[str, str]:
+def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of such a process: this working tree's package, one thread."""
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(env or {})}
@@ -129,7 +128,7 @@ def run_cli() -> RunCli:
     def run(
         args: Sequence[str],
         cwd: Path,
-        env: Optional[Mapping[str, str]] = None,
+        env: Mapping[str, str] | None = None,
         *,
         script: bool = False,
         timeout: float = 300,
@@ -145,3 +144,12 @@ def run_cli() -> RunCli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the repository."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder.name}/ beside the repository")
+    return folder

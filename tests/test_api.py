@@ -7,8 +7,9 @@ import logging
 import queue
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import recbole.quick_start

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from recbole_darec import run_recbole_darec
 from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.run import prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def stock_parts(data_path: Path, seed: int) -> list[set[tuple[str, str]]]:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import init_seed
 
-    from recbole_darec.recbole_compat import make_config
+    from recbole_darec.recbole_compat.config import make_config
     from recbole_darec.run import Prepared
 
     settings = resolve("LightGCN", "tiny", None, options(data_path, seed=seed, align="none"))
@@ -179,7 +180,7 @@ def test_a_run_leaves_one_model_one_log_and_one_event_folder(
 def test_an_interrupt_keeps_the_best_model_and_the_way_to_go_on(
     data_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recbole_darec.mixin import AlignedRecommender
+    from recbole_darec.aligned.recommender import AlignedRecommender
 
     given = options(data_path, epochs=6)
     whole = run_recbole_darec("LightGCN", "tiny", config_dict=given)

@@ -10,15 +10,15 @@ import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 from unittest import mock
 
 import torch
 
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 # Sums of other numbers of threads differ in the last digit, and clean processes have one.
 torch.set_num_threads(1)
@@ -132,7 +132,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def outcome(result: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+def outcome(result: Mapping[str, Any] | None) -> dict[str, Any]:
     """What must be equal between two runs of the same options."""
     assert result is not None
     names = ("best_epoch", "best_valid_score", "best_valid_result", "test_result")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Optional, Union
+from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.errors import OptionError
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,13 +29,13 @@ class DaRecOptions:
     align_lambda: float = option(
         0.1, "Trade-off lambda of equation (11), a factor on the sum of the four terms.", low=0.0
     )
-    align_sample: Union[int, str] = option(
+    align_sample: int | str = option(
         4096,
         "Rows sampled per step, users and items together (N-hat); all takes every one.",
         low=2,
         or_word="all",
     )
-    uniformity_sample: Union[int, str] = option(
+    uniformity_sample: int | str = option(
         2048,
         "Rows of the step's sample whose pairs estimate the expectation of equation (3), half of "
         "an epoch's time at 4096; all takes every one.",
@@ -46,13 +46,13 @@ class DaRecOptions:
     weight_uni: float = option(1.0, "Weight of the uniformity term, equation (3).", low=0.0)
     weight_glo: float = option(1.0, "Weight of the global structure term, equation (5).", low=0.0)
     weight_loc: float = option(1.0, "Weight of the local structure term, equation (10).", low=0.0)
-    align_mlp_hidden: Optional[list[int]] = option(
+    align_mlp_hidden: list[int] | None = option(
         None,
         "Hidden widths of the four projection MLPs of equation (1); [] is linear, null one hidden "
         "layer as wide as the rows that come out.",
         low=1,
     )
-    align_width: Optional[int] = option(
+    align_width: int | None = option(
         None, "Width d of the shared and specific rows; null is the backbone's.", low=1
     )
     n_centers: int = option(5, "Number of preference centers K, best in 4 to 8.", low=1)
@@ -173,7 +173,7 @@ class DaRec(Aligner):
             rows_c, rows_l = rows_c.index_select(0, chosen), rows_l.index_select(0, chosen)
         return rows_c, rows_l.to(rows_c.dtype)
 
-    def _uniformity_rows(self, rows: Tensor) -> Union[Tensor, slice]:
+    def _uniformity_rows(self, rows: Tensor) -> Tensor | slice:
         """Return which rows of the step's sample the uniformity term takes its pairs from."""
         import torch
 

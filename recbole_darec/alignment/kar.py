@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class KAROptions:
     kar_own_experts: int = option(
         2, "Experts of the users' preferences alone, and as many of the items' facts.", low=0
     )
-    kar_hidden: Optional[list[int]] = option(
+    kar_hidden: list[int] | None = option(
         None,
         "Hidden widths of an expert; [] is linear, null one hidden layer as wide as the "
         "backbone's rows.",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,7 @@ class ProfileNeighbours(Aligner):
     def __init__(self, options: Any, widths: Widths) -> None:
         super().__init__(options, widths)
         # Made of the frozen profiles when they are first seen; not part of a checkpoint.
-        self._targets: Optional[Tensor] = None
+        self._targets: Tensor | None = None
         self._neighbours: Any = None
 
     def alter_final(self, final: Tensor, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ def mlp(width_in: int, hidden: Sequence[int], width_out: int) -> nn.Sequential:
     """Return an MLP with LeakyReLU between its layers (none after the last)."""
     widths = [width_in, *hidden, width_out]
     layers: list[nn.Module] = []
-    for index, (before, after) in enumerate(zip(widths, widths[1:])):
+    for index, (before, after) in enumerate(itertools.pairwise(widths)):
         if index:
             layers.append(nn.LeakyReLU())
         linear = nn.Linear(before, after)

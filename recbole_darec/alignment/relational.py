@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import TrainingStep
 from recbole_darec.alignment.profile_neighbours import NeighbourOptions, ProfileNeighbours
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,10 +7,10 @@ equations (16) and (18) and algorithm 1, with the normalisations of the released
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Optional, Union
+from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,14 +34,14 @@ class RLMRecConOptions:
         "has it, of all users, each projected in each step.",
         choices=("batch", "all"),
     )
-    kd_sample: Union[int, str] = option(
+    kd_sample: int | str = option(
         "all",
         "Rows of the batch that are aligned in a step, of its users, positive and negative items "
         "each; all takes the whole batch, as RLMRec does.",
         low=2,
         or_word="all",
     )
-    kd_hidden: Optional[list[int]] = option(
+    kd_hidden: list[int] | None = option(
         None,
         "Hidden widths of the projection; [] is linear, null RLMRec's one layer, halfway between "
         "the profiles' width and the backbone's.",

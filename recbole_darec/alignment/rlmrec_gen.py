@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Optional
+from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class RLMRecGen(Aligner):
                 "decoder": mlp(widths.backbone, [hidden], widths.profile),
             }
         )
-        self._masked: Optional[Tensor] = None
+        self._masked: Tensor | None = None
 
     def alter_ego(self, ego: Tensor, kinds: Mapping[str, slice]) -> Tensor:
         """Return the ego embeddings with the token in the rows that this step masks."""

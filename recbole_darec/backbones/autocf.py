@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -169,7 +169,7 @@ class AutoCF(GraphRecommender):
                 f"{self.n_seeds:,} of them are seeds, and no edge is left; set n_seeds lower"
             )
         self.step_of_epoch = 0
-        self.masked_graphs: Optional[tuple[BipartiteGraph, EdgePattern]] = None
+        self.masked_graphs: tuple[BipartiteGraph, EdgePattern] | None = None
 
     def train(self, mode: bool = True) -> AutoCF:
         """Set the mode; the first step of an epoch, at whose start this is called, draws a mask."""

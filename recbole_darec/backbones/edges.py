@@ -8,7 +8,7 @@ one), so nothing of size edges × width is formed, and no compiled extension is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,7 +132,7 @@ class _EdgeDots(torch.autograd.Function):
             return _dots(pattern, left, right)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         left, right = ctx.saved_tensors
         with no_autocast(left):
             to_left = ctx.pattern.matrix(grads[0]) @ right if ctx.needs_input_grad[1] else None
@@ -166,7 +166,7 @@ class _WeightedSum(torch.autograd.Function):
             return pattern.matrix(values) @ nodes
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values, nodes = ctx.saved_tensors
         grad = grads[0].contiguous()
         with no_autocast(nodes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recbole_darec.backbones.options import GraphOptions
 from recbole_darec.backbones.propagation import BipartiteGraph
 from recbole_darec.backbones.regularization import squared_norms
-from recbole_darec.options import options_from_config
+from recbole_darec.settings.options import options_from_config
 
 __all__ = ["GraphRecommender"]
 
@@ -46,8 +46,8 @@ class GraphRecommender(GeneralRecommender):
         self.reg_loss = EmbLoss()
         self.graph = self.make_graph(dataset).to(self.device)
         # Final embeddings of an evaluation, until the next training step.
-        self.restore_user_e: Optional[Tensor] = None
-        self.restore_item_e: Optional[Tensor] = None
+        self.restore_user_e: Tensor | None = None
+        self.restore_item_e: Tensor | None = None
         self.other_parameter_name = ["restore_user_e", "restore_item_e"]
         self.make_layers(config)
         self.apply(xavier_uniform_initialization)

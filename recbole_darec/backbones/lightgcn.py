@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_darec.backbones.options import GraphOptions
 from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_layers
 from recbole_darec.backbones.regularization import squared_norms
-from recbole_darec.options import options_from_config
+from recbole_darec.settings.options import options_from_config
 
 __all__ = ["LightGCN"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
@@ -14,7 +14,7 @@ from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.backbones.views import contrast_rows_with_all
 from recbole_darec.numerics import counted, info_nce, kmeans, unit_rows
-from recbole_darec.options import options_from_config
+from recbole_darec.settings.options import options_from_config
 
 __all__ = ["NCL"]
 
@@ -42,10 +42,10 @@ class NCL(RecBoleNCL):
     """
 
     reg_weight: float
-    user_centroids: Optional[Tensor]
-    user_2cluster: Optional[Tensor]
-    item_centroids: Optional[Tensor]
-    item_2cluster: Optional[Tensor]
+    user_centroids: Tensor | None
+    user_2cluster: Tensor | None
+    item_centroids: Tensor | None
+    item_2cluster: Tensor | None
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.options = options_from_config(NCLOptions, config)
@@ -194,7 +194,7 @@ class NCL(RecBoleNCL):
         return self.proto_reg * (of_users + of_items)
 
     def _to_prototypes(
-        self, nodes: Tensor, ids: Tensor, centers: Optional[Tensor], clusters: Optional[Tensor]
+        self, nodes: Tensor, ids: Tensor, centers: Tensor | None, clusters: Tensor | None
     ) -> Tensor:
         assert centers is not None
         assert clusters is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recbole_darec.errors import OptionError
-from recbole_darec.options import option
+from recbole_darec.settings.options import option
 
 __all__ = [
     "AutoCFOptions",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -105,7 +105,7 @@ class BipartiteGraph:
         names = ("row_starts", "columns", "values", "transpose_order")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
-    def matrix(self, values: Optional[Tensor] = None) -> Tensor:
+    def matrix(self, values: Tensor | None = None) -> Tensor:
         """Return the sparse CSR tensor ``[n_nodes, n_nodes]``, with other values if given."""
         return torch.sparse_csr_tensor(
             self.row_starts,
@@ -174,7 +174,7 @@ class _AggregateLayers(torch.autograd.Function):
         return _sum_of_powers(matrix, ego.float(), n_layers, mean)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad = _sum_of_powers(ctx.transpose, grads[0].float(), ctx.n_layers, ctx.mean)
         return grad.to(ctx.dtype), None, None, None, None
 
@@ -240,8 +240,8 @@ class _PropagateLayers(torch.autograd.Function):
         return tuple(layers[1:])
 
     @staticmethod
-    def backward(ctx: Any, *grads: Optional[Tensor]) -> tuple[Optional[Tensor], ...]:
-        behind: Optional[Tensor] = None
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        behind: Tensor | None = None
         for grad in reversed(grads):
             if grad is not None:
                 # A slice of a wider gradient, made dense for the product.
@@ -299,14 +299,14 @@ class _AggregateOver(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad = _backward_over(ctx.matrices, grads[0].float(), ctx.include_ego)
         return grad.to(ctx.dtype), None, None
 
 
 def _backward_over(matrices: Sequence[Tensor], grad: Tensor, include_ego: bool) -> Tensor:
     """Return ``g + A_1 (g + A_2 (g + ...))``, without the first ``g`` where layer 0 is left out."""
-    behind: Optional[Tensor] = None
+    behind: Tensor | None = None
     with no_autocast(grad):
         for matrix in reversed(matrices):
             behind = matrix @ (grad if behind is None else grad + behind)
@@ -385,7 +385,7 @@ class _NoisyViews(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad = _backward_over(ctx.matrices, grads[0].float().sum(1), ctx.include_ego)
         return grad.to(ctx.dtype), None, None, None, None, None
 

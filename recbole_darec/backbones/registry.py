@@ -10,7 +10,7 @@ import importlib
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Optional
+from typing import Any
 
 from recbole_darec.backbones.options import (
     AutoCFOptions,
@@ -32,7 +32,7 @@ class BackboneSpec:
     """One backbone of this package: where its class is and which options it takes."""
 
     location: str
-    options: Optional[type] = None
+    options: type | None = None
 
 
 BACKBONES: dict[str, BackboneSpec] = {
@@ -84,7 +84,7 @@ def resolve_backbone(name: str) -> str:
     )
 
 
-def backbone_options(name: str) -> Optional[type]:
+def backbone_options(name: str) -> type | None:
     """Return the option group of a backbone of this package, if it has one."""
     spec = BACKBONES.get(name)
     return spec.options if spec else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from recbole_darec.backbones.options import SGLOptions
 from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_layers, aggregate_over
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.backbones.views import contrast_rows_with_all
-from recbole_darec.options import options_from_config
+from recbole_darec.settings.options import options_from_config
 
 __all__ = ["SGL"]
 
 # A view's graph, or one graph for each of its layers (the random walk).
-ViewGraph = Union[BipartiteGraph, list[BipartiteGraph]]
+ViewGraph = BipartiteGraph | list[BipartiteGraph]
 
 
 class SGL(RecBoleSGL):
@@ -37,8 +37,8 @@ class SGL(RecBoleSGL):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.options = options_from_config(SGLOptions, config)
-        self.sub_graph1: Optional[ViewGraph] = None
-        self.sub_graph2: Optional[ViewGraph] = None
+        self.sub_graph1: ViewGraph | None = None
+        self.sub_graph2: ViewGraph | None = None
         super().__init__(config, dataset)
 
     # ---- graphs ----------------------------------------------------------------------------
@@ -85,7 +85,7 @@ class SGL(RecBoleSGL):
 
     # ---- embeddings ------------------------------------------------------------------------
 
-    def forward(self, graph: Optional[ViewGraph] = None) -> tuple[Tensor, Tensor]:
+    def forward(self, graph: ViewGraph | None = None) -> tuple[Tensor, Tensor]:
         """Return the embeddings of users ``[n_users, d]`` and items ``[n_items, d]``.
 
         Args:

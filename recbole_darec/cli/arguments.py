@@ -20,8 +20,8 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
     Raises:
         OptionError: an argument is no option, has no value, or is given twice with two values.
     """
-    from recbole_darec.options import COMMON_OPTIONS, switches
-    from recbole_darec.settings import parse_value
+    from recbole_darec.settings.layers import parse_value
+    from recbole_darec.settings.options import COMMON_OPTIONS, switches
 
     alone = switches(*COMMON_OPTIONS)
     found: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def options_help() -> str:
     """Return the text that lists this package's options with their defaults."""
     from recbole_darec.alignment.registry import aligner_class, aligner_names
     from recbole_darec.backbones.registry import BACKBONES
-    from recbole_darec.options import COMMON_OPTIONS, documentation
+    from recbole_darec.settings.options import COMMON_OPTIONS, documentation
 
     groups: dict[str, list[type]] = {}
     for group in COMMON_OPTIONS:

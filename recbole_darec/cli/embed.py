@@ -110,8 +110,8 @@ def _whole(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Embed and print the report; returns 0, or raises a ``UserError``."""
-    from recbole_darec.embeddings.embed import SIDES, EmbedRequest, embed_profiles
-    from recbole_darec.embeddings.encoders import EncoderOptions, parse_encoder
+    from recbole_darec.encoders import EncoderOptions, parse_encoder
+    from recbole_darec.encoders.embed import SIDES, EmbedRequest, embed_profiles
     from recbole_darec.errors import OptionError
 
     profiles = {"user": args.user_profiles, "item": args.item_profiles}

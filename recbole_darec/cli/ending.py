@@ -7,7 +7,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Optional
 
 from recbole_darec.errors import UserError, first_line
 
@@ -17,7 +16,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-def exit_code(command: Callable[[], Optional[int]]) -> int:
+def exit_code(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code.
 
     A user's error, a full disk, missing memory and Ctrl-C end in one line; anything else is a

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
             f"checkpoint '{args.checkpoint}' does not exist; a run prints its path at its end"
         )
 
-    from recbole_darec.report import metrics_table
+    from recbole_darec.evaluation.report import metrics_table
     from recbole_darec.run import evaluate_checkpoint
 
     print(metrics_table(evaluate_checkpoint(args.checkpoint, options)))
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_training_options(names: Iterable[str]) -> None:
     """Raise an error for an option that a trained model has fixed: it would have no effect."""
-    from recbole_darec.options import EvaluationOptions, ProfileSourceOptions, option_names
+    from recbole_darec.settings.options import EvaluationOptions, ProfileSourceOptions, option_names
 
     allowed = [
         *option_names(EvaluationOptions, ProfileSourceOptions),

@@ -94,11 +94,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import and print the report; returns 0, or raises a ``UserError``."""
     if args.source_kind == "rlmrec":
-        from recbole_darec.data.importers.rlmrec import import_rlmrec
+        from recbole_darec.sources.importers.rlmrec import import_rlmrec
 
         report = import_rlmrec(args.source, args.dataset, args.out, overwrite=args.overwrite)
     else:
-        from recbole_darec.data.importers.table import import_table
+        from recbole_darec.sources.importers.table import import_table
 
         report = import_table(
             dataset=args.dataset,

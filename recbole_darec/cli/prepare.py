@@ -104,8 +104,8 @@ def _common(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare and print the report; returns 0, or raises a ``UserError``."""
-    from recbole_darec.data.raw.lines import parse_share
-    from recbole_darec.data.raw.prepare import prepare
+    from recbole_darec.sources.raw.lines import parse_share
+    from recbole_darec.sources.raw.prepare import prepare
 
     report = prepare(
         args.source,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from recbole_darec.cli.server_arguments import add_server_arguments, server_from
 from recbole_darec.errors import DataError, OptionError
@@ -151,8 +151,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "export":
         return _export(args)
     from recbole_darec.profiles.domains import read_domain
-    from recbole_darec.profiles.material import read_material
-    from recbole_darec.settings import data_folder
+    from recbole_darec.profiles.inputs import read_material
+    from recbole_darec.settings.layers import data_folder
 
     domain = read_domain(args.domain)
     folder = args.out
@@ -207,11 +207,11 @@ def _check_dry_run(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
     """Return the checked plan of a run."""
+    from recbole_darec.data.store import store_path
     from recbole_darec.llm.client import check_server
     from recbole_darec.profiles.generate import Generation
     from recbole_darec.profiles.make import Plan
     from recbole_darec.profiles.prompts import PromptOptions
-    from recbole_darec.store import store_path
 
     if not args.model:
         raise OptionError(
@@ -258,7 +258,7 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
     return plan
 
 
-def _temperature(text: str) -> Optional[float]:
+def _temperature(text: str) -> float | None:
     if text.lower() == "none":
         return None
     try:
@@ -280,9 +280,9 @@ def _about(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 
 
 def _export(args: argparse.Namespace) -> int:
+    from recbole_darec.data.store import store_path
     from recbole_darec.profiles.make import export_answers
-    from recbole_darec.settings import data_folder
-    from recbole_darec.store import store_path
+    from recbole_darec.settings.layers import data_folder
 
     if args.out is None:
         raise OptionError("export needs --out=FILE.jsonl")

@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test, and print the metrics."""
     from recbole_darec.cli.arguments import option_arguments
-    from recbole_darec.settings import parse_value, resolve
+    from recbole_darec.settings.layers import parse_value, resolve
 
     options = option_arguments(args.rest)
     for name in ("align", "preset", "resume"):
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     # Every mistake that the settings can show is answered before RecBole is imported.
     resolve(args.model, args.dataset, files, None, options)
 
-    from recbole_darec.report import metrics_table
+    from recbole_darec.evaluation.report import metrics_table
     from recbole_darec.run import run_recbole_darec
 
     result = run_recbole_darec(args.model, args.dataset, files, command_line=options)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.data.files import replacing
 from recbole_darec.errors import DataError, some
 
 __all__ = [
@@ -219,8 +220,6 @@ def write_profiles(
     The n-th line belongs to ``ids[n]``; an older file is replaced when the new one is whole.  Half
     of a surrogate pair, as a cut text may end with, is written as "?".
     """
-    from recbole_darec.embeddings.binary import replacing
-
     path = folder / f"{name}.{kind}profile.jsonl"
     with replacing(path) as file:
         for token, text in zip(ids, texts):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from recbole_darec.data.atomic import check_tokens
-from recbole_darec.data.importers.base import progress
+from recbole_darec.data.files import progress
 from recbole_darec.errors import DataError
 
 __all__ = ["open_text", "read_profiles", "require_unique"]

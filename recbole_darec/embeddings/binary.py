@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Optional, Union
+from typing import IO, Any
 
 import numpy as np
 
+from recbole_darec.data.files import replacing
 from recbole_darec.embeddings.table import EmbeddingTable
 from recbole_darec.errors import EmbeddingError, some
 
@@ -30,7 +30,6 @@ __all__ = [
     "read_binary",
     "read_meta",
     "read_tokens",
-    "replacing",
     "with_suffix",
     "write_binary",
     "write_matrix",
@@ -58,25 +57,6 @@ def opened(path: Path, buffering: int = -1) -> Iterator[IO[bytes]]:
             yield file
     except OSError as error:
         raise EmbeddingError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file under a temporary name in the same folder, and rename it when it is whole.
-
-    Readers see the old content or the new, never a part.  If the body fails, nothing is left.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def read_binary(stem: Path) -> EmbeddingTable:
@@ -199,10 +179,10 @@ def read_meta(stem: Path) -> dict[str, Any]:
 
 
 def write_binary(
-    stem: Union[str, Path],
+    stem: str | Path,
     tokens: Sequence[str],
     matrix: np.ndarray,
-    meta: Optional[Mapping[str, Any]] = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``<stem>.npy``, ``<stem>.tokens`` and, with ``meta``, ``<stem>.json``.
 

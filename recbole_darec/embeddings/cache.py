@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "digest": digest.hexdigest()}
 
 
-def load_cache(text: Path, separators: Sequence[str]) -> Optional[EmbeddingTable]:
+def load_cache(text: Path, separators: Sequence[str]) -> EmbeddingTable | None:
     """Open the cache of a text file, or return None where there is none that fits.
 
     Args:

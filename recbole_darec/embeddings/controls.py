@@ -7,7 +7,6 @@ regularisation and not semantics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional, Union
 
 import numpy as np
 
@@ -21,8 +20,8 @@ _BLOCK_ROWS = 2048
 def apply_control(
     matrix: np.ndarray,
     control: str,
-    seed: Union[int, Sequence[int]],
-    rows: Optional[np.ndarray] = None,
+    seed: int | Sequence[int],
+    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Replace the rows of a profile matrix by another's rows, or by noise.
 

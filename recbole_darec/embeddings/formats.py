@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Union
 
 from recbole_darec.embeddings.binary import (
     read_binary,
@@ -28,14 +27,14 @@ __all__ = ["EmbeddingTable", "exists", "read_table", "write_binary", "write_text
 _log = logging.getLogger(__name__)
 
 
-def exists(path: Union[str, Path]) -> bool:
+def exists(path: str | Path) -> bool:
     """Tell whether ``read_table`` has something to read at ``path``."""
     path = Path(path)
     return path.is_file() or with_suffix(path, ".npy").is_file()
 
 
 def read_table(
-    path: Union[str, Path],
+    path: str | Path,
     *,
     field_separator: str = "\t",
     seq_separator: str = " ",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -36,12 +36,12 @@ class ProfileOptions:
         expected_width: number of columns that the files must have; None takes any.
     """
 
-    user_file: Optional[str] = None
-    item_file: Optional[str] = None
+    user_file: str | None = None
+    item_file: str | None = None
     missing: str = "error"
     control: str = "none"
     control_seed: int = 0
-    expected_width: Optional[int] = None
+    expected_width: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -68,18 +68,18 @@ class ProfileEmbeddings:
         meta: per side (``user``, ``item``): ``file``, and what the file says about its making.
     """
 
-    users: Optional[np.ndarray]
-    items: Optional[np.ndarray]
+    users: np.ndarray | None
+    items: np.ndarray | None
     width: int
     coverage: tuple[Coverage, ...]
     meta: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def load_profiles(
-    directories: Sequence[Union[str, Path]],
+    directories: Sequence[str | Path],
     dataset: str,
-    user_tokens: Optional[Sequence[str]],
-    item_tokens: Optional[Sequence[str]],
+    user_tokens: Sequence[str] | None,
+    item_tokens: Sequence[str] | None,
     options: ProfileOptions,
 ) -> ProfileEmbeddings:
     """Find, read and check the profile embeddings of a data set.
@@ -145,9 +145,7 @@ def load_profiles(
     )
 
 
-def _find(
-    directories: Sequence[Union[str, Path]], dataset: str, side: str, named: Optional[str]
-) -> Path:
+def _find(directories: Sequence[str | Path], dataset: str, side: str, named: str | None) -> Path:
     """Return the first place that has the side's file."""
     if named is not None:
         name = Path(named).expanduser()

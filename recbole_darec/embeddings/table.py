@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class EmbeddingTable:
     matrix: np.ndarray
     path: Path
     meta: Mapping[str, Any] = field(default_factory=dict)
-    mapping: Optional[mmap.mmap] = field(default=None, repr=False)
+    mapping: mmap.mmap | None = field(default=None, repr=False)
 
     @property
     def width(self) -> int:

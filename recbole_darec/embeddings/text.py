@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, Any, Union
+from typing import IO, Any
 
 import numpy as np
 
-from recbole_darec.embeddings.binary import check_table, opened, replacing
+from recbole_darec.data.files import replacing
+from recbole_darec.embeddings.binary import check_table, opened
 from recbole_darec.embeddings.decimals import parse_decimals
 from recbole_darec.errors import EmbeddingError
 
@@ -25,7 +26,7 @@ _BATCH_BYTES = (
 )  # more would leave the CPU cache; with less, the cost of a NumPy call shows
 _PROGRESS_BYTES = 20 << 20
 
-_Payload = Union[bytes, memoryview]
+_Payload = bytes | memoryview
 
 
 def parse_text(
@@ -52,7 +53,7 @@ def parse_text(
 
 
 def write_text(
-    path: Union[str, Path],
+    path: str | Path,
     tokens: Sequence[str],
     matrix: np.ndarray,
     id_field: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 from recbole_darec.errors import MissingExtraError, OptionError, UserError
@@ -44,7 +44,7 @@ class Server:
         key_variable: the environment variable with the key.
     """
 
-    base_url: Optional[str] = None
+    base_url: str | None = None
     timeout: float = 120.0
     retries: int = 6
     concurrency: int = 16
@@ -126,7 +126,7 @@ def _settings(server: Server) -> dict[str, Any]:
     }
 
 
-def _key(server: Server) -> Optional[str]:
+def _key(server: Server) -> str | None:
     # A line break at the end, as a file of settings leaves it, would hide the key in a message.
     return (os.environ.get(server.key_variable) or "").strip() or None
 

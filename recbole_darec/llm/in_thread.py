@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing, suppress
-from typing import Optional, TypeVar, Union
+from typing import TypeVar
 
 __all__ = ["iterate"]
 
@@ -26,7 +26,7 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
         Exception: what the stream raises.
     """
     # Items in a tuple each, and last an error, or None for the end.
-    passed: queue.SimpleQueue[Union[tuple[_Item], BaseException, None]] = queue.SimpleQueue()
+    passed: queue.SimpleQueue[tuple[_Item] | BaseException | None] = queue.SimpleQueue()
     loop = asyncio.new_event_loop()
     taken: list[asyncio.Event] = []
 
@@ -41,7 +41,7 @@ def iterate(stream: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
             await stream.aclose()
 
     def run() -> None:
-        failure: Optional[BaseException] = None
+        failure: BaseException | None = None
         try:
             with closing(loop):
                 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import Callable, Optional
+from collections.abc import Callable
 
 from recbole_darec.errors import OptionError
 
@@ -16,7 +16,7 @@ _MOMENT = 1e-3  # so that after the pause the minute is over, whatever the clock
 
 
 def check_limits(
-    requests_per_minute: Optional[float] = None, tokens_per_minute: Optional[float] = None
+    requests_per_minute: float | None = None, tokens_per_minute: float | None = None
 ) -> None:
     """Raise :class:`OptionError` for a limit that is no positive number; None is no limit."""
     for name, limit in (
@@ -44,8 +44,8 @@ class RateLimit:
 
     def __init__(
         self,
-        requests_per_minute: Optional[float] = None,
-        tokens_per_minute: Optional[float] = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_limits(requests_per_minute, tokens_per_minute)

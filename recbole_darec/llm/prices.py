@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 
@@ -40,7 +40,7 @@ class Price:
         return self.factor * paid / _MILLION
 
 
-def read_price(model: str, path: Optional[Path] = None, batch: bool = False) -> Optional[Price]:
+def read_price(model: str, path: Path | None = None, batch: bool = False) -> Price | None:
     """Return the price of ``model``, or None where the table has none.
 
     A dated name (``gpt-4o-mini-2024-07-18``) has the price of the name without the date, if the
@@ -95,7 +95,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _number(
-    path: Path, name: str, values: Mapping[str, Any], key: str, default: Optional[float]
+    path: Path, name: str, values: Mapping[str, Any], key: str, default: float | None
 ) -> float:
     value = values.get(key, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:

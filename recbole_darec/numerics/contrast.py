@@ -8,7 +8,7 @@ overwritten.  The result is a scalar, so the backward pass is two scalings.
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,9 +36,9 @@ def info_nce(
     candidates: Tensor,
     temperature: float,
     *,
-    weights: Optional[Tensor] = None,
-    candidate_weights: Optional[Tensor] = None,
-    max_elements: Optional[int] = None,
+    weights: Tensor | None = None,
+    candidate_weights: Tensor | None = None,
+    max_elements: int | None = None,
 ) -> Tensor:
     """Sum over the anchors of -log(exp(cos(a, p) / τ) / Σ_c exp(cos(a, c) / τ)).
 
@@ -88,10 +88,10 @@ def log_sum_exp(
     anchors: Tensor,
     candidates: Tensor,
     *,
-    weights: Optional[Tensor] = None,
-    candidate_weights: Optional[Tensor] = None,
-    bound: Optional[float] = None,
-    max_elements: Optional[int] = None,
+    weights: Tensor | None = None,
+    candidate_weights: Tensor | None = None,
+    bound: float | None = None,
+    max_elements: int | None = None,
 ) -> Tensor:
     """Sum over the anchors of w_a log Σ_c v_c exp(a · c), gradients to anchors and candidates.
 
@@ -151,7 +151,7 @@ class _LogSumExp(torch.autograd.Function):
         anchors: Tensor,
         candidates: Tensor,
         weights: Tensor,
-        candidate_weights: Optional[Tensor],
+        candidate_weights: Tensor | None,
         shift: bool,
         max_elements: int,
     ) -> Tensor:
@@ -189,6 +189,6 @@ class _LogSumExp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_total: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
         found = [None if g is None else g * grad_total.to(g.dtype) for g in ctx.saved_tensors]
         return (*found, None, None, None, None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -25,9 +23,9 @@ def kmeans(
     rows: Tensor,
     k: int,
     *,
-    init_centers: Optional[Tensor] = None,
+    init_centers: Tensor | None = None,
     iterations: int = 10,
-    generator: Optional[torch.Generator] = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cluster rows by Lloyd's iterations, f_C of equation (6), without gradient.
 
@@ -114,7 +112,7 @@ def _means_in_blocks(rows: Tensor, labels: Tensor, k: int, elements: int) -> tup
     return sums / counts.clamp_min(1).unsqueeze(-1), counts
 
 
-def _spread_rows(rows: Tensor, k: int, generator: Optional[torch.Generator]) -> Tensor:
+def _spread_rows(rows: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
     """Draw k rows as k-means++ does, shape (k, d).
 
     An exponential race draws index i with probability w_i / Σ w in one argmax, without the sum

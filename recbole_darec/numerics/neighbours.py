@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ _ACCELERATOR_ELEMENTS = 1 << 26
 
 
 def nearest_rows(
-    rows: Tensor, n_nearest: int, *, max_elements: Optional[int] = None
+    rows: Tensor, n_nearest: int, *, max_elements: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the rows of greatest cosine with each row, itself left out.
 
@@ -118,7 +118,7 @@ class _Product(torch.autograd.Function):
             return matrix @ rows.float()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         with no_autocast(grads[0]):
             gradient = ctx.transpose @ grads[0].float()
         return gradient.to(ctx.dtype), None, None

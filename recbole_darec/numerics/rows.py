@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ def no_autocast(values: Tensor) -> torch.autocast:
     return torch.autocast(device_type=values.device.type, enabled=False)
 
 
-def unit_rows(rows: Tensor, eps: Optional[float] = None) -> Tensor:
+def unit_rows(rows: Tensor, eps: float | None = None) -> Tensor:
     """Scale each row to Euclidean length 1; this is G(·) of equation (3).
 
     A row no longer than ``eps`` counts as zero: it becomes a zero row and passes no gradient
@@ -43,7 +41,7 @@ def unit_rows(rows: Tensor, eps: Optional[float] = None) -> Tensor:
     return rows * inverse
 
 
-def counted(ids: Tensor) -> tuple[Tensor, Optional[Tensor]]:
+def counted(ids: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return distinct ids and how often each stands in ``ids``, where that saves time.
 
     An accelerator would have to wait for the number of distinct ids: there ``ids`` come back as

@@ -8,9 +8,9 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
-from recbole_darec.store import in_parts, transaction
+from recbole_darec.data.store import in_parts, transaction
 
 __all__ = [
     "SCHEMA",
@@ -172,10 +172,10 @@ class Answers:
     def keep(
         self,
         question: Question,
-        profile: Optional[Profile],
-        reason: Optional[str] = None,
-        raw: Optional[str] = None,
-        paid: Optional[Paid] = None,
+        profile: Profile | None,
+        reason: str | None = None,
+        raw: str | None = None,
+        paid: Paid | None = None,
     ) -> None:
         """Keep a profile or, without one, a failure; with ``paid``, also what it took.
 
@@ -245,7 +245,7 @@ class Answers:
 
     # -- batches ------------------------------------------------------------------------------
 
-    def open_batches(self) -> list[tuple[str, Optional[str], list[str], int]]:
+    def open_batches(self) -> list[tuple[str, str | None, list[str], int]]:
         """Return (name, the server's id, keys, attempt) of each batch that is not done."""
         rows = self._db.execute("SELECT name, batch_id, keys, attempt FROM batches WHERE done = 0")
         return [(name, batch, json.loads(keys), attempt) for name, batch, keys, attempt in rows]

@@ -11,9 +11,8 @@ import asyncio
 import io
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
 
 from recbole_darec.llm.client import ServerError, explain
 from recbole_darec.profiles.answers import Answers
@@ -141,7 +140,7 @@ class BatchRun:
         self.say(f"batch {batch.id}: {len(keys):,} questions sent")
         return name, batch.id
 
-    async def _find(self, name: str) -> Optional[str]:
+    async def _find(self, name: str) -> str | None:
         """Return the id of the batch that a killed run made, if the server has it."""
         seen = 0
         async for batch in self.interviewer.client.batches.list(limit=_LISTED):
@@ -157,7 +156,7 @@ class BatchRun:
     async def _collect(
         self,
         name: str,
-        batch_id: Optional[str],
+        batch_id: str | None,
         keys: list[str],
         attempt: int,
         waiting: dict[str, Prompt],
@@ -214,7 +213,7 @@ class BatchRun:
         response = row.get("response") or {}
         body = response.get("body")
         last = attempt >= interviewer.options.attempts
-        reason: Optional[str]
+        reason: str | None
         if response.get("status_code") == 200:
             expected = interviewer.tokens.messages(prompt.messages())
             paid = interviewer.paid(body, expected, self.factor)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import yaml
 
@@ -51,7 +51,7 @@ class Domain:
         text = self.item_instruction if kind == "item" else self.user_instruction
         return text.replace(_WORDS, str(max_words)).strip()
 
-    def column(self, meaning: str, columns: Iterable[str]) -> Optional[str]:
+    def column(self, meaning: str, columns: Iterable[str]) -> str | None:
         """Return the column of a table that holds the title, description or year, if any."""
         present = set(columns)
         return next((name for name in self.columns.get(meaning, ()) if name in present), None)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any
 
 from recbole_darec.errors import OptionError
 from recbole_darec.llm.client import Server, ServerError, explain, without_secrets
@@ -71,7 +71,7 @@ class Generation:
     """
 
     model: str
-    temperature: Optional[float] = 0.0
+    temperature: float | None = 0.0
     max_tokens: int = 500
     structured: str = "auto"
     attempts: int = 3
@@ -109,8 +109,8 @@ class Budget:
 
     def __init__(
         self,
-        price: Optional[Price],
-        limit: Optional[float],
+        price: Price | None,
+        limit: float | None,
         exact: bool = False,
     ) -> None:
         if limit is not None and price is None:
@@ -148,7 +148,7 @@ class Budget:
         self._reserved += cost
         return cost
 
-    def settle(self, reserved: float, expected: int, paid: Optional[Paid]) -> None:
+    def settle(self, reserved: float, expected: int, paid: Paid | None) -> None:
         """Give back what was set aside, and count what the request took, if it was answered."""
         self._reserved -= reserved
         if paid is None or self.price is None:
@@ -218,7 +218,7 @@ class Interviewer:
         self._length_fixed = False
         self._lost_in_a_row = 0
         self._answered_any = False
-        self.stopped: Optional[str] = None
+        self.stopped: str | None = None
 
     async def ask(self, prompts: Sequence[Prompt], tally: Tally) -> None:
         """Ask all the prompts and count in ``tally`` what comes of them.
@@ -264,7 +264,7 @@ class Interviewer:
         """Ask until there is a usable answer; False where the server gave none at all."""
         question = self.options.question(prompt)
         asked = lost = 0
-        reason: Optional[str] = None
+        reason: str | None = None
         while asked < self.options.attempts and lost < self.options.attempts:
             messages = prompt.messages()
             if reason is not None:
@@ -290,7 +290,7 @@ class Interviewer:
 
     def judge(
         self, question: Question, body: Any, paid: Paid, tally: Tally, last: bool
-    ) -> Optional[str]:
+    ) -> str | None:
         """Keep and count what the model answered.
 
         Args:
@@ -322,7 +322,7 @@ class Interviewer:
         reason: str,
         raw: str,
         tally: Tally,
-        paid: Optional[Paid] = None,
+        paid: Paid | None = None,
     ) -> None:
         """Keep and count a failure, with what the server said."""
         self.answers.keep(question, None, reason, without_secrets(raw, self.server), paid)
@@ -351,7 +351,7 @@ class Interviewer:
 
         expected = self.tokens.messages(messages)
         reserved = self.budget.reserve(expected, self.options.max_tokens)
-        paid: Optional[Paid] = None
+        paid: Paid | None = None
         # Until anything was answered, a wrong address shall be told within seconds.
         few = min(2, self.server.retries)
         client = self.client if self._answered_any else self.client.with_options(max_retries=few)

@@ -8,14 +8,15 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from recbole_darec.data.atomic import write_profiles
-from recbole_darec.embeddings.binary import replacing
+from recbole_darec.data.files import replacing
+from recbole_darec.data.store import only_run, open_store
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.llm.client import Server, check_server, connect
 from recbole_darec.llm.limits import RateLimit, check_limits
@@ -33,10 +34,9 @@ from recbole_darec.profiles.generate import (
     profiles_of,
     to_ask,
 )
-from recbole_darec.profiles.material import Material
+from recbole_darec.profiles.inputs import Material
 from recbole_darec.profiles.prompts import Prompt, PromptOptions, item_prompts, user_prompts
 from recbole_darec.profiles.template import tell_rows
-from recbole_darec.store import only_run, open_store
 
 __all__ = [
     "Plan",
@@ -75,10 +75,10 @@ class Plan:
     store: Path
     prompts: PromptOptions = field(default_factory=PromptOptions)
     server: Server = field(default_factory=Server)
-    requests_per_minute: Optional[float] = None
-    tokens_per_minute: Optional[float] = None
-    prices: Optional[Path] = None
-    max_cost: Optional[float] = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    prices: Path | None = None
+    max_cost: float | None = None
     retry_failed: bool = False
     batch: bool = False
     poll_seconds: float = 30.0
@@ -88,7 +88,7 @@ class Plan:
         if self.max_cost is not None and not self.max_cost >= 0:
             raise OptionError(f"--max-cost must not be negative: {self.max_cost}")
 
-    def price(self) -> Optional[Price]:
+    def price(self) -> Price | None:
         """Return what the model costs, if the table knows it."""
         return read_price(self.generation.model, self.prices, self.batch)
 
@@ -108,9 +108,9 @@ class ProfileReport:
 
     profiles: dict[str, dict[str, str]]
     tallies: dict[str, Tally]
-    cost: Optional[float] = None
+    cost: float | None = None
     cost_before: float = 0.0
-    stopped: Optional[str] = None
+    stopped: str | None = None
     seconds: float = 0.0
 
     @property
@@ -285,7 +285,7 @@ def _spent(tally: Tally, budget: Budget) -> str:
 # -- dry run --------------------------------------------------------------------------------------
 
 
-def dry_run(material: Material, plan: Plan, pairs_file: Optional[Path] = None) -> str:
+def dry_run(material: Material, plan: Plan, pairs_file: Path | None = None) -> str:
     """Say what a run would ask and cost, and show three prompts; nothing is asked.
 
     Where the items have no profiles yet, a user's prompt is counted with ones of full length.
@@ -333,7 +333,7 @@ def dry_run(material: Material, plan: Plan, pairs_file: Optional[Path] = None) -
 
 
 @contextmanager
-def _known_answers(plan: Plan) -> Iterator[Optional[Answers]]:
+def _known_answers(plan: Plan) -> Iterator[Answers | None]:
     """Give the store's answers where there is a store; a dry run does not make one."""
     if not plan.store.is_file():
         yield None
@@ -357,7 +357,7 @@ def _cost(plan: Plan, prompt_tokens: int, answer_tokens: int) -> str:
 def _used(
     material: Material,
     asked: Mapping[str, tuple[Sequence[Prompt], Sequence[Prompt], Sequence[str]]],
-    pairs_file: Optional[Path],
+    pairs_file: Path | None,
 ) -> list[str]:
     used = {pair for prompts, *_ in asked.values() for prompt in prompts for pair in prompt.used}
     counts = material.counts

@@ -15,11 +15,11 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from recbole_darec.errors import OptionError
 from recbole_darec.profiles.domains import Domain
-from recbole_darec.profiles.material import Material, all_reviews, read_reviews
+from recbole_darec.profiles.inputs import Material, all_reviews, read_reviews
 from recbole_darec.profiles.template import article_first, first_words
 
 __all__ = ["Prompt", "PromptOptions", "item_prompts", "user_prompts"]
@@ -78,7 +78,7 @@ class Prompt:
             {"role": "user", "content": self.text},
         ]
 
-    def key(self, model: str, temperature: Optional[float]) -> str:
+    def key(self, model: str, temperature: float | None) -> str:
         """Return the key of the answer: another text, model or temperature is another question."""
         degrees = None if temperature is None else float(temperature)  # 0 is 0.0
         question = [model, degrees, self.messages()]
@@ -98,7 +98,7 @@ def item_prompts(
     rows = material.items.rows
     unknown = {word.lower() for word in domain.columns.get("unknown", ("unknown",))}
 
-    def cell(item: str, column: Optional[str]) -> str:
+    def cell(item: str, column: str | None) -> str:
         text = " ".join(rows.get(item, {}).get(column, "").split()) if column else ""
         return "" if text.lower() in unknown else text
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class ResumableTrainer(_Trainer):
         model: Any,
         settings: dict[str, Any],
         data: dict[str, Any],
-        own_class: Optional[str] = None,
+        own_class: str | None = None,
     ) -> None:
         try:
             super().__init__(config, model)  # type: ignore[call-arg]
@@ -73,8 +73,8 @@ class ResumableTrainer(_Trainer):
         name = checkpoint_name(config["model"], align, config["dataset"])
         self.saved_model_file = str(folder / name)
         self.snapshot_every = int(config["snapshot_every"] or 0)
-        self.resume_file: Optional[Path] = None
-        self._random_state_to_restore: Optional[dict[str, Any]] = None
+        self.resume_file: Path | None = None
+        self._random_state_to_restore: dict[str, Any] | None = None
         self._keep_files = True
         self.best_epoch = -1
         self.diagnoses = bool(config["diagnostics"])
@@ -381,7 +381,7 @@ def trainer_class(base: type) -> Any:
     return type(f"Resumable{base.__name__}", (ResumableTrainer, base), {})
 
 
-def find_resumable(folder: Path, fingerprint: str) -> Optional[Path]:
+def find_resumable(folder: Path, fingerprint: str) -> Path | None:
     """Return the newest snapshot in ``folder`` of a run with this fingerprint, or None."""
     found = sorted(
         folder.glob(f"*.{fingerprint}{_RESUME_SUFFIX}"), key=lambda p: p.stat().st_mtime_ns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import torch
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
-from recbole_darec.options import parse_options
+from recbole_darec.settings.options import parse_options
 
 N_USERS, N_ITEMS, WIDTH, PROFILE_WIDTH = 30, 20, 8, 12
 
@@ -140,7 +140,7 @@ def embeddings(seed: int = 1) -> torch.Tensor:
 
 
 def take_step(
-    aligner: Aligner, table: torch.Tensor, step: Optional[TrainingStep] = None
+    aligner: Aligner, table: torch.Tensor, step: TrainingStep | None = None
 ) -> dict[str, torch.Tensor]:
     """The losses of a step of a backbone that propagates from one row of a block to the next.
 

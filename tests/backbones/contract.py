@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Union
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ class BackboneContract:
         options: what it needs on a data set of 60 users.
     """
 
-    backbone: ClassVar[Union[str, type]]
+    backbone: ClassVar[str | type]
     options: ClassVar[dict[str, Any]] = {}
 
     @pytest.fixture(autouse=True)

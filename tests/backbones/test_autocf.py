@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from recbole_darec.backbones.edges import EdgePattern
 from recbole_darec.backbones.propagation import BipartiteGraph
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 Edges = set[tuple[int, int]]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from recbole_darec.backbones.gccf import GCCF
 from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(scope="module")

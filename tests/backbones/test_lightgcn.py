@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tiny_runs import one_batch, options, prepared
 
 from recbole_darec.backbones.lightgcn import LightGCN
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 STOCK = {"layer_aggregation": "mean", "reg_form": "batch", "edge_keep_rate": 1.0, "align": "none"}
 

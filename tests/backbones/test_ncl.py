@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.ncl import NCL
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, make_trainer, prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
 VISIBLE = {"ssl_reg": 0.02, "proto_reg": 0.03, "alpha": 0.7, "ssl_temp": 0.2, "num_clusters": 5}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from recbole_darec.backbones.sgl import SGL
 from recbole_darec.backbones.views import counted
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings import resolve
+from recbole_darec.settings.layers import resolve
 
 STOCK = {"layer_aggregation": "mean", "loss_reduction": "sum", "align": "none"}
 RLMREC = {

@@ -12,11 +12,11 @@ import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Optional
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ class Case:
 
     folder: Path
     tiny: TinyDataset
-    interrupted: Optional[Interrupted] = None
+    interrupted: Interrupted | None = None
 
     def part(self, name: str) -> Path:
         return self.tiny.folder / f"tiny.{name}.inter"
@@ -498,7 +498,7 @@ def _can_mount() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def _outcome(row: Row, folder: Path, interrupted: Optional[Interrupted]) -> Outcome:
+def _outcome(row: Row, folder: Path, interrupted: Interrupted | None) -> Outcome:
     case = Case(folder, write_quick(folder / "dataset"), interrupted)
     row.prepare(case)
     argv = command(

@@ -15,7 +15,7 @@ from cli.conftest import Interrupted, write_quick
 from cli.test_bad_input import ARGUMENTS
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.registry import BACKBONES
-from recbole_darec.options import COMMON_OPTIONS, option_names
+from recbole_darec.settings.options import COMMON_OPTIONS, option_names
 
 MODEL_AND_DATA = ("--model=LightGCN", "--dataset=tiny")
 

@@ -7,7 +7,7 @@ import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, Optional
+from typing import NoReturn
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def raising(error: BaseException) -> int:
 
 
 @pytest.mark.parametrize(("returned", "expected"), [(None, 0), (0, 0), (3, 3)])
-def test_a_command_that_ends_gives_its_own_code(returned: Optional[int], expected: int) -> None:
+def test_a_command_that_ends_gives_its_own_code(returned: int | None, expected: int) -> None:
     assert exit_code(lambda: returned) == expected
 
 

@@ -10,17 +10,17 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 from conftest import RunCli
 
 from recbole_darec.cli.main import main
+from recbole_darec.data.store import open_store
 from recbole_darec.profiles.answers import SCHEMA
-from recbole_darec.store import open_store
 
 KEY = "sk-marked-0123456789"
 YAML = """\

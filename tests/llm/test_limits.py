@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Optional
 
 import pytest
 from hypothesis import given, settings
@@ -29,8 +28,8 @@ class Passed:
 
 def let_through(
     arrivals: list[tuple[float, float]],
-    requests: Optional[float] = None,
-    tokens: Optional[float] = None,
+    requests: float | None = None,
+    tokens: float | None = None,
     used: float = 1.0,
     answer_after: float = 5.0,
 ) -> list[Passed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Coroutine
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -15,7 +15,7 @@ class _Jumping(selectors.SelectSelector):
 
     now = 0.0
 
-    def select(self, timeout: Optional[float] = None) -> list[Any]:
+    def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
         if not ready:
             assert timeout is not None, "everything waits, and no timer will end it"

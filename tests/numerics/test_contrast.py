@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def dense_info_nce(
     positives: torch.Tensor,
     candidates: torch.Tensor,
     tau: float,
-    weights: Optional[torch.Tensor] = None,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     near = (unit_rows(anchors) * unit_rows(positives)).sum(-1) / tau
     terms = torch.logsumexp(unit_rows(anchors) @ unit_rows(candidates).T / tau, 1) - near
@@ -78,7 +78,7 @@ temperatures = st.sampled_from([0.01, 0.2, 1.0, 7.0])
 @settings(deadline=None)
 @given(contrasts(), temperatures, block_sizes)
 def test_info_nce_is_the_loop_over_anchors_and_candidates(
-    given_: dict, tau: float, max_elements: Optional[int]
+    given_: dict, tau: float, max_elements: int | None
 ) -> None:
     rows = [given_[name] for name in ("anchors", "positives", "candidates")]
     lists = [value.tolist() for value in rows]
@@ -95,7 +95,7 @@ def test_info_nce_is_the_loop_over_anchors_and_candidates(
 
 @settings(deadline=None)
 @given(contrasts(), block_sizes, st.booleans())
-def test_log_sum_exp_is_the_loop(given_: dict, max_elements: Optional[int], bounded: bool) -> None:
+def test_log_sum_exp_is_the_loop(given_: dict, max_elements: int | None, bounded: bool) -> None:
     anchors, candidates = (unit_rows(given_[name]) for name in ("anchors", "candidates"))
     weights = given_["weights"]
     found = log_sum_exp(
@@ -112,7 +112,7 @@ def test_log_sum_exp_is_the_loop(given_: dict, max_elements: Optional[int], boun
 @settings(deadline=None)
 @given(contrasts(), temperatures, block_sizes)
 def test_value_and_gradients_are_those_of_dense_autograd(
-    given_: dict, tau: float, max_elements: Optional[int]
+    given_: dict, tau: float, max_elements: int | None
 ) -> None:
     weights = given_["weights"]
     results = []
@@ -131,7 +131,7 @@ def test_value_and_gradients_are_those_of_dense_autograd(
 @settings(deadline=None)
 @given(contrasts(), temperatures, block_sizes, st.randoms(use_true_random=False))
 def test_a_candidate_that_counts_n_times_stands_there_n_times(
-    given_: dict, tau: float, max_elements: Optional[int], random: Any
+    given_: dict, tau: float, max_elements: int | None, random: Any
 ) -> None:
     candidates = given_["candidates"]
     counts = torch.tensor([random.randint(1, 4) for _ in candidates])
@@ -168,7 +168,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("max_elements", [None, 3, 8])
 @pytest.mark.parametrize("bound", [None, 20.0])
 def test_gradient_of_log_sum_exp_is_that_of_finite_differences(
-    max_elements: Optional[int], bound: Optional[float]
+    max_elements: int | None, bound: float | None
 ) -> None:
     anchors = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     candidates = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)

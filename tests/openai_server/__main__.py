@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from .plan import Plan
 from .server import Server

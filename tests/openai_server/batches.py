@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from .errors import ApiError
 from .plan import Plan, unit
@@ -275,7 +275,7 @@ def _not_executed(status: str) -> dict[str, str]:
     return {"code": "batch_cancelled", "message": "This request was not executed: cancelled."}
 
 
-def _line_error(code: str, line: Optional[int], message: str) -> dict[str, Any]:
+def _line_error(code: str, line: int | None, message: str) -> dict[str, Any]:
     return {"code": code, "line": line, "message": message, "param": None}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Optional
+from typing import Any
 
 from .errors import ApiError, model_not_found
 from .plan import Plan
@@ -43,7 +43,7 @@ def answer_for(prompt: str) -> dict[str, str]:
 
 
 def chat_completion(
-    plan: Plan, body: Mapping[str, Any], number: int, fault: Optional[str], created: int
+    plan: Plan, body: Mapping[str, Any], number: int, fault: str | None, created: int
 ) -> dict[str, Any]:
     """The object ``chat.completion`` that answers ``body``.
 
@@ -133,7 +133,7 @@ def _unsupported(param: str, message: str) -> ApiError:
 
 def _asked_schema(
     plan: Plan, body: Mapping[str, Any], messages: list[str]
-) -> Optional[Mapping[str, Any]]:
+) -> Mapping[str, Any] | None:
     """The JSON schema that the answer must follow, if one is asked for."""
     form = body.get("response_format")
     kind = form.get("type") if isinstance(form, dict) else None
@@ -206,13 +206,13 @@ def _value(name: str, schema: Mapping[str, Any], prompt: str) -> Any:
 
 
 def _choice(
-    plan: Plan, prompt: str, schema: Optional[Mapping[str, Any]], fault: Optional[str]
+    plan: Plan, prompt: str, schema: Mapping[str, Any] | None, fault: str | None
 ) -> dict[str, Any]:
     """The choice with the right answer, or with what ``fault`` makes of it."""
     right = answer_for(prompt) if schema is None else _value("answer", schema, prompt)
     text = json.dumps(right, ensure_ascii=False)
-    content: Optional[str] = text
-    refusal: Optional[str] = None
+    content: str | None = text
+    refusal: str | None = None
     finish = "stop"
     if fault == "truncated":
         content, finish = text[: len(text) // 2], "length"

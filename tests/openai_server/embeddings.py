@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from .plan import Plan, unit
 
 __all__ = ["embedding_list", "named", "texts_of", "vector_for"]
 
-Input = Union[str, tuple[int, ...]]
+Input = str | tuple[int, ...]
 
 
-def vector_for(text: Input, width: int, dimensions: Optional[int] = None) -> np.ndarray:
+def vector_for(text: Input, width: int, dimensions: int | None = None) -> np.ndarray:
     """The vector of ``text``: float32 of ``dimensions`` (or ``width``) numbers and length 1.
 
     Fewer ``dimensions`` are the first ones of the whole vector, made to length 1 again, as
@@ -57,7 +57,7 @@ def texts_of(body: Mapping[str, Any]) -> list[Input]:
 
 
 def embedding_list(
-    plan: Plan, body: Mapping[str, Any], number: int, fault: Optional[str]
+    plan: Plan, body: Mapping[str, Any], number: int, fault: str | None
 ) -> dict[str, Any]:
     """The object ``list`` of embeddings that answers ``body``.
 
@@ -100,7 +100,7 @@ def _is_tokens(value: list[Any]) -> bool:
     return all(isinstance(one, int) for one in value)
 
 
-def _written(vector: np.ndarray, form: str) -> Union[str, list[float]]:
+def _written(vector: np.ndarray, form: str) -> str | list[float]:
     if form == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
     numbers: list[float] = vector.tolist()
@@ -133,9 +133,7 @@ def _checked_tokens(plan: Plan, texts: list[Input]) -> int:
     return total
 
 
-def _checked_dimensions(
-    plan: Plan, body: Mapping[str, Any], model: str, width: int
-) -> Optional[int]:
+def _checked_dimensions(plan: Plan, body: Mapping[str, Any], model: str, width: int) -> int | None:
     dimensions = body.get("dimensions")
     if dimensions is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Optional
+from typing import Any
 
 from .plan import Plan
 from .wire import Reply, http_date, json_reply
@@ -20,8 +20,8 @@ class ApiError(Exception):
         message: str,
         *,
         type: str = "invalid_request_error",
-        param: Optional[str] = None,
-        code: Optional[str] = None,
+        param: str | None = None,
+        code: str | None = None,
         headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)

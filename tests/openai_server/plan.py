@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Optional, Union
+from typing import Any
 
 __all__ = ["KINDS", "Fault", "Plan", "unit"]
 
@@ -100,7 +100,7 @@ class Fault:
 
     kind: str
     share: float = 1.0
-    attempts: Optional[int] = 1
+    attempts: int | None = 1
     endpoints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -163,12 +163,12 @@ class Plan:
     by: str = "prompt"
     faults: tuple[Fault, ...] = ()
     script: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    key: Optional[str] = None
+    key: str | None = None
     echo_key: bool = False
     models: tuple[str, ...] = ("gpt-3.5-turbo", "gpt-4o-mini")
     structured: str = "json_schema"
     unsupported: tuple[str, ...] = ()
-    context_tokens: Optional[int] = None
+    context_tokens: int | None = None
     embedding_models: Mapping[str, int] = field(
         default_factory=lambda: {
             "text-embedding-ada-002": 1536,
@@ -177,9 +177,9 @@ class Plan:
         }
     )
     fixed_width: tuple[str, ...] = ("text-embedding-ada-002",)
-    max_input_tokens: Optional[int] = None
+    max_input_tokens: int | None = None
     max_inputs: int = 2048
-    max_request_tokens: Optional[int] = None
+    max_request_tokens: int | None = None
     latency_s: float = 0.0
     jitter_s: float = 0.0
     retry_after_s: float = 0.05
@@ -208,9 +208,7 @@ class Plan:
             if total > 1.0 + 1e-9:
                 raise ValueError(f"the shares of the faults of {endpoint} sum to {total:g}, over 1")
 
-    def fault(
-        self, endpoint: str, text: str, key: object, attempt: int, number: int
-    ) -> Optional[str]:
+    def fault(self, endpoint: str, text: str, key: object, attempt: int, number: int) -> str | None:
         """The kind of fault of one request, or None.
 
         Args:
@@ -277,7 +275,7 @@ class Plan:
         return cls(**values)
 
     @classmethod
-    def read(cls, path: Union[str, Path]) -> Plan:
+    def read(cls, path: str | Path) -> Plan:
         """Read a plan's JSON file."""
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
@@ -287,7 +285,7 @@ def _allowed(kind: str) -> Iterable[str]:
     return _fitting(kind) if kind in {**CONTENT_KINDS, **VECTOR_KINDS} else ENDPOINTS
 
 
-def _faults(given: Union[Mapping[str, float], Sequence[Mapping[str, Any]]]) -> tuple[Fault, ...]:
+def _faults(given: Mapping[str, float] | Sequence[Mapping[str, Any]]) -> tuple[Fault, ...]:
     if isinstance(given, Mapping):
         return tuple(Fault(kind, share) for kind, share in given.items())
     return tuple(

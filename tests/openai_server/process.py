@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from .plan import Plan
@@ -44,7 +44,7 @@ class ServerProcess:
 
 @contextmanager
 def serve_process(
-    plan: Optional[Plan] = None, log: Optional[Union[str, Path]] = None
+    plan: Plan | None = None, log: str | Path | None = None
 ) -> Iterator[ServerProcess]:
     """Run ``python -m openai_server`` on a free port, until the block ends.
 

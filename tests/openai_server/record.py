@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional, TextIO, Union
+from typing import Any, TextIO
 
 __all__ = ["Log", "peak_in_window"]
 
 
 def peak_in_window(
-    times: Sequence[float], window_s: float, amounts: Optional[Sequence[float]] = None
+    times: Sequence[float], window_s: float, amounts: Sequence[float] | None = None
 ) -> float:
     """The most that any window ``[t, t + window_s)`` holds.
 
@@ -58,7 +58,7 @@ class Log:
         arrived_tokens: the prompt tokens of each, 0 where it has none.
     """
 
-    def __init__(self, path: Optional[Union[str, Path]] = None) -> None:
+    def __init__(self, path: str | Path | None = None) -> None:
         """Start empty; paid answers are appended to ``path`` as JSON lines where it is given."""
         self.requests: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
@@ -76,7 +76,7 @@ class Log:
         self.arrived_tokens = array("q")
         self._under_way = 0
         self._lock = threading.Lock()
-        self._file: Optional[TextIO] = (
+        self._file: TextIO | None = (
             # Open as long as the log lives.
             None if path is None else Path(path).open("a", encoding="utf-8")  # noqa: SIM115
         )

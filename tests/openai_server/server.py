@@ -8,11 +8,11 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any
 
 from .batches import Batches, Files, LineAnswer
 from .chat import chat_completion, prompt_hash, prompt_of
@@ -42,9 +42,9 @@ class _Outcome:
 
     reply: Reply
     prompt: str = ""
-    fault: Optional[str] = None
+    fault: str | None = None
     attempt: int = 0
-    paid: Optional[dict[str, Any]] = None
+    paid: dict[str, Any] | None = None
     wait: float = 0.0
 
 
@@ -59,8 +59,8 @@ class Server:
 
     def __init__(
         self,
-        plan: Optional[Plan] = None,
-        log: Optional[Union[str, Path]] = None,
+        plan: Plan | None = None,
+        log: str | Path | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         """``log``: the file to which a line for each paid answer is appended."""
@@ -265,7 +265,7 @@ class Server:
 
     def _drawn(
         self, endpoint: str, body: dict[str, Any], number: int
-    ) -> tuple[str, int, Optional[str]]:
+    ) -> tuple[str, int, str | None]:
         """(hash of the prompt, number of the attempt, fault) of one request."""
         if endpoint == "chat":
             text = prompt_of(body)
@@ -281,7 +281,7 @@ class Server:
         body: dict[str, Any],
         number: int,
         attempt: int,
-        fault: Optional[str],
+        fault: str | None,
         key: str,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """(the answer, what the line of a paid answer says)."""
@@ -373,7 +373,7 @@ class Server:
         return LineAnswer(200, result)
 
 
-def _spoiled(reply: Reply, fault: Optional[str]) -> Reply:
+def _spoiled(reply: Reply, fault: str | None) -> Reply:
     """The answer with a body that is no JSON, where that is the fault."""
     if fault == "bad_body":
         return Reply(200, reply.body[: len(reply.body) // 2])
@@ -418,8 +418,8 @@ async def _wait(seconds: float, reader: asyncio.StreamReader) -> bool:
 
 @contextmanager
 def serve(
-    plan: Optional[Plan] = None,
-    log: Optional[Union[str, Path]] = None,
+    plan: Plan | None = None,
+    log: str | Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> Iterator[Server]:

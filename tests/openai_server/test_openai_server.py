@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -262,7 +262,7 @@ def test_usage_may_be_missing() -> None:
     assert content_of(answer) == answer_for("a prompt")
 
 
-def no_json(text: Optional[str]) -> bool:
+def no_json(text: str | None) -> bool:
     try:
         json.loads(text or "")
     except ValueError:
@@ -468,7 +468,7 @@ async def embed(client: openai.AsyncOpenAI, texts: Any = TEXTS, **more: Any) -> 
 
 
 @pytest.mark.parametrize("form", ["float", "base64", None])
-def test_embeddings_are_unit_vectors_of_their_texts_in_their_order(form: Optional[str]) -> None:
+def test_embeddings_are_unit_vectors_of_their_texts_in_their_order(form: str | None) -> None:
     more = {} if form is None else {"encoding_format": form}
     with serve(Plan(embedding_models={EMBEDDER: 48})) as server:
         answer = talk(server, lambda c: embed(c, **more))
@@ -613,7 +613,7 @@ async def finish(client: openai.AsyncOpenAI, batch_id: str) -> tuple[Any, list[s
     raise AssertionError(states)
 
 
-async def rows_of(client: openai.AsyncOpenAI, file_id: Optional[str]) -> list[dict[str, Any]]:
+async def rows_of(client: openai.AsyncOpenAI, file_id: str | None) -> list[dict[str, Any]]:
     if file_id is None:
         return []
     text = (await client.files.content(file_id)).text
@@ -781,11 +781,11 @@ def test_a_lost_answer_to_a_batchs_creation_leaves_the_batch() -> None:
 # The plan --------------------------------------------------------------------------------------
 
 
-def faults_of(plan: Plan, prompts: list[str]) -> dict[str, Optional[str]]:
+def faults_of(plan: Plan, prompts: list[str]) -> dict[str, str | None]:
     """What one request a prompt meets, as the server's log of a run says it."""
     with serve(plan) as server:
         requests = [chat_request(prompt, close=False) for prompt in prompts]
-        met: dict[str, Optional[str]] = {}
+        met: dict[str, str | None] = {}
         for prompt, request in zip(prompts, requests):
             before = dict(server.log.faults)
             exchange(server, request, close=True)
@@ -824,7 +824,7 @@ def test_the_shares_are_those_of_the_plan(by: str) -> None:
 def test_what_decides_a_fault() -> None:
     faults = (Fault("rate_limit", 0.5, None),)
 
-    def drawn(by: str, key: str, attempts: range, numbers: range) -> set[Optional[str]]:
+    def drawn(by: str, key: str, attempts: range, numbers: range) -> set[str | None]:
         plan = Plan(by=by, faults=faults)
         return {plan.fault("chat", "", key, a, n) for a in attempts for n in numbers}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 __all__ = ["BadHttp", "Part", "Reply", "Request", "json_reply", "parse_multipart", "read_request"]
@@ -73,7 +73,7 @@ def http_date(seconds: float) -> str:
 
 async def read_request(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Optional[Request]:
+) -> Request | None:
     """The connection's next request; None when the client has closed it.
 
     Raises:
@@ -144,7 +144,7 @@ class Part(NamedTuple):
     """One part of a form: its name, its file's name (None for a plain field), its bytes."""
 
     name: str
-    filename: Optional[str]
+    filename: str | None
     content: bytes
 
 

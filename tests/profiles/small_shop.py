@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from recbole_darec.data.store import store_path
 from recbole_darec.llm.client import Server
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.generate import Generation
+from recbole_darec.profiles.inputs import Material, read_material
 from recbole_darec.profiles.make import Plan, ProfileReport, generate_profiles
-from recbole_darec.profiles.material import Material, read_material
-from recbole_darec.store import store_path
 
 MODEL = "gpt-4o-mini"
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_darec.data.store import open_store
 from recbole_darec.errors import DataError
 from recbole_darec.profiles.answers import (
     SCHEMA,
@@ -25,7 +26,6 @@ from recbole_darec.profiles.answers import (
     read_response,
 )
 from recbole_darec.profiles.make import export_answers
-from recbole_darec.store import open_store
 
 GOOD = {"summarization": "Readers of slow novels.", "reasoning": "The title."}
 PROFILE = Profile("Readers of slow novels.", "The title.")

@@ -14,7 +14,7 @@ from openai_server import Fault, Plan, answer_for, serve, serve_process
 
 from recbole_darec.llm.client import ServerError
 from recbole_darec.llm.prices import read_price
-from recbole_darec.profiles.material import Material
+from recbole_darec.profiles.inputs import Material
 from recbole_darec.profiles.prompts import PromptOptions, item_prompts
 
 from .small_shop import MODEL, make, plan_for, reasons, shop, total, write_shop

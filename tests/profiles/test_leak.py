@@ -26,8 +26,8 @@ from recbole_darec.cli.main import main
 from recbole_darec.data.splits import ratio_split
 from recbole_darec.errors import DataError, UserError
 from recbole_darec.profiles.domains import read_domain
+from recbole_darec.profiles.inputs import read_material
 from recbole_darec.profiles.make import template_profiles
-from recbole_darec.profiles.material import read_material
 from recbole_darec.profiles.prompts import PromptOptions, item_prompts, user_prompts
 
 N_USERS, N_ITEMS, PER_USER = 7, 11, 6

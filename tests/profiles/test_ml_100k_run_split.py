@@ -21,7 +21,7 @@ def test_the_split_of_a_run_is_that_of_the_sample(
     from recbole.config import Config
     from recbole.data import create_dataset
 
-    from recbole_darec.recbole_compat import split_dataset
+    from recbole_darec.recbole_compat.datasets import split_dataset
 
     monkeypatch.setattr(sys, "argv", ["run"])  # RecBole reads options from it
     options = yaml.safe_load((ROOT / "properties/dataset/ml-100k.yaml").read_text("utf-8"))

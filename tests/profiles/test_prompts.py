@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.profiles.domains import Domain, read_domain
-from recbole_darec.profiles.material import Material, Side, read_reviews
+from recbole_darec.profiles.inputs import Material, Side, read_reviews
 from recbole_darec.profiles.prompts import (
     Prompt,
     PromptOptions,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Mapping
-from typing import Any, Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tiny_runs import train
 
@@ -22,7 +22,7 @@ def train_until(
     if kind == "time":
         threading.Timer(number, die).start()
     elif kind == "step":  # in the middle of an epoch, the loss known and no step taken
-        from recbole_darec.mixin import AlignedRecommender
+        from recbole_darec.aligned.recommender import AlignedRecommender
 
         _at(AlignedRecommender, "calculate_loss", number, after=True)
     elif kind == "writing":  # half of a file is on the disk, under its temporary name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -32,7 +30,7 @@ def center_similarity(centers_c: Tensor, centers_l: Tensor) -> Tensor:
         return unit_c @ unit_l.t()
 
 
-def local_structure(similarity: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+def local_structure(similarity: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean of (S_ii - 1)² plus mean over i ≠ j of S_ij², equation (10).
 
     Args:

@@ -6,7 +6,7 @@ target, so that there is no trained projection that could make all rows alike on
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ def relation_matching(
     *,
     temperature: float,
     target_temperature: float,
-    max_elements: Optional[int] = None,
+    max_elements: int | None = None,
 ) -> Tensor:
     """Mean cross-entropy between the relations of ``targets`` and those of ``rows``.
 
@@ -156,7 +156,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_total: Tensor) -> tuple[Optional[Tensor], ...]:
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * grad_total.to(gradient.dtype), None, None, None, None
 

@@ -9,7 +9,7 @@ gradient of the sum before they are overwritten.  So the backward pass is one sc
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ _LOG2_E = 1.4426950408889634
 _LARGEST_T = 20.0
 
 
-def uniformity(specific: Tensor, *, block_rows: Optional[int] = None, t: float = 2.0) -> Tensor:
+def uniformity(specific: Tensor, *, block_rows: int | None = None, t: float = 2.0) -> Tensor:
     """Log of the mean over pairs x ≠ y of exp(-t ‖x - y‖²) on unit rows, one side of equation (3).
 
     The loss of the paper is the sum of this over the CF side and the LLM side.  Pairs are pairs of

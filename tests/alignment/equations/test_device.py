@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Callable, Optional
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from recbole_darec.alignment import equations as eq
 
 
 def one_step(
-    cf: Tensor, llm: Tensor, *, warm: bool, generator: Optional[torch.Generator] = None
+    cf: Tensor, llm: Tensor, *, warm: bool, generator: torch.Generator | None = None
 ) -> Tensor:
     """All alignment losses of one training step on the two sides' rows."""
     start = cf[:5].detach() if warm else None

@@ -1,0 +1,1 @@
+"""Where a backbone and an aligner meet."""

@@ -1,0 +1,286 @@
+"""What profiles may be made from: a data set's tables and its *training* interactions.
+
+This is the only module of the profiles that sees a validation or test interaction.  It takes from
+them the ids of users and items, and drops them; whatever is made from :class:`Material` therefore
+cannot tell them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recbole_darec.data.splits import ratio_split
+from recbole_darec.errors import DataError, some
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Material", "Side", "read_material", "read_reviews"]
+
+_REVIEW_COLUMNS = ("review", "review_text", "text")
+# What RecBole drops before it splits one file.
+_FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
+_TRAIN = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """The users, or the items, of a data set.
+
+    Attributes:
+        ids: every one of them: those of the table in its order, then the others, sorted.
+        columns: the table's columns without the id; empty where there is no table.
+        rows: id to cells; an id that the table lacks has no row.
+    """
+
+    ids: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    rows: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What may enter a profile.
+
+    Attributes:
+        dataset: the data set's name.
+        users, items: their ids and columns.
+        train: the training interactions, in file order: ``user_id`` and ``item_id`` (text) and,
+            where the data has them, ``rating``, ``timestamp`` and ``review``.
+        counts: part to number of interactions.
+        split: how one file was split, as a run's own split is told; None where the parts are files.
+        train_sha256: digest of the training pairs, sorted: the same for the same training part.
+        reviews_file: the file that has the reviews, or None.
+    """
+
+    dataset: str
+    users: Side
+    items: Side
+    train: pd.DataFrame
+    counts: Mapping[str, int]
+    split: Mapping[str, Any] | None
+    train_sha256: str
+    reviews_file: Path | None = None
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the training pairs, each once, in file order."""
+        return list(dict.fromkeys(zip(self.train["user_id"], self.train["item_id"])))
+
+
+def read_material(dataset: str, data_path: str = "dataset") -> Material:
+    """Read the tables of a data set and its training interactions.
+
+    The split is the one that training will use: three files, or ``eval_args`` and ``split_seed`` of
+    the data set's property files.
+
+    Args:
+        dataset: the data set's name.
+        data_path: the folder of data sets.
+
+    Raises:
+        DataError: a file is missing or malformed, or the split would depend on a training seed.
+    """
+    from recbole_darec.settings.layers import data_folder, resolve
+
+    values = resolve("BPR", dataset, config_dict={"data_path": data_path, "align": "none"}).values
+    folder = data_folder(data_path, dataset)
+    names = {
+        "user_id": str(values.get("USER_ID_FIELD", "user_id")),
+        "item_id": str(values.get("ITEM_ID_FIELD", "item_id")),
+        "rating": str(values.get("RATING_FIELD", "rating")),
+        "timestamp": str(values.get("TIME_FIELD", "timestamp")),
+    }
+    frame, labels, split = _interactions(folder, dataset, names, values)
+    train = frame[labels == _TRAIN].reset_index(drop=True)
+    if not len(train):
+        raise DataError(f"data set '{dataset}' has no training interactions to make profiles from")
+    reviews = folder / f"{dataset}.reviews.jsonl"
+    if reviews.is_file() and "review" not in train.columns:
+        _check_one_part_each(frame, labels, reviews)
+    return Material(
+        dataset=dataset,
+        users=_side(folder / f"{dataset}.user", names["user_id"], frame["user_id"]),
+        items=_side(folder / f"{dataset}.item", names["item_id"], frame["item_id"]),
+        train=train,
+        counts={
+            part: int((labels == n).sum()) for n, part in enumerate(("train", "valid", "test"))
+        },
+        split=split,
+        train_sha256=_digest(zip(train["user_id"], train["item_id"])),
+        reviews_file=reviews if reviews.is_file() else None,
+    )
+
+
+def _check_one_part_each(frame: pd.DataFrame, labels: np.ndarray, reviews: Path) -> None:
+    """Refuse a pair of training that is held out, too: the file may have either's review."""
+    pairs = frame[["user_id", "item_id"]]
+    train = pairs[labels == _TRAIN].drop_duplicates()
+    both = pairs[labels != _TRAIN].drop_duplicates().merge(train)
+    if len(both):
+        user, item = both.iloc[0]
+        raise DataError(
+            f"{len(both):,} pairs are in training and in validation or test, too (user {user}, "
+            f"item {item}), and {reviews} does not say whose review it has: drop the pairs that "
+            "are repeated, or have the reviews in a column 'review' of the .inter files"
+        )
+
+
+def _digest(pairs: Iterable[tuple[str, str]]) -> str:
+    digest = hashlib.sha256()
+    for user, item in sorted(set(pairs)):
+        digest.update(f"{user}\t{item}\n".encode())
+    return digest.hexdigest()
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def _interactions(
+    folder: Path, dataset: str, names: Mapping[str, str], values: Mapping[str, Any]
+) -> tuple[pd.DataFrame, np.ndarray, dict[str, Any] | None]:
+    """Return all interactions, the part of each, and how one file was split."""
+    import pandas as pd
+
+    parts = values.get("benchmark_filename")
+    if parts:
+        if len(parts) != 3:
+            raise DataError(f"benchmark_filename must name train, valid and test, not {parts}")
+        frames = [_read_inter(folder / f"{dataset}.{part}.inter", names) for part in parts]
+        labels = np.repeat(np.arange(3), [len(frame) for frame in frames])
+        # What held-out rows have beside that is no column of ours.
+        return pd.concat(frames, ignore_index=True)[list(frames[0].columns)], labels, None
+    frame = _read_inter(folder / f"{dataset}.inter", names)
+    seed = values.get("split_seed")
+    eval_args = values.get("eval_args") or {}
+    ratios = (eval_args.get("split", {"RS": (8, 1, 1)}) or {}).get("RS") or ()
+    if seed is None or len(ratios) != 3:
+        raise DataError(
+            f"the split of '{dataset}' depends on the training seed, and a profile must not tell "
+            f"test interactions: fix it in {dataset}.yaml (split_seed: 2020, and eval_args with a "
+            "split {'RS': [3, 1, 1]}), or bring the data in with a fixed split (--split 3:1:1)"
+        )
+    filters = [name for name in _FILTERS if values.get(name) not in (None, "[0,inf)")]
+    if filters:
+        raise DataError(
+            f"RecBole splits '{dataset}' after it has filtered it by {some(filters)}, so that the "
+            "training part is not known here: filter the data before, or bring it in with a fixed "
+            "split (--split 3:1:1)"
+        )
+    by_user = str(eval_args.get("group_by", "user")).lower() == "user"
+    groups = frame["user_id"].to_numpy().astype(str) if by_user else None
+    labels = ratio_split(groups, len(frame), ratios=ratios, seed=seed)
+    split = {
+        "ratios": [float(r) for r in ratios],
+        "group_by": "user" if by_user else "none",
+        "seed": int(seed),
+        "interactions": len(frame),
+    }
+    return frame, labels, split
+
+
+def _read_inter(path: Path, names: Mapping[str, str]) -> pd.DataFrame:
+    table = _read_table(path)
+    for field_name in (names["user_id"], names["item_id"]):
+        if field_name not in table.columns:
+            raise DataError(
+                f"{path} has no column '{field_name}'; its columns are "
+                f"{some(table.columns, limit=10)}"
+            )
+    chosen = {given: name for name, given in names.items() if given in table.columns}
+    review = next((name for name in _REVIEW_COLUMNS if name in table.columns), None)
+    if review is not None:
+        chosen[review] = "review"
+    return table[list(chosen)].rename(columns=chosen)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read an atomic file as RecBole does, all as text, its columns without their types."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; bring the data in with 'recbole-darec prepare' or "
+                        "'import'")  # fmt: skip
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    return table.rename(columns=lambda name: str(name).split(":")[0])
+
+
+def _side(path: Path, key: str, used: Any) -> Side:
+    """Return the table of one side, and the ids that stand in the interactions alone."""
+    ids: dict[str, None] = {}
+    columns: tuple[str, ...] = ()
+    rows: dict[str, Mapping[str, str]] = {}
+    if path.is_file():
+        table = _read_table(path)
+        if key not in table.columns:
+            raise DataError(
+                f"{path} has no column '{key}'; its columns are {some(table.columns, limit=10)}"
+            )
+        doubled = table[key][table[key].duplicated()]
+        if len(doubled):
+            raise DataError(f"{path} has more than one row for the id {some(doubled.unique())}")
+        columns = tuple(name for name in table.columns if name != key)
+        keys = table[key].tolist()
+        cells = table[list(columns)].to_numpy(dtype=object)
+        rows = {token: dict(zip(columns, row)) for token, row in zip(keys, cells)}
+        ids = dict.fromkeys(keys)
+    others = sorted(set(used.unique()) - set(ids))
+    return Side((*ids, *others), columns, rows)
+
+
+# -- reviews --------------------------------------------------------------------------------------
+
+
+def read_reviews(
+    material: Material, wanted: Mapping[tuple[str, str], Any]
+) -> dict[tuple[str, str], str]:
+    """Return the first review of each pair of ``wanted`` that is a training pair and has one.
+
+    Args:
+        material: the data set.
+        wanted: the pairs as keys.
+
+    Raises:
+        DataError: a line of the reviews file is malformed.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for pair, text in all_reviews(material):
+        if pair in wanted:
+            found.setdefault(pair, text)
+    return found
+
+
+def all_reviews(material: Material) -> Iterable[tuple[tuple[str, str], str]]:
+    """Yield each training pair with its review, where it has one; others are passed over."""
+    if "review" in material.train.columns:
+        columns: Sequence[Any] = [material.train[c] for c in ("user_id", "item_id", "review")]
+        for user, item, text in zip(*columns):
+            if text.strip():
+                yield (user, item), text
+        return
+    if material.reviews_file is None:
+        return
+    known = set(zip(material.train["user_id"], material.train["item_id"]))
+    with material.reviews_file.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                pair, text = (str(row["user_id"]), str(row["item_id"])), row["review"]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise DataError(
+                    f"{material.reviews_file}, line {number}: not a JSON object with user_id, "
+                    "item_id and review"
+                ) from None
+            if pair in known and isinstance(text, str) and text.strip():
+                yield pair, text

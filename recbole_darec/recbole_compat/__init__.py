@@ -1,0 +1,35 @@
+"""Every work-around for RecBole 1.2.1, each beside the behaviour that it is for.
+
+Nothing else in this package patches, subclasses for repair, or reaches around RecBole.
+"""
+
+from __future__ import annotations
+
+import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
+from recbole.utils import ModelType, init_seed
+
+from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.recbole_compat.config import AlignedConfig, make_config
+from recbole_darec.recbole_compat.datasets import (
+    evaluation_loader,
+    load_dataset,
+    recbole_trainer,
+    split_dataset,
+    training_loader,
+)
+from recbole_darec.recbole_compat.logs import logging_until_checked, start_logging
+
+__all__ = [
+    "AlignedConfig",
+    "ModelType",
+    "backbone_class",
+    "evaluation_loader",
+    "init_seed",
+    "load_dataset",
+    "logging_until_checked",
+    "make_config",
+    "recbole_trainer",
+    "split_dataset",
+    "start_logging",
+    "training_loader",
+]

@@ -1,0 +1,83 @@
+"""RecBole's configuration, made from settings that were merged and checked before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
+from recbole.config import Config
+
+from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.errors import OptionError
+from recbole_darec.settings.layers import Settings, data_folder
+
+__all__ = ["AlignedConfig", "make_config"]
+
+
+class AlignedConfig(Config):
+    """RecBole's configuration, made from settings that were merged and checked before.
+
+    Mends: RecBole reads ``sys.argv`` wherever a Config is made, so that the arguments of a test
+    runner or of a tuning worker become options, and command-line values silently override the
+    trial's parameters.  Here the command line is one layer of :mod:`recbole_darec.settings.layers`.
+    """
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return {}
+
+    def _convert_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        # RecBole passes every text through eval(); ours are parsed values already.
+        return config_dict
+
+
+def make_config(settings: Settings) -> AlignedConfig:
+    """Return RecBole's configuration for the settings of one run.
+
+    Mends: RecBole looks model, trainer and data set up by name and fails for a class that it does
+    not ship.  It is given the backbone's class and keeps the backbone's name, under which its own
+    lookups (``NCLTrainer``, a special loader) still work.
+
+    Raises:
+        UserError: RecBole refuses an option.
+    """
+    backbone = settings.model_class or backbone_class(settings.model)
+    named = type(settings.model, (backbone,), {}) if settings.model_class else backbone
+    values = {k: v for k, v in settings.values.items() if v is not None or k in _NULLABLE}
+    if values.get("use_gpu") is False:
+        values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
+    try:
+        config = AlignedConfig(model=named, dataset=settings.dataset, config_dict=values)
+    except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise OptionError(f"RecBole refuses an option: {error}") from error
+    # RecBole reads ml-100k from its own package even where data_path holds a copy.
+    config["data_path"] = str(
+        data_folder(str(settings.values.get("data_path", "dataset/")), settings.dataset)
+    )
+    return config
+
+
+# Options whose null means something to RecBole; any other null leaves its default alone.
+_NULLABLE = frozenset(
+    [
+        "load_col",
+        "unload_col",
+        "unused_col",
+        "additional_feat_suffix",
+        "rm_dup_inter",
+        "val_interval",
+        "user_inter_num_interval",
+        "item_inter_num_interval",
+        "alias_of_user_id",
+        "alias_of_item_id",
+        "preload_weight",
+        "normalize_field",
+        "normalize_all",
+        "benchmark_filename",
+        "threshold",
+        "clip_grad_norm",
+        "train_neg_sample_args",
+        "seq_len",
+        "transform",
+        "split_seed",
+    ]
+)

@@ -1,0 +1,193 @@
+"""RecBole's data sets, splits and loaders."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import ModelType, get_trainer
+
+from recbole_darec.data.splits import ratio_split
+from recbole_darec.errors import DataError, OptionError
+
+__all__ = [
+    "evaluation_loader",
+    "load_dataset",
+    "recbole_trainer",
+    "split_dataset",
+    "training_loader",
+]
+
+
+def load_dataset(config: Any) -> Any:
+    """Return RecBole's data set for a configuration, filtered and remapped, not yet split.
+
+    Mends: ``create_dataset`` unpickles ``saved/<ds>-Dataset.pth`` if there is one, without a check
+    of the data; a missing folder makes RecBole try a download; and an id that pandas reads as
+    missing becomes the padding's id in a fixed split, or loses its interactions.
+
+    Raises:
+        DataError: an atomic file is missing or malformed.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    parts = config["benchmark_filename"]
+    names = [f"{name}.inter"] if parts is None else [f"{name}.{part}.inter" for part in parts]
+    if parts is not None and len(parts) != 3:
+        raise DataError(f"benchmark_filename={parts} must name training, validation and test")
+    for file in names:
+        _check_inter_file(folder / file, config)
+    module = importlib.import_module("recbole.data.dataset")
+    kinds = {
+        ModelType.SEQUENTIAL: "SequentialDataset",
+        ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
+    }
+    default = kinds.get(config["MODEL_TYPE"], "Dataset")
+    dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
+    complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
+    try:
+        dataset = complete(config)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise DataError(
+            f"data set '{name}' in '{folder}' cannot be read: {type(error).__name__}: {error}"
+        ) from error
+    if len(dataset.inter_feat) == 0:
+        raise DataError(
+            f"data set '{name}': no interaction is left after filtering; check "
+            "user_inter_num_interval, item_inter_num_interval and val_interval"
+        )
+    return dataset
+
+
+class _CompleteIds:
+    """Mixin over a RecBole data set that refuses interactions without user or item."""
+
+    uid_field: str
+    iid_field: str
+    inter_feat: Any
+    benchmark_filename_list: Any
+    file_size_list: Any
+    config: Any
+
+    def _data_processing(self) -> None:
+        for field in (self.uid_field, self.iid_field):
+            missing = np.flatnonzero(self.inter_feat[field].isnull().to_numpy())
+            if missing.size:
+                path, line = self._place(int(missing[0]))
+                raise DataError(
+                    f"data file '{path}', line {line}: no {field} ({missing.size:,} such rows; an "
+                    "empty cell, NA, NULL and NaN read as missing): mend the row or rename the id"
+                )
+        super()._data_processing()  # type: ignore[misc]
+
+    def _place(self, row: int) -> tuple[Path, int]:
+        """Return the file of an interaction, and its line there."""
+        folder, name = Path(self.config["data_path"]), self.config["dataset"]
+        if self.benchmark_filename_list is None:
+            return folder / f"{name}.inter", row + 2
+        ends = np.cumsum(self.file_size_list)
+        part = int(np.searchsorted(ends, row, side="right"))
+        first = int(ends[part - 1]) if part else 0
+        return folder / f"{name}.{self.benchmark_filename_list[part]}.inter", row - first + 2
+
+
+def _check_inter_file(path: Path, config: Any) -> None:
+    if not path.is_file():
+        raise DataError(
+            f"data file '{path}' does not exist; an atomic .inter file with the columns "
+            f"{config['USER_ID_FIELD']}:token and {config['ITEM_ID_FIELD']}:token is needed"
+        )
+    try:
+        with path.open(encoding=config["encoding"] or "utf-8") as file:
+            header, first = file.readline().rstrip("\r\n"), file.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"data file '{path}' cannot be read: {error}") from None
+    if not header:
+        raise DataError(f"data file '{path}' is empty; its first line must name the columns")
+    columns = header.split(config["field_separator"])
+    if not all(":" in column for column in columns):
+        raise DataError(
+            f"data file '{path}' has no header: its first line is '{header[:60]}', and must name "
+            f"the columns, as in '{config['USER_ID_FIELD']}:token\t{config['ITEM_ID_FIELD']}:token'"
+        )
+    names = [column.split(":")[0] for column in columns]
+    for field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
+        if field not in names:
+            raise DataError(
+                f"data file '{path}' has no column '{field}' (it has {', '.join(names)}); rename "
+                "it, or set USER_ID_FIELD and ITEM_ID_FIELD"
+            )
+    if not first.strip():
+        raise DataError(f"data file '{path}' holds a header and no interaction")
+
+
+def split_dataset(config: Any, dataset: Any) -> list[Any]:
+    """Return the training, validation and test parts of a data set.
+
+    Mends: RecBole draws a ratio split from the training seed, so that runs with several seeds are
+    measured on several test sets, and profiles made from one training part leak into another.
+    With ``split_seed`` the split is that number's, whatever ``seed`` is.
+
+    Raises:
+        DataError: a part is empty.
+    """
+    seed = config["split_seed"]
+    if seed is not None and dataset.benchmark_filename_list is None:
+        args = config["eval_args"]
+        ratios = (args["split"] or {}).get("RS")
+        if ratios is None or len(ratios) != 3:
+            raise OptionError(
+                f"split_seed goes with a ratio split of three parts, not {args['split']}"
+            )
+        by_user = str(args["group_by"]).lower() == "user"
+        frame = dataset.inter_feat
+        users = dataset.field2id_token[dataset.uid_field][frame[dataset.uid_field].to_numpy()]
+        labels = ratio_split(
+            users.astype(str) if by_user else None, len(frame), ratios=ratios, seed=seed
+        )
+        order = np.argsort(labels, kind="stable")
+        dataset.inter_feat = frame.iloc[order].reset_index(drop=True)
+        dataset.benchmark_filename_list = ["train", "valid", "test"]
+        dataset.file_size_list = np.bincount(labels, minlength=3).tolist()
+        dataset.fixed_split = {
+            "ratios": [float(r) for r in ratios],
+            "group_by": "user" if by_user else "none",
+            "seed": seed,
+            "interactions": len(frame),
+        }
+    parts = dataset.build()
+    for part, kind in zip(parts, ("training", "validation", "test")):
+        if len(part.inter_feat) == 0:
+            raise DataError(
+                f"the {kind} part of data set '{config['dataset']}' is empty; give it another "
+                "split (eval_args), or more interactions a user"
+            )
+    return list(parts)
+
+
+def training_loader(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
+    """Return RecBole's training loader and its validation and test samplers."""
+    try:
+        train, valid, test = create_samplers(config, dataset, parts)
+    except ValueError as error:  # a user who has interacted with all the items
+        raise DataError(f"data set '{config['dataset']}': {error}") from error
+    loader = get_dataloader(config, "train")(config, parts[0], train, shuffle=config["shuffle"])
+    return loader, valid, test
+
+
+def evaluation_loader(config: Any, phase: str) -> Any:
+    """Return RecBole's loader class for a phase (``valid`` or ``test``)."""
+    return get_dataloader(config, phase)
+
+
+def recbole_trainer(config: Any) -> Any:
+    """Return the trainer class that RecBole has for a backbone's name.
+
+    Mends: RecBole looks for ``<class name>Trainer``, so that a class called ``DaRecNCL`` would
+    miss ``NCLTrainer`` and never run its E-step; the configuration keeps the backbone's name.
+    """
+    return get_trainer(config["MODEL_TYPE"], config["model"])

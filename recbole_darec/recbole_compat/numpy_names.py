@@ -1,0 +1,13 @@
+"""NumPy's former names, put back before RecBole is imported."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# RecBole's Config assigns np.float = np.float_ and the like; NumPy 2 took the right-hand sides
+# away.  Put back before RecBole is imported, where they are missing.
+for _alias, _type in {"float_": "float64", "complex_": "complex128", "unicode_": "str_"}.items():
+    if not hasattr(np, _alias):
+        setattr(np, _alias, getattr(np, _type))
+if not hasattr(np, "bool8"):  # ray 2.6, which RecBole imports
+    np.bool8 = np.bool_  # type: ignore[attr-defined]

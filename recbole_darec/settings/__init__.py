@@ -1,0 +1,1 @@
+"""Typed options, the layers that they come from, and their checks; no torch, no RecBole."""

@@ -1,0 +1,336 @@
+"""One's own data: a table of interactions, profiles as JSON lines, embeddings as ``.npy``."""
+
+from __future__ import annotations
+
+import csv
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_darec.data.atomic import SPLITS, check_dataset_name, check_tokens
+from recbole_darec.data.files import progress
+from recbole_darec.data.profile_files import open_text, read_profiles, require_unique
+from recbole_darec.data.splits import parse_ratios, ratio_split
+from recbole_darec.errors import DataError, EmbeddingError, MissingExtraError, nearest, some
+from recbole_darec.sources.importers.base import (
+    ImportReport,
+    Side,
+    check_matrix,
+    write_import,
+)
+
+__all__ = ["import_table"]
+
+_IDS = ("user_id", "item_id")
+_NUMBERS = ("rating", "timestamp")
+_COLUMNS = (*_IDS, "split", *_NUMBERS)
+_SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid"}
+_SPLIT_NAMES["test"] = "test"
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_CHUNK_ROWS = 500_000
+
+
+# -- interactions ---------------------------------------------------------------------------------
+
+
+def _read_interactions(path: Path) -> Any:
+    """Read the known columns as a ``pandas.DataFrame``: ids, split as text, the others as float."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist: --interactions is a .csv, .tsv or .parquet file")
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in (".parquet", ".pq"):
+        frame = _read_parquet(path)
+    elif suffix in _SEPARATORS:
+        frame = _read_delimited(path, _SEPARATORS[suffix])
+    else:
+        raise DataError(
+            f"{path} is none of .csv, .tsv (both also .gz) and .parquet; rename or convert it"
+        )
+    if not len(frame):
+        raise DataError(f"{path} has no interactions")
+    return frame
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    missing = [column for column in _IDS if column not in columns]
+    if missing:
+        hint = nearest(missing[0], columns)
+        raise DataError(
+            f"{path} has no column '{missing[0]}'{hint}: it must have user_id and item_id, and may "
+            "have split, rating and timestamp"
+        )
+    if len(set(columns)) != len(columns):
+        raise DataError(f"{path} names a column twice: {some(columns)}")
+    return [column for column in _COLUMNS if column in columns]
+
+
+def _read_delimited(path: Path, separator: str) -> Any:
+    import pandas as pd
+
+    with open_text(path) as file:
+        head = file.readline()
+    # pandas would rename a repeated column, and read a first column without a name as an index
+    names = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
+    wanted = _check_columns(path, [name.strip() for name in names])
+    chunks = []
+    try:
+        reader = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+            chunksize=_CHUNK_ROWS,
+        )
+        with reader:
+            for chunk in progress(reader, f"rows / {_CHUNK_ROWS:,}"):
+                if not isinstance(chunk.index, pd.RangeIndex):
+                    raise DataError(f"{path}: its rows have more fields than its header")
+                chunk.columns = [str(column).strip() for column in chunk.columns]
+                chunks.append(chunk[wanted])
+    except (pd.errors.ParserError, ValueError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read as a table: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    frame = pd.concat(chunks, ignore_index=True)
+    for column in wanted:
+        short = frame[column].isna()
+        if short.any():
+            raise DataError(f"{path}, row {_first(short)}: fewer fields than the header")
+    for column in (c for c in _NUMBERS if c in wanted):
+        frame[column] = _numbers(path, column, frame[column])
+    return frame
+
+
+def _read_parquet(path: Path) -> Any:
+    import pandas as pd
+
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("pyarrow", "parquet") from None
+    try:
+        with pq.ParquetFile(path) as file:
+            wanted = _check_columns(path, file.schema_arrow.names)
+            table = file.read(columns=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from None
+    columns: dict[str, Any] = {}
+    for name in wanted:
+        column = table.column(name)
+        if name in _NUMBERS:
+            columns[name] = _numbers(path, name, column.to_pandas())
+            continue
+        if column.null_count:
+            row = _first(column.is_null().to_numpy())
+            raise DataError(f"{path}, row {row}: no {name}")
+        if pa.types.is_floating(column.type):  # as pandas writes integers once one was missing
+            values = column.to_numpy()
+            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)
+            if not whole.all():
+                raise DataError(f"{path}, row {_first(~whole)}: the {name} is no whole number")
+            column = pa.chunked_array([pa.array(values.astype(np.int64))])
+        try:
+            text = column.cast(pa.string())
+        except pa.ArrowException:
+            raise DataError(f"{path}: column {name} holds {column.type}, not ids") from None
+        columns[name] = np.array(text.to_pylist(), dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _first(flags: Any) -> int:
+    """The number of the first flagged row of a table, counting from 1."""
+    return int(np.argmax(np.asarray(flags, dtype=bool))) + 1
+
+
+def _numbers(path: Path, column: str, values: Any) -> np.ndarray:
+    import pandas as pd
+
+    if getattr(values.dtype, "kind", "") == "M":  # a date: seconds since 1970, in UTC
+        seconds = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(seconds=1)
+        numbers = seconds.to_numpy(dtype=np.float64)
+    else:
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+    bad = ~np.isfinite(numbers)
+    if bad.any():
+        row = _first(bad)
+        raise DataError(f"{path}, row {row}: {column} '{values.iloc[row - 1]}' is no number")
+    return numbers
+
+
+def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str, Any], int]:
+    """Drop repeated pairs and cut the table into parts; returns them and how many were dropped."""
+    ratios = None if split == "none" else parse_ratios(split)
+    if "split" not in frame.columns and ratios is None:
+        # A pair may come again at another time, for sequences; RecBole's rm_dup_inter decides.
+        keys = [*_IDS, "timestamp"] if "timestamp" in frame.columns else list(_IDS)
+        kept = frame[~frame.duplicated(keys)]
+        return {"": kept}, len(frame) - len(kept)
+
+    if "split" in frame.columns:
+        if ratios is not None:
+            raise DataError(
+                f"{path} has a split column: leave out --split {split}, or drop the column"
+            )
+        names = frame["split"].str.strip().str.lower().map(_SPLIT_NAMES)
+        unknown = names.isna()
+        if unknown.any():
+            row = _first(unknown)
+            value = frame["split"].iloc[row - 1]
+            raise DataError(
+                f"{path}, row {row}: the split '{value}'{nearest(value, _SPLIT_NAMES)} is none of "
+                "train, valid (or val, validation) and test"
+            )
+        frame = frame.assign(split=names)
+        kept = frame[~frame.duplicated([*_IDS, "split"])]
+        twice = kept[kept.duplicated(list(_IDS), keep=False)]
+        if len(twice):
+            user, item = twice.iloc[0][list(_IDS)]
+            where = twice[(twice["user_id"] == user) & (twice["item_id"] == item)]["split"]
+            pairs = len(twice.drop_duplicates(list(_IDS)))
+            raise DataError(
+                f"{path}: {pairs:,} pairs stand in more than one split (user '{user}', item "
+                f"'{item}': {some(sorted(where, key=SPLITS.index))}), which leaks the answers into "
+                "training; keep each in one"
+            )
+    else:
+        assert ratios is not None
+        kept = frame[~frame.duplicated(list(_IDS))]
+        # The order of the file's rows must not matter: draw over the pairs in sorted order.
+        users, items = (kept[c].to_numpy(dtype=object).astype(str) for c in _IDS)
+        order = np.lexsort((items, users))
+        labels = np.empty(len(kept), dtype=np.uint8)
+        labels[order] = ratio_split(users[order], len(kept), ratios, seed)
+        kept = kept.assign(split=np.array(SPLITS, dtype=object)[labels])
+    dropped = len(frame) - len(kept)
+    return {s: kept[kept["split"] == s].drop(columns="split") for s in SPLITS}, dropped
+
+
+# -- profiles and matrices ------------------------------------------------------------------------
+
+
+def _read_ids(path: Path) -> list[str]:
+    with open_text(path) as file:
+        ids = file.read().split("\n")
+    while ids and not ids[-1]:
+        ids.pop()
+    check_tokens(ids, str(path))
+    require_unique(ids, str(path))
+    return ids
+
+
+def _side(kind: str, profiles: Path | None, embeddings: Path | None, ids_file: Path | None) -> Side:
+    side = Side()
+    ids: list[str] | None = None
+    if profiles is not None:
+        ids, texts = read_profiles(profiles)
+        filled = [(token, text) for token, text in zip(ids, texts) if text.strip()]
+        side.profile_ids = [token for token, _ in filled]
+        side.profiles = [text for _, text in filled]
+    if embeddings is None:
+        if ids_file is not None:
+            raise DataError(
+                f"--{kind}-ids names the rows of --{kind}-embeddings, which is not given"
+            )
+        return side
+    ids_from = str(ids_file or profiles)
+    if ids_file is not None:
+        ids = _read_ids(ids_file)
+    if ids is None:
+        raise DataError(
+            f"--{kind}-embeddings needs to know whose row is whose: give --{kind}-profiles in the "
+            f"same order, or --{kind}-ids with one id a line"
+        )
+    from recbole_darec.embeddings.binary import map_matrix
+
+    side.matrix_ids = ids
+    matrix, _ = map_matrix(embeddings)
+    side.matrix = check_matrix(matrix, ids, str(embeddings), ids_from)
+    return side
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def import_table(
+    dataset: str,
+    out: str | Path,
+    interactions: str | Path,
+    user_profiles: str | Path | None = None,
+    item_profiles: str | Path | None = None,
+    user_embeddings: str | Path | None = None,
+    item_embeddings: str | Path | None = None,
+    user_ids: str | Path | None = None,
+    item_ids: str | Path | None = None,
+    split: str = "none",
+    split_seed: int = 2020,
+    overwrite: bool = False,
+) -> ImportReport:
+    """Turn tables of one's own into RecBole's atomic files.
+
+    Args:
+        dataset: the data set's name.
+        out: the folder of data sets; ``out/dataset`` is written, whole or not at all.
+        interactions: ``.csv``, ``.tsv`` (also ``.gz``) or ``.parquet`` with the columns ``user_id``
+            and ``item_id``, optionally ``split`` (train, valid or val or validation, test),
+            ``rating`` and ``timestamp``.  Ids are text: ``007`` stays ``007``.
+        user_profiles, item_profiles: JSON lines with ``id`` and ``profile``; empty texts count as
+            missing.
+        user_embeddings, item_embeddings: ``.npy`` of floats, shape ``(rows, width)``.
+        user_ids, item_ids: one id a line for the rows of the embeddings; without it, row n belongs
+            to record n of the profiles.
+        split: for a table without a split column, ``"none"`` (one ``.inter``, split by RecBole at
+            run time) or ratios such as ``"3:1:1"`` (a fixed random split within each user).
+        split_seed: of that random split, which depends on the pairs and on nothing else.
+        overwrite: replace an earlier import.
+
+    A pair repeated within its part is dropped and counted (with ``split="none"`` and timestamps
+    only when the time is the same); a pair in two parts is an error.
+
+    Raises:
+        DataError: something is missing, malformed or contradictory; the message names file and row.
+        EmbeddingError: the same for a matrix.
+        MissingExtraError: a Parquet file, and pyarrow is not installed.
+    """
+    started = time.perf_counter()
+    check_dataset_name(dataset)
+    if not 0 <= split_seed < 2**32:
+        raise DataError(f"--split-seed must be between 0 and 2**32 - 1, not {split_seed}")
+    if split != "none":
+        parse_ratios(split)  # before minutes of reading
+    path = Path(interactions)
+    users = _side("user", _path(user_profiles), _path(user_embeddings), _path(user_ids))
+    items = _side("item", _path(item_profiles), _path(item_embeddings), _path(item_ids))
+    widths = [side.matrix.shape[1] for side in (users, items) if side.matrix is not None]
+    if len(set(widths)) > 1:
+        raise EmbeddingError(
+            f"{user_embeddings} is {widths[0]} wide, {item_embeddings} {widths[1]}: users and "
+            "items must be encoded by the same model"
+        )
+    frame = _read_interactions(path)
+    for column in _IDS:
+        check_tokens(frame[column], f"{path}, column {column}")
+    parts, duplicates = _distribute(path, frame, split, split_seed)
+    return write_import(
+        dataset=dataset,
+        out=Path(out),
+        parts=parts,
+        users=users,
+        items=items,
+        note=f"imported from {path.name}"
+        + ("" if split == "none" else f", split {split} within each user, seed {split_seed}"),
+        overwrite=overwrite,
+        duplicates=duplicates,
+        overlaps=0,
+        started=started,
+    )

@@ -1,0 +1,247 @@
+"""The interactions of a raw file in two passes, so that no text is held in memory.
+
+The first pass (:func:`scan`) keeps per interaction 25 bytes or less: a 64-bit hash of each id, the
+time, whether the rating suffices.  :func:`select` decides on these columns which interactions stay.
+The second pass (:func:`read_again`) reads the lines of those once more, and gives them whole.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from recbole_darec.data.atomic import token_fault
+from recbole_darec.errors import DataError
+from recbole_darec.sources.raw.kcore import k_core
+from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
+from recbole_darec.sources.raw.source import Row, Source
+
+__all__ = ["Kept", "Scan", "Selection", "read_again", "scan", "select"]
+
+_MAX_ROWS = 65_535  # interactions of one line
+_PIECE = 1 << 20
+
+
+@dataclass
+class Scan:
+    """What the first pass keeps.
+
+    Attributes:
+        per_line: how many interactions each line has, shape ``(lines,)``.
+        users, items: hashes of the ids, shape ``(n,)``.
+        times: seconds, shape ``(n,)``; empty where the source has none.
+        enough: 1 where the rating is high enough, shape ``(n,)``.
+    """
+
+    per_line: array[int]
+    users: array[int]
+    items: array[int]
+    times: array[float]
+    enough: bytearray
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all columns."""
+        columns = (self.per_line, self.users, self.items, self.times)
+        return sum(len(column) * column.itemsize for column in columns) + len(self.enough)
+
+
+class Selection(NamedTuple):
+    """Which interactions stay.
+
+    Attributes:
+        keep: 1 where it stays, a byte for each interaction of the scan.
+        users, items: numbers from 0 in order of first appearance, int32, shape ``(kept,)``.
+        n_users, n_items: how many there are.
+        duplicates, below, outside: how many went at each step.
+        rounds: of the k-core.
+    """
+
+    keep: bytes
+    users: np.ndarray
+    items: np.ndarray
+    n_users: int
+    n_items: int
+    duplicates: int
+    below: int
+    outside: int
+    rounds: int
+
+
+class Kept(NamedTuple):
+    """One interaction that stays: its number among the kept ones, its two numbers, and itself."""
+
+    number: int
+    user: int
+    item: int
+    row: Row
+
+
+def scan(source: Source, faults: Faults, min_rating: float | None) -> Scan:
+    """Read all interactions once.
+
+    Args:
+        source: the raw data.
+        faults: counts lines that cannot be used.
+        min_rating: the least rating that is enough; ``None`` takes all.
+
+    Raises:
+        DataError: the file cannot be read, or has too many faults.
+    """
+    per_line, users, items = array("H"), array("q"), array("q")
+    times, enough = array("d"), bytearray()
+    bar = -np.inf if min_rating is None else min_rating
+    timed = source.timed
+    for line in read_lines(source.interactions, faults, "reading"):
+        rows = _rows(source, line, faults)
+        per_line.append(len(rows))
+        for row in rows:
+            # Python's own hash of a text: 64 bits, keyed, and ten times as fast as any digest.
+            users.append(hash(row.user))
+            items.append(hash(row.item))
+            enough.append(row.rating >= bar)
+            if timed:
+                times.append(row.time)
+    return Scan(per_line, users, items, times, enough)
+
+
+def _rows(source: Source, line: bytes, faults: Faults) -> Sequence[Row]:
+    """Return the interactions of a line; none, and a fault counted, where it cannot be used."""
+    if not line or line.isspace():
+        faults.mend("empty line")
+        return ()
+    try:
+        rows = source.parse(line)
+        if len(rows) > _MAX_ROWS:
+            raise LineFault(f"more than {_MAX_ROWS:,} interactions")
+        for row in rows:
+            if token_fault(row.user):
+                raise LineFault("a user id that RecBole would lose")
+            if token_fault(row.item):
+                raise LineFault("an item id that RecBole would lose")
+    except LineFault as fault:
+        faults.add(str(fault))
+        return ()
+    return rows
+
+
+def select(read: Scan, k: int) -> Selection:
+    """Keep the latest of repeated pairs, then the ratings that are high enough, then the k-core.
+
+    Of two reviews of one pair at the same time the later in the file is the latest.  Only then the
+    rating counts: who took a good rating back does not recommend.  ``read`` is emptied.
+
+    Args:
+        read: the columns of the first pass.
+        k: of the k-core.
+    """
+    total = len(read.users)
+    users = _codes(read.users)
+    read.users = array("q")
+    items = _codes(read.items)
+    read.items = array("q")
+    latest = _latest(users, items, np.frombuffer(read.times, dtype=np.float64))
+    read.times = array("d")
+    duplicates = total - int(latest.sum())
+    latest &= np.frombuffer(read.enough, dtype=np.uint8) != 0
+    read.enough = bytearray()
+    rows = np.flatnonzero(latest)
+    del latest
+    users, items = users[rows], items[rows]
+    below = total - duplicates - len(rows)
+    core = k_core(users, items, k)
+    outside = len(rows) - len(core.rows)
+    users, n_users = _by_appearance(users[core.rows])
+    items, n_items = _by_appearance(items[core.rows])
+    keep = np.zeros(total, dtype=np.uint8)
+    keep[rows[core.rows]] = 1
+    return Selection(
+        keep.tobytes(), users, items, n_users, n_items, duplicates, below, outside, core.rounds
+    )
+
+
+def _codes(hashes: array[int]) -> np.ndarray:
+    """Number the different hashes from 0; int32 of shape ``(n,)``."""
+    values = np.frombuffer(hashes, dtype=np.int64)
+    codes = np.empty(len(values), dtype=np.int32)
+    order = np.argsort(values)
+    last, code = None, -1
+    for start in range(0, len(values), _PIECE):  # so that no second sorted copy is made
+        places = order[start : start + _PIECE]
+        ordered = values[places]
+        new = np.empty(len(ordered), dtype=bool)
+        new[0] = last is None or ordered[0] != last
+        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+        numbered = code + np.cumsum(new)
+        codes[places] = numbered
+        last, code = ordered[-1], int(numbered[-1])
+    return codes
+
+
+def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mark the latest interaction of each pair; bool of shape ``(n,)``."""
+    marked = np.zeros(len(users), dtype=bool)
+    if not len(users):
+        return marked
+    pairs = users.astype(np.int64)
+    pairs *= int(items.max()) + 1
+    pairs += items
+    # Both sorts are stable, so that the place in the file decides between equal times.
+    order = np.lexsort((times, pairs)) if len(times) else np.argsort(pairs, kind="stable")
+    pairs = pairs[order]
+    last = np.ones(len(pairs), dtype=bool)
+    np.not_equal(pairs[1:], pairs[:-1], out=last[:-1])
+    marked[order[last]] = True
+    return marked
+
+
+def _by_appearance(codes: np.ndarray) -> tuple[np.ndarray, int]:
+    """Number the different codes from 0 in order of first appearance; int32, and how many.
+
+    The numbers then depend on the data alone, and not on this process's hashes.
+    """
+    if not len(codes):
+        return codes, 0
+    first = np.full(int(codes.max()) + 1, len(codes), dtype=np.int64)
+    # Written from the back, so that the first place of each code is what stays.
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    known = np.flatnonzero(first < len(codes))
+    known = known[np.argsort(first[known])]
+    number = np.empty(len(first), dtype=np.int32)
+    number[known] = np.arange(len(known), dtype=np.int32)
+    return number[codes], len(known)
+
+
+def read_again(source: Source, read: Scan, selection: Selection) -> Iterator[Kept]:
+    """Give the interactions that stay, in the order of the file.
+
+    Raises:
+        DataError: the file is no longer what the first pass read.
+    """
+    keep = selection.keep
+    users, items = selection.users.data, selection.items.data
+    place = kept = lines = 0
+    changed = DataError(f"{source.interactions} changed while it was read; run again")
+    for line in read_lines(source.interactions, what="writing"):
+        if lines == len(read.per_line):
+            raise changed
+        count = read.per_line[lines]
+        lines += 1
+        if count and any(keep[place : place + count]):
+            try:
+                rows = source.parse(line)
+            except LineFault:
+                raise changed from None
+            if len(rows) != count:
+                raise changed
+            for offset, row in enumerate(rows):
+                if keep[place + offset]:
+                    yield Kept(kept, users[kept], items[kept], row)
+                    kept += 1
+        place += count
+    if lines != len(read.per_line):
+        raise changed

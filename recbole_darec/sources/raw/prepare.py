@@ -1,0 +1,367 @@
+"""From a raw data set to RecBole's atomic files, with its texts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from json.encoder import encode_basestring as _quoted
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from recbole_darec.data import atomic
+from recbole_darec.data.splits import parse_ratios, ratio_split
+from recbole_darec.errors import DataError, OptionError, nearest, some
+from recbole_darec.sources.importers.base import Coverage
+from recbole_darec.sources.raw.amazon import open_amazon
+from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
+from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
+from recbole_darec.sources.raw.movielens import open_movielens
+from recbole_darec.sources.raw.source import Source, Table
+from recbole_darec.sources.raw.steam import open_steam
+from recbole_darec.sources.raw.texts import MAX_CELL, cell, table_writer
+from recbole_darec.sources.raw.yelp import open_yelp
+
+__all__ = ["SOURCES", "PrepareReport", "prepare"]
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "amazon": open_amazon,
+    "yelp": open_yelp,
+    "steam": open_steam,
+    "movielens": open_movielens,
+}
+_MIN_RATING = 3.0
+
+
+@dataclass
+class PrepareReport:
+    """What was read, what went at each step, and what was written.
+
+    Attributes:
+        dataset: the data set's name.
+        folder: where it lies now.
+        faults: what was odd about each file, the interactions' first.
+        read: interactions in the raw file.
+        duplicates: older reviews of a pair that has a later one.
+        min_rating: the least rating; ``None`` where there is none.
+        below: interactions below it.
+        k_core: the least number of interactions of a user and of an item.
+        outside: interactions outside the k-core.
+        rounds: how often the k-core took something out.
+        users, items: of what is left.
+        interactions: part -> rows.
+        reviews: interactions left that have a text; ``None`` where the source has no texts.
+        coverage: ``"item texts"``, ``"item title"``, … -> how far they reach.
+        cut: texts that were too long for one cell, and were cut.
+        lacking: kinds of texts (``"item"``, ``"user"``) for which there was no raw file.
+        held: bytes of what the first pass kept, with the ids of the users and items left.
+        files: names of the files written.
+        seconds: wall time.
+    """
+
+    dataset: str
+    folder: Path
+    faults: list[Faults] = field(default_factory=list)
+    read: int = 0
+    duplicates: int = 0
+    min_rating: float | None = None
+    below: int = 0
+    k_core: int = 0
+    outside: int = 0
+    rounds: int = 0
+    users: int = 0
+    items: int = 0
+    interactions: dict[str, int] = field(default_factory=dict)
+    reviews: int | None = None
+    coverage: dict[str, Coverage] = field(default_factory=dict)
+    cut: int = 0
+    lacking: Sequence[str] = ()
+    held: int = 0
+    files: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def kept(self) -> int:
+        """Interactions of all parts."""
+        return sum(self.interactions.values())
+
+    @property
+    def density(self) -> float:
+        """Interactions over users × items, between 0 and 1."""
+        return self.kept / max(self.users * self.items, 1)
+
+    def table(self) -> str:
+        """Return the report as aligned lines."""
+        rows: list[tuple[str, str]] = []
+        for faults in self.faults:
+            rows.append((f"{faults.name}: lines", f"{faults.lines:,}"))
+            for what, found in (("skipped", faults.found), ("noted", faults.mended)):
+                for kind, (count, first) in sorted(found.items()):
+                    rows.append((f"  {what}: {kind}", f"{count:,} (first: {first})"))
+        rows.append(("interactions read", f"{self.read:,}"))
+        rows.append(("older ones of a pair, dropped", f"{self.duplicates:,}"))
+        if self.min_rating is not None:
+            rows.append((f"rated below {self.min_rating:g}, dropped", f"{self.below:,}"))
+        if self.k_core > 1:
+            what = f"outside the {self.k_core}-core, dropped"
+            rows.append((what, f"{self.outside:,} (rounds: {self.rounds})"))
+        rows.append(("interactions kept", f"{self.kept:,}"))
+        rows += [(f"  {part}", f"{count:,}") for part, count in self.interactions.items()]
+        rows += [("users", f"{self.users:,}"), ("items", f"{self.items:,}")]
+        rows.append(("density", f"{100 * self.density:.3f} %"))
+        if self.reviews is not None:
+            rows.append(("interactions with a review", _share(self.reviews, self.kept)))
+        for what, coverage in self.coverage.items():
+            lacking = f"; none for {some(coverage.missing, 3)}" if coverage.missing else ""
+            rows.append((what, _share(coverage.covered, coverage.total) + lacking))
+        rows += [(f"{kind} texts", "no raw file") for kind in self.lacking]
+        if self.cut:
+            rows.append((f"texts cut at {MAX_CELL:,} characters", f"{self.cut:,}"))
+        rows.append(("files", ", ".join(self.files)))
+        width = max(len(name) for name, _ in rows)
+        head = f"{self.dataset} -> {self.folder} ({self.seconds:.1f} s)"
+        return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / max(whole, 1)
+    # rounding must not make 99.99 % look like all
+    return f"{part:,} of {whole:,} ({min(percent, 99.9) if part < whole else percent:.1f} %)"
+
+
+def prepare(
+    source: str,
+    raw: str | os.PathLike[str],
+    dataset: str | None = None,
+    out: str | os.PathLike[str] = "dataset",
+    *,
+    reviews: str | None = None,
+    metadata: str | None = None,
+    users: str | None = None,
+    min_rating: float | None = None,
+    k_core: int = 10,
+    split: str = "3:1:1",
+    split_seed: int = 2020,
+    max_faults: float = 0.01,
+    overwrite: bool = False,
+) -> PrepareReport:
+    """Turn a raw data set into ``out/dataset``: interactions, texts, and a split.
+
+    Args:
+        source: ``"amazon"``, ``"yelp"``, ``"steam"`` or ``"movielens"``.
+        raw: the folder with the raw files.
+        dataset: the data set's name; by default the source's.
+        out: the folder of data sets (RecBole's ``data_path``).
+        reviews, metadata: raw files with other names (not of MovieLens).
+        users: the raw file of users with another name (Yelp).
+        min_rating: interactions rated lower are dropped; by default 3 where there are ratings.
+        k_core: the least number of interactions of each user and of each item; 0 takes all.
+        split: ratios of train, valid and test within each user.
+        split_seed: of that random split.
+        max_faults: the share of lines of a file, from 0 to 1, that may be unusable.
+        overwrite: replace an earlier data set of that name.
+
+    Returns:
+        The counts at each step.
+
+    Raises:
+        DataError: a file is missing, damaged or has too many faults; nothing is left; the folder
+            exists or cannot be written.  Nothing is written then.
+        OptionError: an option is out of its range or does not fit the source.
+    """
+    started = time.perf_counter()
+    if source not in SOURCES:
+        raise OptionError(
+            f"unknown source '{source}'{nearest(source, SOURCES)}; there are {', '.join(SOURCES)}"
+        )
+    name = atomic.check_dataset_name(dataset or source)
+    ratios = parse_ratios(split)
+    _check_options(k_core, split_seed, max_faults, min_rating)
+    given = {"reviews": reviews, "metadata": metadata, "users": users}
+    opened = _open(source, Path(raw), {key: file for key, file in given.items() if file})
+    if opened.rated:
+        min_rating = _MIN_RATING if min_rating is None else min_rating
+    elif min_rating is not None:
+        raise OptionError(f"{source} has no ratings: leave --min-rating out")
+
+    report = PrepareReport(
+        dataset=name,
+        folder=Path(out) / name,
+        min_rating=min_rating,
+        k_core=k_core,
+        lacking=opened.lacking,
+    )
+    # Opened before the long reading, so that a folder that cannot be written is told at once.
+    with atomic.staged_folder(report.folder, overwrite) as folder:
+        faults = Faults(opened.interactions.name, max_faults)
+        report.faults.append(faults)
+        read = scan(opened, faults, min_rating)
+        report.read, report.held = len(read.users), read.nbytes
+        selection = select(read, k_core)
+        report.duplicates, report.below = selection.duplicates, selection.below
+        report.outside, report.rounds = selection.outside, selection.rounds
+        report.users, report.items = selection.n_users, selection.n_items
+        parts = ratio_split(selection.users, len(selection.users), ratios, split_seed)
+        sizes = np.bincount(parts, minlength=len(atomic.SPLITS))
+        report.interactions = dict(zip(atomic.SPLITS, sizes.tolist()))
+        _check_something_left(report)
+
+        columns = ["user_id", "item_id", *["rating"] * opened.rated, *["timestamp"] * opened.timed]
+        tokens = _write_interactions(folder, opened, columns, read, selection, parts, report)
+        del read, selection, parts
+        for table in opened.tables:
+            table_faults = Faults(table.path.name, max_faults)
+            report.faults.append(table_faults)
+            _write_table(folder, table, tokens[table.kind], table_faults, report)
+        rule = "" if min_rating is None else f"rating >= {min_rating:g}, "
+        note = (
+            f"made by 'recbole-darec prepare {source}' from {opened.interactions.name}: "
+            f"{rule}k-core {k_core}, split {split} within each user, seed {split_seed}"
+        )
+        atomic.write_dataset_yaml(folder, name, columns, True, note)
+        report.files = sorted(path.name for path in folder.iterdir())
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _check_options(
+    k_core: int, split_seed: int, max_faults: float, min_rating: float | None
+) -> None:
+    if k_core < 0:
+        raise OptionError(f"--k-core is a whole number from 0 (off) on, not {k_core}")
+    if not 0 <= split_seed < 1 << 32:
+        raise OptionError(f"--split-seed is a whole number from 0 to 2^32 - 1, not {split_seed}")
+    if not 0 <= max_faults <= 1:
+        raise OptionError(f"--max-faults is a share from 0 % to 100 %, not {100 * max_faults:g} %")
+    if min_rating is not None and not np.isfinite(min_rating):
+        raise OptionError(f"--min-rating is a number, not {min_rating}")
+
+
+def _open(source: str, raw: Path, files: dict[str, str]) -> Source:
+    opener = SOURCES[source]
+    for key in files:
+        if key not in inspect.signature(opener).parameters:
+            raise OptionError(f"{source} takes no --{key}")
+    return opener(raw, **files)
+
+
+def _check_something_left(report: PrepareReport) -> None:
+    if all(report.interactions.values()):
+        return
+    faults = report.faults[0]
+    steps = [f"{faults.lines:,} lines", f"{faults.total:,} of them unusable"]
+    if faults.found:
+        kind, (_, first) = max(faults.found.items(), key=lambda pair: pair[1].times)
+        steps[-1] += f" ({kind}, first at {first})"
+    steps += [f"{report.duplicates:,} repeated", f"{report.below:,} below the rating"]
+    steps.append(f"{report.outside:,} outside the {report.k_core}-core")
+    parts = ", ".join(f"{part} {count:,}" for part, count in report.interactions.items())
+    raise DataError(
+        f"too little is left for a split ({parts}): {'; '.join(steps)}; "
+        "lower --k-core or --min-rating, or take more data"
+    )
+
+
+def _write_interactions(
+    folder: Path,
+    source: Source,
+    columns: Sequence[str],
+    read: Scan,
+    selection: Selection,
+    parts: np.ndarray,
+    report: PrepareReport,
+) -> dict[str, list[str]]:
+    """Write the parts and the reviews, line by line; returns the ids of ``item`` and ``user``."""
+    name = report.dataset
+    users, items = [""] * selection.n_users, [""] * selection.n_items
+    part_of, rated, timed, reviews = parts.data, source.rated, source.timed, 0
+    with ExitStack() as stack:
+
+        def create(suffix: str) -> TextIO:
+            path = folder / f"{name}.{suffix}"
+            return stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+
+        writers = [table_writer(create(f"{part}.inter")) for part in atomic.SPLITS]
+        for writer in writers:
+            writer.writerow(atomic.inter_header(columns))
+        texts = create("reviews.jsonl") if source.reviewed else None
+        for number, user, item, row in read_again(source, read, selection):
+            _note(users, user, row.user)
+            _note(items, item, row.item)
+            cells: list[object] = [row.user, row.item]
+            if rated:
+                cells.append(row.rating)
+            if timed:
+                cells.append(row.time)
+            writers[part_of[number]].writerow(cells)
+            text = source.clean(row.review) if texts else ""
+            if texts and text:
+                # By hand, since an encoder costs as much as all the rest of this loop.
+                texts.write(
+                    f'{{"user_id": {_quoted(row.user)}, "item_id": {_quoted(row.item)}, '
+                    f'"review": {_quoted(text)}}}\n'
+                )
+                reviews += 1
+    report.reviews = reviews if source.reviewed else None
+    report.held += sum(map(sys.getsizeof, users)) + sum(map(sys.getsizeof, items))
+    return {"user": users, "item": items}
+
+
+def _note(tokens: list[str], place: int, token: str) -> None:
+    """Remember the id of a number; two ids under one number had one hash."""
+    if tokens[place] != token:
+        if tokens[place]:
+            raise DataError(
+                f"the ids '{tokens[place]}' and '{token}' fell on one hash, which happens once in "
+                "millions of runs: run again (with another PYTHONHASHSEED, if that is set)"
+            )
+        tokens[place] = token
+
+
+def _write_table(
+    folder: Path, table: Table, ids: Sequence[str], faults: Faults, report: PrepareReport
+) -> None:
+    """Write ``.item`` or ``.user``: of each id that is left the first record, in file order."""
+    missing = set(ids)
+    filled = [0] * len(table.columns)
+    path = folder / f"{report.dataset}.{table.kind}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = table_writer(file)
+        writer.writerow([f"{table.kind}_id:token", *table.columns])
+        for line in read_lines(table.path, faults, f"reading {table.kind}s"):
+            record = _record(table, line, faults)
+            if record is None or record[0] not in missing:
+                continue
+            missing.remove(record[0])
+            report.cut += sum(len(text) > MAX_CELL for text in record[1])
+            cells = [cell(text) for text in record[1]]
+            filled = [n + bool(text) for n, text in zip(filled, cells)]
+            writer.writerow([record[0], *cells])
+    written = len(ids) - len(missing)
+    if not written:
+        path.unlink()  # a table without rows would be no help, and RecBole cannot read one
+    example = [token for token in ids if token in missing][:3]
+    what = f"{table.kind} texts"
+    report.coverage[what] = Coverage(written, written, len(ids), missing=example)
+    for column, count in zip(table.columns, filled):
+        label = f"{table.kind} {column.partition(':')[0]}"
+        report.coverage[label] = Coverage(count, count, len(ids))
+
+
+def _record(table: Table, line: bytes, faults: Faults) -> tuple[str, Sequence[str]] | None:
+    if not line.strip():
+        faults.mend("empty line")
+        return None
+    try:
+        return table.parse(line)
+    except LineFault as fault:
+        faults.add(str(fault))
+    except RecursionError:
+        faults.add("nested too deeply")
+    return None

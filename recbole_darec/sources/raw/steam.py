@@ -1,0 +1,135 @@
+"""Steam's reviews and games (McAuley's releases), whose lines are Python literals.
+
+Reviews: ``steam_reviews.json`` with ``username, product_id, text, date``, one review a line; or
+``australian_user_reviews.json``, one user a line with a list of reviews.  Games:
+``steam_games.json``.  There are no ratings.
+
+Left out: ``sentiment`` and ``metascore``, which are made of all reviews, and the hours played.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_darec.errors import DataError
+from recbole_darec.sources.raw.lines import LineFault
+from recbole_darec.sources.raw.records import parse_record, text_of, token
+from recbole_darec.sources.raw.source import (
+    Row,
+    Source,
+    Table,
+    existing,
+    file_named,
+    files_below,
+    seconds,
+)
+from recbole_darec.sources.raw.texts import clean, year_of
+
+__all__ = ["open_steam"]
+
+_REVIEWS = ("steam_reviews.json", "steam_new.json", "reviews.json")
+_BY_USER = ("australian_user_reviews.json",)
+_GAMES = ("steam_games.json", "games.json")
+
+COLUMNS = (
+    "title:token_seq",
+    "categories:token_seq",
+    "developer:token_seq",
+    "publisher:token_seq",
+    "year:token",
+    "price:token_seq",
+    "features:token_seq",
+)
+
+
+def open_steam(raw: Path, reviews: str | None = None, metadata: str | None = None) -> Source:
+    """Find the reviews and, where there is, the file of games.
+
+    Args:
+        raw: the folder.
+        reviews, metadata: the files themselves, where they have other names.
+
+    Raises:
+        DataError: there are no reviews, or several files of a kind.
+    """
+    files = [] if reviews and metadata else files_below(raw)
+    names = (*_REVIEWS, *_BY_USER)
+    review_file = existing(reviews) if reviews else file_named(files, names, "--reviews")
+    if review_file is None:
+        raise DataError(
+            f"{raw} has neither steam_reviews.json nor australian_user_reviews.json (also .gz): "
+            "name the file with --reviews"
+        )
+    games = existing(metadata) if metadata else file_named(files, _GAMES, "--metadata")
+    by_user = review_file.name.lower().startswith("australian")
+    return Source(
+        name="steam",
+        interactions=review_file,
+        parse=parse_user if by_user else parse_review,
+        rated=False,
+        timed=not by_user,
+        reviewed=True,
+        clean=clean,
+        tables=[Table("item", games, COLUMNS, parse_game)] if games else [],
+        lacking=[] if games else ["item"],
+    )
+
+
+def parse_review(line: bytes) -> Sequence[Row]:
+    """Read one review; the user is ``username``, the only name that all lines have.
+
+    Raises:
+        LineFault: the line is no such record.
+    """
+    record = parse_record(line)
+    text = record.get("text")
+    return (
+        Row(
+            token(record, "username"),
+            token(record, "product_id"),
+            0.0,
+            seconds(record.get("date"), "date"),
+            text if isinstance(text, str) else "",
+        ),
+    )
+
+
+def parse_user(line: bytes) -> Sequence[Row]:
+    """Read one user with all reviews; their dates often lack the year and are left out.
+
+    Raises:
+        LineFault: the line is no such record.
+    """
+    record = parse_record(line)
+    user, reviews = token(record, "user_id"), record.get("reviews")
+    if not isinstance(reviews, list):
+        raise LineFault("no list 'reviews'")
+    rows = []
+    for review in reviews:
+        if not isinstance(review, dict):
+            raise LineFault("'reviews' holds what is no review")
+        text = review.get("review")
+        rows.append(
+            Row(user, token(review, "item_id"), 0.0, 0.0, text if isinstance(text, str) else "")
+        )
+    return rows
+
+
+def parse_game(line: bytes) -> tuple[str, Sequence[str]]:
+    """Read one game: its id, and its texts in the order of :data:`COLUMNS`.
+
+    Raises:
+        LineFault: the line is no record with an id.
+    """
+    record = parse_record(line)
+    texts = (
+        text_of(record.get("title")) or text_of(record.get("app_name")),
+        text_of([record.get("genres"), record.get("tags")], ", "),
+        text_of(record.get("developer")),
+        text_of(record.get("publisher")),
+        year_of(text_of(record.get("release_date"))),
+        text_of(record.get("price")),
+        text_of(record.get("specs"), ", "),
+    )
+    return token(record, "id"), [clean(text) for text in texts]
