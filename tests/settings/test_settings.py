@@ -15,7 +15,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec import resources, settings
+from recbole_darec import resources
+from recbole_darec.settings import layers as settings
 from recbole_darec.cli.arguments import option_arguments
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.settings.layers import parse_value, read_yaml, resolve
@@ -689,7 +690,7 @@ def test_resolving_imports_neither_torch_nor_recbole() -> None:
         "heavy = {'torch', 'recbole', 'pandas', 'numpy', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    root = str(Path(settings.__file__).resolve().parents[1])
+    root = str(Path(settings.__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
     )
