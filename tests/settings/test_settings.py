@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_darec import resources
-from recbole_darec.settings import layers as settings
 from recbole_darec.cli.arguments import option_arguments
 from recbole_darec.errors import DataError, OptionError
+from recbole_darec.settings import layers as settings
 from recbole_darec.settings.layers import parse_value, read_yaml, resolve
 
 # ---- precedence ------------------------------------------------------------------------------
