@@ -28,8 +28,10 @@ from recbole_darec.cli.arguments import option_arguments
 from recbole_darec.cli.evaluate import _refuse_training_options
 from recbole_darec.cli.main import _parser, main
 from recbole_darec.errors import DataError, OptionError
-from recbole_darec.settings.layers import _common_keys, parse_value, read_yaml, resolve
+from recbole_darec.resolve import resolve
+from recbole_darec.settings.layers import _common_keys
 from recbole_darec.settings.options import documentation, option_names
+from recbole_darec.settings.values import parse_value, read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(

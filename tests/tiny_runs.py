@@ -17,8 +17,8 @@ from unittest import mock
 
 import torch
 
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 # Sums of other numbers of threads differ in the last digit, and clean processes have one.
 torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from typing import Any
 from recbole_darec.embeddings import ProfileOptions
 from recbole_darec.errors import DataError
 from recbole_darec.resources import atomic_data_dir
-from recbole_darec.settings.options import ProfileSourceOptions, options_from_config
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import ProfileSourceOptions
 
 __all__ = ["ProfileRequest", "check_split", "profile_request"]
 

@@ -21,7 +21,8 @@ from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.embeddings import load_profiles
 from recbole_darec.errors import OptionError
-from recbole_darec.settings.options import RunOptions, options_from_config
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import RunOptions
 
 if TYPE_CHECKING:
     from recbole.model.abstract_recommender import GeneralRecommender as _Backbone
@@ -66,7 +67,8 @@ class AlignedRecommender(_Backbone):
         self._seen: _Seen | None = None
         self._kept: _Kept | None = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        self._method_name = str(self.align_method or config["align"] or "darec")
+        run = options_from_config(RunOptions, config)
+        self._method_name = self.align_method or run.align
         method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
         self.loss_names: tuple[str, ...] = ()
@@ -79,7 +81,7 @@ class AlignedRecommender(_Backbone):
         method.check_sizes(options, self._kinds)
         widths = Widths(0, 0, 0)
         acts = method.needs_profiles or method.alters("ego") or method.alters("final")
-        if acts or options_from_config(RunOptions, config).diagnostics:
+        if acts or run.diagnostics:
             access, failure = probe(self, config)
             if access is None:
                 raise self._no_embeddings() from failure

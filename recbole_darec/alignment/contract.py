@@ -22,14 +22,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from recbole_darec.settings.options import Options
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Aligner", "NoOptions", "TrainingStep", "Widths"]
 
 
-@dataclass(frozen=True)
-class NoOptions:
+class NoOptions(Options):
     """The options of an aligner that has none."""
 
 

@@ -9,12 +9,11 @@ scaled, and what is kept between steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.errors import OptionError
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DaRec", "DaRecOptions"]
 
 
-@dataclass(frozen=True)
-class DaRecOptions:
+class DaRecOptions(Options):
     """Options of DaRec; the paper's values are the defaults where it gives any."""
 
     align_lambda: float = option(

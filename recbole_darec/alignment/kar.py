@@ -8,11 +8,10 @@ collaborative filtering: the adapted profile is one more feature of a user or it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["KAR", "KAROptions"]
 
 
-@dataclass(frozen=True)
-class KAROptions:
+class KAROptions(Options):
     """Options of KAR."""
 
     kar_shared_experts: int = option(2, "Experts that users and items share.", low=1)

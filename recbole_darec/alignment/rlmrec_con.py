@@ -6,11 +6,10 @@ equations (16) and (18) and algorithm 1, with the normalisations of the released
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +21,7 @@ __all__ = ["RLMRecCon", "RLMRecConOptions"]
 _BLOCK = 16_384
 
 
-@dataclass(frozen=True)
-class RLMRecConOptions:
+class RLMRecConOptions(Options):
     """Options of RLMRec-Con."""
 
     kd_weight: float = option(0.01, "Weight of the alignment loss.", low=0.0)

@@ -33,6 +33,7 @@ class GraphRecommender(GeneralRecommender):
 
     input_type = InputType.PAIRWISE
     Options: ClassVar[type] = GraphOptions
+    options: Any
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.model.general_recommender.lightgcn import LightGCN as RecBoleLightGCN
@@ -24,6 +24,7 @@ class LightGCN(RecBoleLightGCN):
     With their defaults the scores and gradients are RecBole's to rounding.
     """
 
+    Options: ClassVar[type] = GraphOptions
     reg_weight: float
 
     def __init__(self, config: Any, dataset: Any) -> None:

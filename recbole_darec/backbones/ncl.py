@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
@@ -41,6 +41,7 @@ class NCL(RecBoleNCL):
         item_2cluster: int ``[n_items]``.
     """
 
+    Options: ClassVar[type] = NCLOptions
     reg_weight: float
     user_centroids: Tensor | None
     user_2cluster: Tensor | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class SGL(RecBoleSGL):
     beside it would mean a two-thousandth of what it means over the other backbones.
     """
 
+    Options: ClassVar[type] = SGLOptions
     _user: np.ndarray
     _item: np.ndarray
 

@@ -20,8 +20,9 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
     Raises:
         OptionError: an argument is no option, has no value, or is given twice with two values.
     """
-    from recbole_darec.settings.layers import parse_value
-    from recbole_darec.settings.options import COMMON_OPTIONS, switches
+    from recbole_darec.settings.options import switches
+    from recbole_darec.settings.run_options import COMMON_OPTIONS
+    from recbole_darec.settings.values import parse_value
 
     alone = switches(*COMMON_OPTIONS)
     found: dict[str, Any] = {}
@@ -49,7 +50,8 @@ def options_help() -> str:
     """Return the text that lists this package's options with their defaults."""
     from recbole_darec.alignment.registry import aligner_class, aligner_names
     from recbole_darec.backbones.registry import BACKBONES
-    from recbole_darec.settings.options import COMMON_OPTIONS, documentation
+    from recbole_darec.settings.options import documentation
+    from recbole_darec.settings.run_options import COMMON_OPTIONS
 
     groups: dict[str, list[type]] = {}
     for group in COMMON_OPTIONS:

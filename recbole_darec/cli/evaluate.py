@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_training_options(names: Iterable[str]) -> None:
     """Raise an error for an option that a trained model has fixed: it would have no effect."""
-    from recbole_darec.settings.options import EvaluationOptions, ProfileSourceOptions, option_names
+    from recbole_darec.settings.options import option_names
+    from recbole_darec.settings.run_options import EvaluationOptions, ProfileSourceOptions
 
     allowed = [
         *option_names(EvaluationOptions, ProfileSourceOptions),

@@ -79,7 +79,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test, and print the metrics."""
     from recbole_darec.cli.arguments import option_arguments
-    from recbole_darec.settings.layers import parse_value, resolve
+    from recbole_darec.resolve import resolve
+    from recbole_darec.settings.values import parse_value
 
     options = option_arguments(args.rest)
     for name in ("align", "preset", "resume"):

@@ -87,7 +87,8 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     Raises:
         DataError: a file is missing or malformed, or the split would depend on a training seed.
     """
-    from recbole_darec.settings.layers import data_folder, resolve
+    from recbole_darec.resolve import resolve
+    from recbole_darec.settings.layers import data_folder
 
     values = resolve("BPR", dataset, config_dict={"data_path": data_path, "align": "none"}).values
     folder = data_folder(data_path, dataset)

@@ -14,6 +14,8 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import ratio_split
 from recbole_darec.errors import DataError, OptionError
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import RunOptions
 
 __all__ = [
     "evaluation_loader",
@@ -135,7 +137,7 @@ def split_dataset(config: Any, dataset: Any) -> list[Any]:
     Raises:
         DataError: a part is empty.
     """
-    seed = config["split_seed"]
+    seed = options_from_config(RunOptions, config).split_seed
     if seed is not None and dataset.benchmark_filename_list is None:
         args = config["eval_args"]
         ratios = (args["split"] or {}).get("RS")

@@ -30,8 +30,8 @@ from recbole_darec.backbones.autocf_masking import (
 from recbole_darec.backbones.edges import EdgePattern
 from recbole_darec.backbones.propagation import BipartiteGraph
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 Edges = set[tuple[int, int]]
 

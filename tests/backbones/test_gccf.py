@@ -20,8 +20,8 @@ from backbones.test_sgl import naive_ranking
 from recbole_darec.backbones.gccf import GCCF
 from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared
-from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(scope="module")

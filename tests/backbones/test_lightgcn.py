@@ -12,8 +12,8 @@ from recbole.model.general_recommender.lightgcn import LightGCN as RecBoleLightG
 from tiny_runs import one_batch, options, prepared
 
 from recbole_darec.backbones.lightgcn import LightGCN
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 STOCK = {"layer_aggregation": "mean", "reg_form": "batch", "edge_keep_rate": 1.0, "align": "none"}
 

@@ -18,8 +18,8 @@ from backbones.test_sgl import expected_embeddings, gradients, naive_ranking, re
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.ncl import NCL
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, make_trainer, prepare
-from recbole_darec.settings.layers import resolve
 
 CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
 VISIBLE = {"ssl_reg": 0.02, "proto_reg": 0.03, "alpha": 0.7, "ssl_temp": 0.2, "num_clusters": 5}

@@ -21,8 +21,8 @@ from recbole_darec.backbones.propagation import aggregate_layers, aggregate_over
 from recbole_darec.backbones.sgl import SGL
 from recbole_darec.backbones.views import counted
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 STOCK = {"layer_aggregation": "mean", "loss_reduction": "sum", "align": "none"}
 RLMREC = {

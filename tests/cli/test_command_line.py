@@ -15,7 +15,8 @@ from cli.conftest import Interrupted, write_quick
 from cli.test_bad_input import ARGUMENTS
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.registry import BACKBONES
-from recbole_darec.settings.options import COMMON_OPTIONS, option_names
+from recbole_darec.settings.options import option_names
+from recbole_darec.settings.run_options import COMMON_OPTIONS
 
 MODEL_AND_DATA = ("--model=LightGCN", "--dataset=tiny")
 
