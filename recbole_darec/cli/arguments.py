@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -48,20 +47,19 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
 
 def options_help() -> str:
     """Return the text that lists this package's options with their defaults."""
-    from recbole_darec.alignment.registry import aligner_class, aligner_names
-    from recbole_darec.backbones.registry import BACKBONES
-    from recbole_darec.settings.options import documentation
+    from recbole_darec.alignment.registry import aligner_names, aligner_options
+    from recbole_darec.backbones.registry import BACKBONES, read_options
+    from recbole_darec.settings.options import Options, documentation, option_names
     from recbole_darec.settings.run_options import COMMON_OPTIONS
 
-    groups: dict[str, list[type]] = {}
+    groups: dict[str, list[type[Options]]] = {}
     for group in COMMON_OPTIONS:
         groups.setdefault("every run", []).append(group)
-    for name, spec in BACKBONES.items():
-        if spec.options is not None:
-            groups.setdefault(f"--model={name}", []).append(spec.options)
+    for name, location in BACKBONES.items():
+        groups[f"--model={name}"] = [read_options(location)]
     for name in aligner_names():
-        if dataclasses.fields(aligner_class(name).Options):
-            groups[f"--align={name}"] = [aligner_class(name).Options]
+        if option_names(aligner_options(name)):
+            groups[f"--align={name}"] = [aligner_options(name)]
     lines = []
     for title, members in groups.items():
         lines.append(f"\noptions of {title}:")

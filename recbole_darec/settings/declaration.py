@@ -57,12 +57,12 @@ class Declaration:
 
     def permits(self, value: Any) -> bool:
         """Tell whether ``value`` (already of the right type) is permitted."""
+        if isinstance(value, (list, tuple)):
+            return all(self.permits(v) for v in value)
         if self.choices is not None:
             return value is None or value in self.choices
         if self.or_word is not None and isinstance(value, str):
             return value == self.or_word
-        if isinstance(value, (list, tuple)):
-            return all(self.permits(v) for v in value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return True
         return (
@@ -96,6 +96,8 @@ def _eased(hint: Any, value: Any) -> Any:
     kinds = kinds_of(hint)
     if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
         return int(value)
+    if isinstance(value, str) and Path in kinds and str not in kinds:
+        return Path(value)
     for kind in kinds:
         origin = typing.get_origin(kind)
         if origin in (list, tuple):

@@ -105,6 +105,11 @@ class Options(BaseModel):
         """Return what a user calls a field: its own name, as in a property file."""
         return field
 
+    @classmethod
+    def type_of(cls, field: str) -> str:
+        """Return what a user calls a field's type."""
+        return type_name(cls.model_fields[field].annotation)
+
     def __reduce__(self) -> Any:
         # By name: a class that was read without its module's imports is that module's class.
         kind = type(self)
@@ -120,6 +125,13 @@ class CommandOptions(Options):
         declared = declarations(cls).get(field)
         flag = declared.flag if declared is not None else None
         return f"--{flag or field.replace('_', '-')}"
+
+    @classmethod
+    def type_of(cls, field: str) -> str:
+        """Return a field's type; to leave a flag out is to give null, where that is the default."""
+        declared = cls.model_fields[field]
+        told, null, _ = type_name(declared.annotation).partition(" or null")
+        return f"{told} or none" if null and declared.default is not None else told
 
 
 def _restored(module: str, name: str, values: dict[str, Any]) -> Options:
@@ -230,7 +242,8 @@ def _as_option_error(group: type[Options], values: Any, error: ValidationError) 
     if any(one["type"] == NOT_PERMITTED for one in errors if one["loc"][:1] == (name,)):
         return OptionError(f"{given} must be {permitted}{close}")
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    kind = "finite number" if number and float in kinds_of(hint) else type_name(hint)
+    finite = number and float in kinds_of(hint)
+    kind = "finite number" if finite else group.type_of(name)
     article = "an" if kind[0] in "aeiou" else "a"
     return OptionError(
         f"{given} is not {article} {kind}{f' ({permitted})' if permitted else ''}{close}"
