@@ -18,9 +18,10 @@ from recbole_darec.backbones.autocf_masking import (
     unweighted,
 )
 from recbole_darec.backbones.edges import EdgePattern, edge_dots, weighted_sum
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import AutoCFOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
 from recbole_darec.numerics import at_least_float32, counted, log_sum_exp
 

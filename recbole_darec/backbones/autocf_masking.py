@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from recbole_darec.backbones.edges import EdgePattern
-from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_over
+from recbole_darec.backbones.graph import BipartiteGraph
+from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.numerics import unit_rows
 
 __all__ = [

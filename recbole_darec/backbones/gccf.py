@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import GCCFOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 
 __all__ = ["GCCF"]
 

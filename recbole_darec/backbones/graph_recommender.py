@@ -12,8 +12,8 @@ from recbole.model.loss import BPRLoss, EmbLoss
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import GraphOptions
-from recbole_darec.backbones.propagation import BipartiteGraph
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.settings.options import options_from_config
 

@@ -8,8 +8,9 @@ import torch
 from recbole.model.general_recommender.lightgcn import LightGCN as RecBoleLightGCN
 from torch import Tensor
 
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import GraphOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_layers
+from recbole_darec.backbones.propagation import aggregate_layers
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.settings.options import options_from_config
 

@@ -9,8 +9,9 @@ import torch
 from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
 from torch import Tensor
 
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import NCLOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.backbones.views import contrast_rows_with_all
 from recbole_darec.numerics import counted, info_nce, kmeans, unit_rows

@@ -10,8 +10,9 @@ from recbole.model.general_recommender.sgl import SGL as RecBoleSGL
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import SGLOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_layers, aggregate_over
+from recbole_darec.backbones.propagation import aggregate_layers, aggregate_over
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.backbones.views import contrast_rows_with_all
 from recbole_darec.settings.options import options_from_config

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
+from recbole_darec.backbones.noise import noisy_views
 from recbole_darec.backbones.options import SimGCLOptions
-from recbole_darec.backbones.propagation import aggregate_over, noisy_views
+from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.backbones.views import contrast_rows_with_all, contrast_within_batch
 from recbole_darec.errors import OptionError
 

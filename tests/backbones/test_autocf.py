@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import one_batch, options, prepared
 
-from backbones.test_propagation import graphs
+from backbones.test_graph import graphs
 from recbole_darec.backbones import autocf
 from recbole_darec.backbones.autocf import AutoCF, graph_attention, spread
 from recbole_darec.backbones.autocf_masking import (
@@ -28,7 +28,7 @@ from recbole_darec.backbones.autocf_masking import (
     unweighted,
 )
 from recbole_darec.backbones.edges import EdgePattern
-from recbole_darec.backbones.propagation import BipartiteGraph
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings.layers import resolve

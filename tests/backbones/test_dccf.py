@@ -12,7 +12,7 @@ import torch
 from alignment.equations import naive
 from tiny_runs import one_batch, prepared
 
-from backbones.test_propagation import graph_of
+from backbones.test_graph import graph_of
 from backbones.test_sgl import naive_ranking
 from recbole_darec.backbones.dccf import VIEWS, intent_messages, masked_messages
 from recbole_darec.backbones.edges import EdgePattern

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import one_batch, prepared
 
-from backbones.test_propagation import graph_of, graphs
+from backbones.test_graph import graph_of, graphs
 from backbones.test_sgl import naive_ranking
 from recbole_darec.backbones.gccf import GCCF
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.graph import BipartiteGraph
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared
 from recbole_darec.settings.layers import resolve

@@ -11,13 +11,9 @@ import numpy as np
 import pytest
 import torch
 from alignment.equations import naive
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from recbole.model.general_recommender.sgl import SGL as RecBoleSGL
 from tiny_runs import one_batch, options, prepared
 
-from backbones.test_propagation import dense_adjacency, graph_of, graphs
-from recbole_darec.backbones.propagation import aggregate_layers, aggregate_over
 from recbole_darec.backbones.sgl import SGL
 from recbole_darec.backbones.views import counted
 from recbole_darec.errors import OptionError
@@ -128,63 +124,6 @@ def test_one_seed_draws_recboles_augmented_graphs(kind: str, data_path: Path) ->
 
 
 # ---- graphs ------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(graphs(), st.data())
-def test_a_subgraph_is_the_normalised_adjacency_of_the_kept_pairs(
-    graph: tuple, data: st.DataObject
-) -> None:
-    pairs, n_users, n_items = graph
-    distinct = sorted(set(pairs))
-    kept = data.draw(st.lists(st.booleans(), min_size=len(distinct), max_size=len(distinct)))
-    sub = graph_of(*graph).subgraph(torch.tensor(kept))
-    expected = dense_adjacency([p for p, k in zip(distinct, kept) if k], n_users, n_items)
-    torch.testing.assert_close(
-        dense(sub).double(), torch.from_numpy(expected), rtol=1e-6, atol=1e-7
-    )
-    # Numbered, the edges tell whether the mirror images are the right ones.
-    numbered = torch.arange(1.0, 1 + len(sub.columns))
-    mirrored = sub.matrix(numbered[sub.transpose_order]).to_dense()
-    assert torch.equal(sub.matrix(numbered).to_dense().T, mirrored)
-
-
-@settings(max_examples=40, deadline=None)
-@given(graphs(), st.integers(0, 3), st.booleans(), st.sampled_from(["mean", "sum"]))
-def test_another_graph_in_each_layer_has_the_value_and_gradient_of_dense_products(
-    graph: tuple, n_layers: int, include_ego: bool, how: str
-) -> None:
-    whole = graph_of(*graph)
-    generator = torch.Generator().manual_seed(5)
-    n_pairs = len(whole.columns) // 2
-    layers = [
-        whole.subgraph(torch.rand(n_pairs, generator=generator) < 0.7) for _ in range(n_layers)
-    ]
-    ego = torch.randn(whole.n_nodes, 3, generator=generator, requires_grad=True)
-    weight = torch.randn(whole.n_nodes, 3, generator=generator)
-    value = aggregate_over(ego, layers, how=how, include_ego=include_ego)
-    (value * weight).sum().backward()
-
-    same = ego.detach().double().requires_grad_()
-    products = [same]
-    for layer in layers:
-        products.append(dense(layer).double() @ products[-1])
-    if not include_ego:
-        products[0] = 0.0 * same
-        products = products[1:] or products
-    stacked = torch.stack(products)
-    expected = stacked.mean(0) if how == "mean" else stacked.sum(0)
-    (expected * weight.double()).sum().backward()
-    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(ego.grad.double(), same.grad, rtol=1e-5, atol=1e-6)
-
-
-def test_one_graph_in_all_layers_is_what_lightgcn_aggregates() -> None:
-    graph, ego = graph_of([(0, 0), (0, 1), (2, 1)], 3, 3), torch.randn(6, 4)
-    for how in ("mean", "sum"):
-        torch.testing.assert_close(
-            aggregate_over(ego, [graph] * 3, how=how), aggregate_layers(ego, graph, 3, how=how)
-        )
 
 
 @pytest.mark.parametrize("kind", ["ED", "ND", "RW"])
