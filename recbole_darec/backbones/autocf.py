@@ -5,7 +5,6 @@ from __future__ import annotations
 from logging import getLogger
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from recbole_darec.backbones.autocf_masking import (
 )
 from recbole_darec.backbones.edges import EdgePattern, edge_dots, weighted_sum
 from recbole_darec.backbones.graph import BipartiteGraph
-from recbole_darec.backbones.graph_recommender import GraphRecommender
+from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
 from recbole_darec.backbones.options import AutoCFOptions
 from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
@@ -135,9 +134,11 @@ class AutoCF(GraphRecommender):
 
     def make_graph(self, dataset: Any) -> BipartiteGraph:
         """Return the graph, with self-loops if the options have them."""
-        pairs = dataset.inter_matrix(form="coo").astype(np.float32)
         return BipartiteGraph.from_interactions(
-            pairs.row, pairs.col, self.n_users, self.n_items, self_loops=self.options.self_loops
+            *training_pairs(dataset),
+            self.n_users,
+            self.n_items,
+            self_loops=self.options.self_loops,
         )
 
     def make_layers(self, config: Any) -> None:
@@ -241,7 +242,7 @@ class AutoCF(GraphRecommender):
 
         The last one is 0 in a step that keeps the mask.
         """
-        self.forget_scores()
+        self.forget_embeddings()
         infomax = self.user_embedding.weight.new_zeros(())
         if self.training:
             if self.step_of_epoch % self.options.mask_every == 0:

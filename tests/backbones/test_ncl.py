@@ -118,7 +118,7 @@ def test_the_loss_is_the_loop_over_the_batch(reduction: str, data_path: Path) ->
     model.e_step()
     parts = [float(part.detach()) for part in model.calculate_loss(batch)]
 
-    matrix = model.norm_adj_mat.matrix().to_dense().double()
+    matrix = model.graph.matrix().to_dense().double()
     users, items = expected_embeddings(model, matrix)
     tables = [t.weight.detach().double() for t in (model.user_embedding, model.item_embedding)]
     wanted = naive_ranking(users, items, batch) / 40
