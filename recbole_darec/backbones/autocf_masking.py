@@ -20,7 +20,7 @@ from recbole_darec.numerics import unit_rows
 __all__ = [
     "decoder_pattern",
     "encoder_graph",
-    "gumbel_top",
+    "gumbel_top_k",
     "log_relatedness",
     "masked_region",
     "unweighted",
@@ -65,7 +65,7 @@ def log_relatedness(ego: Tensor, adjacency: BipartiteGraph) -> Tensor:
     return logsigmoid((subgraph * unit_rows(ego)).sum(-1))
 
 
-def gumbel_top(log_scores: Tensor, count: int) -> Tensor:
+def gumbel_top_k(log_scores: Tensor, count: int) -> Tensor:
     """Return the ``count`` nodes with the largest scores after Gumbel noise.
 
     That draws without replacement, each next one with a probability in proportion to its score

@@ -12,7 +12,7 @@ from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import NCLOptions
 from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.backbones.views import contrast_rows_with_all
-from recbole_darec.numerics import counted, info_nce, kmeans, unit_rows
+from recbole_darec.numerics import info_nce, kmeans, unique_with_counts, unit_rows
 
 __all__ = ["NCL"]
 
@@ -187,6 +187,6 @@ class NCL(GraphRecommender):
     ) -> Tensor:
         assert centers is not None
         assert clusters is not None
-        rows, counts = counted(ids)
+        rows, counts = unique_with_counts(ids)
         own = centers[clusters[rows]]
         return info_nce(nodes[rows], own, centers, self.options.ssl_temp, weights=counts)

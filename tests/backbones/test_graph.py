@@ -24,9 +24,11 @@ def dense_adjacency(pairs: list[tuple[int, int]], n_users: int, n_items: int) ->
     return adjacency
 
 
-def graph_of(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> BipartiteGraph:
+def graph_of(
+    pairs: list[tuple[int, int]], n_users: int, n_items: int, self_loops: bool = False
+) -> BipartiteGraph:
     users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return BipartiteGraph.from_interactions(users, items, n_users, n_items)
+    return BipartiteGraph.from_interactions(users, items, n_users, n_items, self_loops=self_loops)
 
 
 @st.composite

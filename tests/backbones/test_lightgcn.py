@@ -11,6 +11,7 @@ import torch
 from recbole.model.general_recommender.lightgcn import LightGCN as RecBoleLightGCN
 from tiny_runs import one_batch, options, prepared
 
+from backbones.naive import gradients, relative
 from recbole_darec.backbones.lightgcn import LightGCN
 from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings.layers import resolve
@@ -30,14 +31,6 @@ def random_graph(data_path: Path, **changed: Any) -> Prepared:
 def ml_100k(data_path: Path, **changed: Any) -> Prepared:
     given = options(data_path, reg_weight=0.01, n_layers=3, train_batch_size=2048)
     return prepare(resolve("LightGCN", "ml-100k", None, {**given, **STOCK, **changed}))
-
-
-def gradients(model: Any) -> torch.Tensor:
-    return torch.cat([model.user_embedding.weight.grad, model.item_embedding.weight.grad])
-
-
-def relative(ours: torch.Tensor, stock: torch.Tensor) -> float:
-    return float((ours - stock).detach().double().norm() / stock.detach().double().norm())
 
 
 @pytest.mark.parametrize("data", [random_graph, ml_100k])

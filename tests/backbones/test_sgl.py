@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from alignment.equations import naive
 from recbole.model.general_recommender.sgl import SGL as RecBoleSGL
 from tiny_runs import one_batch, options, prepared
 
+from backbones.naive import (
+    dense,
+    expected_embeddings,
+    gradients,
+    naive_contrast,
+    naive_ranking,
+    relative,
+)
 from recbole_darec.backbones.sgl import SGL
-from recbole_darec.backbones.views import counted
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings.layers import resolve
@@ -50,23 +56,11 @@ def total(model: Any, batch: Any) -> torch.Tensor:
     return (sum(parts) if isinstance(parts, tuple) else parts).reshape(())
 
 
-def gradients(model: Any) -> torch.Tensor:
-    return torch.cat([model.user_embedding.weight.grad, model.item_embedding.weight.grad])
-
-
-def relative(ours: torch.Tensor, stock: torch.Tensor) -> float:
-    return float((ours - stock).detach().double().norm() / stock.detach().double().norm())
-
-
 def views_of(model: Any) -> tuple[Any, Any]:
     """The graphs of the two views, of our SGL or of RecBole's."""
     if isinstance(model, SGL):
         return model.augmented_graphs
     return model.sub_graph1, model.sub_graph2
-
-
-def dense(graph: Any) -> torch.Tensor:
-    return (graph.matrix() if hasattr(graph, "matrix") else graph).to_dense()
 
 
 # ---- RecBole's SGL -----------------------------------------------------------------------------
@@ -204,39 +198,6 @@ def test_evaluation_ranks_by_the_whole_graph_and_draws_nothing(
 # ---- loss --------------------------------------------------------------------------------------
 
 
-def expected_embeddings(model: Any, matrix: torch.Tensor) -> list[torch.Tensor]:
-    """The sum of the layers by dense products in float64."""
-    tables = (model.user_embedding.weight, model.item_embedding.weight)
-    layer = torch.cat([t.detach().double() for t in tables])
-    layers = [layer]
-    for _ in range(model.n_layers):
-        layers.append(matrix @ layers[-1])
-    return list(torch.stack(layers).sum(0).split([model.n_users, model.n_items]))
-
-
-def naive_contrast(first: Any, second: Any, ids: Any, tau: float) -> float:
-    """SGL, equation (10), row by row of the batch."""
-    first, second = first.tolist(), second.tolist()
-    terms = []
-    for n in ids.tolist():
-        shares = [math.exp(naive.cosine(first[n], other) / tau) for other in second]
-        terms.append(-math.log(shares[n] / math.fsum(shares)))
-    return math.fsum(terms)
-
-
-def rows_of_batch(batch: Any) -> Iterator[tuple[int, int, int]]:
-    names = ("user_id", "item_id", "neg_item_id")
-    return zip(*(batch[name].tolist() for name in names))
-
-
-def naive_ranking(users: torch.Tensor, items: torch.Tensor, batch: Any) -> float:
-    u, i = users.tolist(), items.tolist()
-    return math.fsum(
-        math.log1p(math.exp(naive.dot(u[user], i[other]) - naive.dot(u[user], i[item])))
-        for user, item, other in rows_of_batch(batch)
-    )
-
-
 @pytest.mark.parametrize("negatives", [False, True])
 def test_rlmrecs_loss_is_the_loop_over_the_batch(negatives: bool, data_path: Path) -> None:
     given = {**RLMREC, "contrast_negatives": negatives, "ssl_tau": 0.3, "ssl_weight": 0.7}
@@ -288,14 +249,6 @@ def test_the_mean_is_recboles_sum_over_the_batch_size_but_for_the_l2_term(data_p
     )
     wanted = 0.5 * sum(float(r.detach().norm()) for r in rows) / len(batch["user_id"])
     assert float(term.detach()) == pytest.approx(wanted, rel=1e-4)
-
-
-def test_an_accelerator_is_not_asked_how_many_ids_differ() -> None:
-    ids = torch.tensor([4, 1, 4, 4])
-    distinct, counts = counted(ids)
-    assert (distinct.tolist(), counts.tolist()) == ([1, 4], [1, 3])
-    elsewhere = ids.to("meta")
-    assert counted(elsewhere) == (elsewhere, None)
 
 
 # ---- options -----------------------------------------------------------------------------------

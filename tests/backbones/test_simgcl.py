@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import one_batch, prepared
 
+from backbones.naive import dense, naive_contrast, naive_ranking
 from backbones.test_graph import graph_of, graphs
-from backbones.test_sgl import dense, naive_contrast, naive_ranking
 from recbole_darec.backbones.noise import noisy_views
 from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.backbones.simgcl import SimGCL
