@@ -126,6 +126,10 @@ class AlignedRecommender(_Backbone):
         """Return the loss of the backbone by itself, as RecBole calls it."""
         return super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
 
+    def own_parameters(self) -> list[Tensor]:
+        """Return the backbone's own parameters, which are what its L2 term is of."""
+        return [p for name, p in self.named_parameters() if not name.startswith("alignment.")]
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the backbone's result, as the aligner alters it, and remember it in training.
 

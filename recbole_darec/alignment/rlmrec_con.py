@@ -67,13 +67,13 @@ class RLMRecCon(Aligner):
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``kd``: the three contrasts, each a mean over the batch, times the weight."""
-        from recbole_darec.numerics import counted, info_nce
+        from recbole_darec.numerics import info_nce, unique_with_counts
 
         opt = self.options
         if opt.kd_weight == 0.0:
             return {}
         batch = {role: self._sample(ids) for role, ids in step.batch.items()}
-        of_role = {role: counted(ids) for role, ids in batch.items()}
+        of_role = {role: unique_with_counts(ids) for role, ids in batch.items()}
         everybody = opt.negatives == "all"
         all_users = self._project_users(step) if everybody else None
         # A row that is in the batch in two roles is projected once.
