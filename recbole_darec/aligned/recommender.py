@@ -16,10 +16,9 @@ from torch import Tensor
 
 from recbole_darec.aligned.access import EmbeddingAccess, EmbeddingTables, final_pair, probe
 from recbole_darec.aligned.diagnostics import gradient_norms, shape_of_rows
-from recbole_darec.aligned.profile_rows import check_split, profile_request
+from recbole_darec.aligned.profile_rows import profile_rows
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
-from recbole_darec.embeddings import load_profiles
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import RunOptions, options_from_config
 
@@ -92,7 +91,7 @@ class AlignedRecommender(_Backbone):
                 )
             profile_width = 0
             if method.needs_profiles:
-                table = self._load_profiles(config, dataset)
+                table = profile_rows(config, dataset, self._kinds)
                 profile_width = table.shape[1]
                 # Frozen and reproducible from the files: not part of a checkpoint.
                 self.register_buffer("profile_rows", table, persistent=False)
@@ -289,29 +288,6 @@ class AlignedRecommender(_Backbone):
             for name, rows in watched.items():
                 found.update({f"{what}_{name}": v for what, v in shape_of_rows(rows).items()})
         self.diagnostics = {name: float(value) for name, value in found.items()}
-
-    # ---- profiles --------------------------------------------------------------------------
-
-    def _load_profiles(self, config: Any, dataset: Any) -> Tensor:
-        request = profile_request(config, dataset)
-        found = load_profiles(
-            request.directories,
-            request.dataset,
-            request.user_tokens,
-            request.item_tokens,
-            request.options,
-        )
-        check_split(config, dataset, found.meta)
-        assert found.users is not None
-        assert found.items is not None
-        # Row 0 of each side is padding and is never aligned.
-        table = torch.empty(
-            (self.n_users + self.n_items - 2, found.width),
-            dtype=torch.from_numpy(found.items[:0]).dtype,
-        )
-        table[self._kinds["user"]] = torch.from_numpy(found.users[1:])
-        table[self._kinds["item"]] = torch.from_numpy(found.items[1:])
-        return table
 
     def _no_embeddings(self) -> OptionError:
         name = _backbone_name(type(self))

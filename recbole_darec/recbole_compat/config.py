@@ -8,6 +8,7 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
 
 from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.layers import Settings, data_folder
 
@@ -20,7 +21,13 @@ class AlignedConfig(Config):
     Mends: RecBole reads ``sys.argv`` wherever a Config is made, so that the arguments of a test
     runner or of a tuning worker become options, and command-line values silently override the
     trial's parameters.  Here the command line is one layer of :mod:`recbole_darec.settings.layers`.
+
+    Attributes:
+        split: how the run's interactions were split, where it was by a seed of its own.  It stands
+            here because RecBole makes a model from a configuration and a data set, nothing else.
     """
+
+    split: Split | None = None
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
