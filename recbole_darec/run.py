@@ -218,7 +218,7 @@ def prepare(settings: Settings) -> Prepared:
         torch.set_num_threads(settings.run.num_threads)
     compat.init_seed(config["seed"], config["reproducibility"])
     dataset = compat.load_dataset(config)
-    parts = compat.split_dataset(config, dataset)
+    parts, config.split = compat.split_dataset(config, dataset)
     train_data, valid_sampler, test_sampler = compat.training_loader(config, dataset, parts)
     valid_data = _evaluation_loader(config, "valid", parts, valid_sampler)
     test_data = _evaluation_loader(config, "test", parts, test_sampler)

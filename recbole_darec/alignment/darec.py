@@ -73,18 +73,18 @@ class DaRecOptions(Options):
 
 
 class DaRec(Aligner):
-    """The four terms of DaRec on a sample of users and items.
+    """The four terms of DaRec on a sample of rows.
 
-    Users and items share each MLP and are sampled together, without replacement, anew in each
-    step; a sample as large as the data set is the whole of it.
+    All kinds share each MLP and are sampled together, without replacement, anew in each step; a
+    sample as large as the data set is the whole of it.
     """
 
     Options: ClassVar[type] = DaRecOptions
 
     @classmethod
     def check_sizes(cls, options: DaRecOptions, kinds: Mapping[str, slice]) -> None:
-        """Refuse more preference centers than there are users, or rows of a step's sample."""
-        # The first kind: of a user-item graph the users, whose preferences the centers stand for.
+        """Refuse more preference centers than rows of the first kind, or of a step's sample."""
+        # The first kind has the preferences that the centers stand for: users where there are any.
         kind, rows = next(iter(kinds.items()))
         what, most = f"{kind}s", rows.stop - rows.start
         sample = options.align_sample
@@ -152,7 +152,7 @@ class DaRec(Aligner):
         return eq.weighted_terms(terms, weights, opt.align_lambda)
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
-        """Return the shared and the specific rows of both sides, of all users and items."""
+        """Return the shared and the specific rows of both sides, of all kinds."""
         sides = {"c": ("collaborative", step.collaborative), "l": ("profile", step.profiles)}
         found = {}
         for side, (name, rows) in sides.items():

@@ -2,7 +2,7 @@
 
 Xi et al., "Towards Open-World Recommendation with Knowledge Augmentation from Large Language
 Models" (RecSys 2024), section 3.3, the hybrid-expert adaptor, as RLMRec and DaRec use it beside
-collaborative filtering: the adapted profile is one more feature of a user or item.
+collaborative filtering: the adapted profile is one more feature of a row, whatever its kind.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class KAR(Aligner):
             widths.backbone,
             n_shared=options.kar_shared_experts,
             n_own=options.kar_own_experts,
+            kinds=widths.kinds,
         )
 
     def alter_final(self, final: Tensor, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:

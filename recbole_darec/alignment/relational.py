@@ -44,7 +44,7 @@ class Relational(ProfileNeighbours):
     options: RelationalOptions
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
-        """Return ``rel``: the matching of relations, users and items each, times its weight."""
+        """Return ``rel``: the matching of relations within each kind, summed, times its weight."""
         import torch
 
         from recbole_darec.alignment.equations import relation_matching

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RLMRecCon", "RLMRecConOptions"]
 
-# Rows that are projected at a time where all users are: what lies between the layers of one block
-# is computed again in the backward pass.
+# Rows that are projected at a time where a whole kind is: what lies between the layers of one
+# block is computed again in the backward pass.
 _BLOCK = 16_384
 
 
@@ -50,8 +50,9 @@ class RLMRecConOptions(Options):
 class RLMRecCon(Aligner):
     """InfoNCE between each embedding of the batch and its projected profile.
 
-    One MLP for users and items, width -> (width + d) / 2 -> d.  Items, positive and negative, are
-    told apart within the batch.
+    One MLP for rows of every kind, width -> (width + d) / 2 -> d.  A role's rows are told apart
+    within the batch; those of the first kind's own role (the batch's users), with
+    ``negatives=all``, within their whole kind.
     """
 
     Options: ClassVar[type] = RLMRecConOptions
@@ -74,16 +75,18 @@ class RLMRecCon(Aligner):
             return {}
         batch = {role: self._sample(ids) for role, ids in step.batch.items()}
         of_role = {role: unique_with_counts(ids) for role, ids in batch.items()}
-        everybody = opt.negatives == "all"
-        all_users = self._project_users(step) if everybody else None
+        first, of_first = next(iter(step.kinds.items()))
+        everyone = self._project_all(step, of_first) if opt.negatives == "all" else None
+        # The first kind's rows of the batch have the role of its name.
+        whole = None if everyone is None else first
         # A row that is in the batch in two roles is projected once.
-        wanted = [rows for role, (rows, _) in of_role.items() if not (everybody and role == "user")]
+        wanted = [rows for role, (rows, _) in of_role.items() if role != whole]
         projected, places = self._project(step, wanted)
         total = step.collaborative.new_zeros(())
         for role, (rows, counts) in of_role.items():
-            if role == "user" and all_users is not None:
-                candidates, weights = all_users, None
-                positives = all_users[rows - step.kinds["user"].start]
+            if role == whole and everyone is not None:
+                candidates, weights = everyone, None
+                positives = everyone[rows - of_first.start]
             else:
                 positives = candidates = projected[places.pop(0)]
                 weights = counts  # a row is among the negatives as often as it is in the batch
@@ -120,12 +123,12 @@ class RLMRecCon(Aligner):
         rows = step.profiles[ids].to(step.collaborative.dtype)
         return self.modules(rows), list(torch.split(places, [len(one) for one in wanted]))
 
-    def _project_users(self, step: TrainingStep) -> Tensor:
-        """Return the projected profiles of all users, ``[n_users, d]``."""
+    def _project_all(self, step: TrainingStep, kind: slice) -> Tensor:
+        """Return the projected profiles ``[n, d]`` of all rows of a kind."""
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        profiles = step.profiles[step.kinds["user"]]
+        profiles = step.profiles[kind]
         dtype = step.collaborative.dtype
         if len(profiles) <= _BLOCK:
             projected: Tensor = self.modules(profiles.to(dtype))

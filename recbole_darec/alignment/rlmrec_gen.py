@@ -34,7 +34,7 @@ class RLMRecGenOptions(Options):
 class RLMRecGen(Aligner):
     """A mask token in the place of some ego embeddings, and InfoNCE of what is rebuilt there.
 
-    One token for users and items, and one MLP, d -> (width + d) / 2 -> width.
+    One token for rows of every kind, and one MLP, d -> (width + d) / 2 -> width.
     """
 
     Options: ClassVar[type] = RLMRecGenOptions

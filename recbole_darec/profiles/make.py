@@ -405,7 +405,7 @@ def write_profile_files(
     note = {
         **about,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "split": material.split,
+        "split": material.split and material.split.note(),
         "train_sha256": material.train_sha256,
         "profiles": {kind: len(texts) for kind, texts in report.profiles.items()},
     }

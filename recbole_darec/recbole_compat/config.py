@@ -8,6 +8,7 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
 
 from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.layers import data_folder
 from recbole_darec.settings.run_settings import Settings
@@ -25,9 +26,12 @@ class AlignedConfig(Config):
     Attributes:
         settings: the run's settings, whose options
             :func:`~recbole_darec.settings.options.options_from_config` hands out.
+        split: how the run's interactions were split, where it was by a seed of its own.  It stands
+            here because RecBole makes a model from a configuration and a data set, nothing else.
     """
 
     settings: Settings
+    split: Split | None = None
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}

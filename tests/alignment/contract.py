@@ -32,7 +32,7 @@ class AlignerContract:
     def make(self, **changed: Any) -> Aligner:
         torch.manual_seed(0)
         method = aligner_class(self.align)
-        return method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH))
+        return method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH, ("user", "item")))
 
     def parsed(self, **changed: Any) -> Any:
         return parse_options(aligner_class(self.align).Options, {**self.options, **changed})

@@ -16,7 +16,7 @@ from recbole_darec.alignment.kar import KAR, KAROptions
 
 def kar(**changed: Any) -> KAR:
     torch.manual_seed(0)
-    return KAR(KAROptions(**changed), Widths(8, 8, 12))
+    return KAR(KAROptions(**changed), Widths(8, 8, 12, ("user", "item")))
 
 
 def mixed_by_loop(mixture: ExpertMixture, profile: torch.Tensor, kind: str) -> torch.Tensor:

@@ -56,7 +56,7 @@ def test_clusters_depend_on_nothing_but_embeddings_and_seed(align: str, data_pat
     before = torch.get_rng_state()
     model.e_step()
     assert torch.equal(torch.get_rng_state(), before)
-    assert model._seen is None
+    assert model._captured is None
     for name in CLUSTERS:
         assert torch.equal(getattr(model, name), getattr(plain, name)), name
     plain.seed += 1
