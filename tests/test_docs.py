@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from alignment.contract import AlignerContract, embeddings, planted_step
 from torch.nn.functional import cosine_similarity
 
 from recbole_darec.alignment.registry import ALIGNERS, aligner_class, aligner_names
@@ -30,6 +29,7 @@ from recbole_darec.cli.main import _parser, main
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.settings.layers import _common_keys, parse_value, read_yaml, resolve
 from recbole_darec.settings.options import documentation, option_names
+from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
