@@ -19,7 +19,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from alignment.contract import AlignerContract, embeddings, planted_step
 from torch.nn.functional import cosine_similarity
 
 from recbole_darec.alignment.registry import ALIGNERS, aligner_names, aligner_options
@@ -33,6 +32,7 @@ from recbole_darec.settings.options import documentation, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
+from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(

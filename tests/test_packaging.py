@@ -45,7 +45,7 @@ def test_a_wheel_carries_the_property_files_and_the_sample(wheel: Path) -> None:
         for path in (REPOSITORY / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"recbole_darec/{folder}/{path.relative_to(REPOSITORY / folder)}" in names
-    assert "recbole_darec/py.typed" in names
+    assert {"recbole_darec/py.typed", "recbole_darec/testing/__init__.py"} <= names
 
 
 def test_an_installed_package_finds_its_files_and_its_command(wheel: Path, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from alignment.contract import N_USERS, embeddings, planted_step
 from recbole_darec.alignment.contract import Widths
 from recbole_darec.alignment.experts import ExpertMixture
 from recbole_darec.alignment.kar import KAR, KAROptions
+from recbole_darec.testing.aligner_contract import N_USERS, embeddings, planted_step
 
 
 def kar(**changed: Any) -> KAR:

@@ -15,8 +15,8 @@ from tiny_runs import one_batch, options, prepared
 from recbole_darec import recbole_compat
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.registry import BACKBONES, backbone_class
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 TABLES = {"user_embedding.weight", "item_embedding.weight"}
 # What the files of a saved model name: they must load later, too.

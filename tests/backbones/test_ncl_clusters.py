@@ -14,8 +14,8 @@ from tiny_runs import one_batch, prepared
 from backbones.test_ncl import CLUSTERS, random_graph, without_darecs
 from recbole_darec.alignment.registry import aligner_names
 from recbole_darec.backbones.ncl import NCL
+from recbole_darec.resolve import resolve
 from recbole_darec.run import make_trainer, prepare
-from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(scope="module")
