@@ -22,7 +22,7 @@ from recbole_darec.backbones.options import (
     SimGCLOptions,
 )
 from recbole_darec.errors import OptionError, nearest
-from recbole_darec.resources import properties_dir, recbole_dir
+from recbole_darec.resources import recbole_dir
 
 __all__ = ["BACKBONES", "BackboneSpec", "backbone_class", "backbone_names", "resolve_backbone"]
 
@@ -97,8 +97,3 @@ def backbone_class(name: str) -> Any:
     else:
         module, attribute = _recbole_models("general_recommender")[name], name
     return getattr(importlib.import_module(module), attribute)
-
-
-def model_properties() -> list[str]:
-    """Return the names of the backbones that have a property file of ours."""
-    return sorted(p.stem for p in (properties_dir() / "model").glob("*.yaml"))

@@ -13,7 +13,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, Union
 
@@ -341,15 +341,3 @@ def _type_name(hint: Any) -> str:
 
 def _article(noun: str) -> str:
     return ("an " if noun[:1] in "aeiou" else "a ") + noun
-
-
-def refuse_unknown(names: Iterable[str], known: Iterable[str], source: str) -> None:
-    """Raise an error for the first name that is not known, with the nearest one that is.
-
-    Raises:
-        OptionError: a name is unknown.
-    """
-    known = list(known)
-    for name in names:
-        if name not in known:
-            raise OptionError(f"unknown option '{name}' in {source}{nearest(name, known)}")

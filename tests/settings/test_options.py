@@ -24,7 +24,6 @@ from recbole_darec.settings.options import (
     option_names,
     options_from_config,
     parse_options,
-    refuse_unknown,
 )
 
 # Which property file documents which groups.
@@ -211,12 +210,6 @@ def test_any_value_is_either_taken_or_refused_by_name(value: Any, name: str) -> 
     else:
         assert refused.startswith(f"{name}=")
         assert len(refused) < 300
-
-
-def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
-    refuse_unknown(["count"], ["count"], "here")
-    with pytest.raises(OptionError, match=r"unknown option 'cuont' in here .*'count'"):
-        refuse_unknown(["count", "cuont"], ["count", "share"], "here")
 
 
 def test_documentation_says_type_bounds_default_and_sentence() -> None:
