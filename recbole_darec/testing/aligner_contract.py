@@ -50,12 +50,8 @@ class AlignerContract:
     def make(self, **changed: Any) -> Aligner:
         """Return a new aligner of seed 0, with ``options`` and what is ``changed`` of them."""
         torch.manual_seed(0)
-<<<<<<< HEAD:tests/alignment/contract.py
-        method = aligner_class(self.align)
-        return method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH, ("user", "item")))
-=======
-        return self.method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH))
->>>>>>> contracts:recbole_darec/testing/aligner_contract.py
+        widths = Widths(WIDTH, WIDTH, PROFILE_WIDTH, ("user", "item"))
+        return self.method(self.parsed(**changed), widths)
 
     def parsed(self, **changed: Any) -> Any:
         """Return the method's checked options."""
