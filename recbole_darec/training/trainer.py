@@ -17,7 +17,7 @@ from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_darec.errors import CheckpointError, UserError
-from recbole_darec.evaluation.ranking import keep_all_digits
+from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 from recbole_darec.training.checkpoint import (
@@ -81,7 +81,8 @@ class ResumableTrainer(_Trainer):
         self.best_epoch = -1
         self.diagnoses = options.diagnostics
         self._latest_valid_result: Any = None
-        keep_all_digits(self.evaluator)
+        self.eval_collector = MetricCollector(config)
+        self.evaluator = MetricEvaluator(config)
 
     # ---- one epoch -------------------------------------------------------------------------
 
