@@ -154,7 +154,7 @@ def test_value_metrics_by_hand(data_path: Path, tmp_path: Path) -> None:
         + "".join(f"u{u}\ti{i}\t{r}\n" for u, i, r in rows)
     )
     from recbole_darec.run import prepare
-    from recbole_darec.settings.layers import resolve
+    from recbole_darec.resolve import resolve
 
     run = prepare(
         resolve(
