@@ -9,11 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_darec.alignment.registry import aligner_names, aligner_options, resolve_aligner
-from recbole_darec.backbones.registry import backbone_names, backbone_options, resolve_backbone
+from recbole_darec.backbones.registry import (
+    BACKBONES,
+    backbone_names,
+    backbone_options,
+    read_options,
+    resolve_backbone,
+)
 from recbole_darec.settings.layers import merge
+from recbole_darec.settings.options import Options, option_names
+from recbole_darec.settings.run_options import COMMON_OPTIONS
 from recbole_darec.settings.run_settings import Methods, Settings
 
-__all__ = ["resolve"]
+__all__ = ["option_groups", "resolve"]
 
 _BACKBONES = Methods(backbone_names, resolve_backbone, backbone_options)
 _ALIGNERS = Methods(aligner_names, resolve_aligner, aligner_options)
@@ -48,3 +56,14 @@ def resolve(
         backbones=_BACKBONES,
         aligners=_ALIGNERS,
     )
+
+
+def option_groups() -> dict[str, list[type[Options]]]:
+    """Return the option classes of this package by whose they are, such as ``--align=darec``."""
+    groups: dict[str, list[type[Options]]] = {"every run": list(COMMON_OPTIONS)}
+    for name, location in BACKBONES.items():
+        groups[f"--model={name}"] = [read_options(location)]
+    for name in aligner_names():
+        if option_names(aligner_options(name)):
+            groups[f"--align={name}"] = [aligner_options(name)]
+    return groups

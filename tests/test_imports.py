@@ -31,23 +31,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     # tensors
     "numerics": set(),
+    "filters": {"numerics"},
     "alignment.equations": {"numerics"},
     # files and ids
     "data": set(),
     "embeddings": {"data"},
-    "sources": {"data", "embeddings"},
+    "sources": {"data", "embeddings", "settings"},
     # options; their names come from the property files
     "settings": {"resources"},
     "resolve": {"alignment", "backbones", "settings"},
     # texts
-    "llm": {"resources"},
+    "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
-    "encoders": {"data", "embeddings", "llm"},
+    "encoders": {"data", "embeddings", "llm", "settings"},
     # models
     "alignment": {"alignment.equations", "numerics", "settings"},
     "recbole_compat": {"data", "settings"},
     "backbones": {"numerics", "recbole_compat", "resources", "settings"},
-    "evaluation": set(),
+    "evaluation": {"recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
     "aligned": {
         "alignment", "backbones", "data", "embeddings", "numerics", "recbole_compat", "resources",
@@ -72,7 +73,7 @@ MAY_USE: dict[str, set[str]] = {
     "recbole": {"aligned", "backbones", "evaluation", "recbole_compat", "training"},
     "torch": {
         "aligned", "alignment", "alignment.equations", "backbones", "encoders", "evaluation",
-        "numerics", "recbole_compat", "run", "testing", "training",
+        "filters", "numerics", "recbole_compat", "run", "testing", "training",
     },
     "pytest": {"testing"},
     # Connections are made in llm; the others tell the client's errors apart, and ask whether a Ray

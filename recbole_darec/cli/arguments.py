@@ -47,21 +47,11 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
 
 def options_help() -> str:
     """Return the text that lists this package's options with their defaults."""
-    from recbole_darec.alignment.registry import aligner_names, aligner_options
-    from recbole_darec.backbones.registry import BACKBONES, read_options
-    from recbole_darec.settings.options import Options, documentation, option_names
-    from recbole_darec.settings.run_options import COMMON_OPTIONS
+    from recbole_darec.resolve import option_groups
+    from recbole_darec.settings.options import documentation
 
-    groups: dict[str, list[type[Options]]] = {}
-    for group in COMMON_OPTIONS:
-        groups.setdefault("every run", []).append(group)
-    for name, location in BACKBONES.items():
-        groups[f"--model={name}"] = [read_options(location)]
-    for name in aligner_names():
-        if option_names(aligner_options(name)):
-            groups[f"--align={name}"] = [aligner_options(name)]
     lines = []
-    for title, members in groups.items():
+    for title, members in option_groups().items():
         lines.append(f"\noptions of {title}:")
         for group in members:
             for key, _, default, sentence in documentation(group):
