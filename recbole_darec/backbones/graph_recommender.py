@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import GraphOptions
 from recbole_darec.backbones.regularization import squared_norms
+from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import options_from_config
 
 __all__ = ["GraphRecommender", "training_pairs"]
@@ -24,6 +25,13 @@ def training_pairs(dataset: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the users and the items of the interactions, ``[n_interactions]`` each, in order."""
     pairs = dataset.inter_matrix(form="coo")
     return pairs.row, pairs.col
+
+
+def _reg_weight(config: Any) -> float:
+    weight = config["reg_weight"]
+    if weight is None:  # which some of RecBole's models take
+        raise OptionError("reg_weight=null is no weight of an L2 term: give 0 or a larger number")
+    return float(weight)
 
 
 class GraphRecommender(GeneralRecommender):
@@ -39,6 +47,9 @@ class GraphRecommender(GeneralRecommender):
         reg_weight: the weight of the L2 term.
         require_pow: whether the L2 term of ``reg_form=batch`` squares the norms; in RecBole
             LightGCN alone has the choice.
+
+    Raises:
+        OptionError: an option is not permitted.
     """
 
     input_type = InputType.PAIRWISE
@@ -51,7 +62,7 @@ class GraphRecommender(GeneralRecommender):
         self.options = options_from_config(self.Options, config)
         self.embedding_size = int(config["embedding_size"])
         self.n_layers = int(config["n_layers"])
-        self.reg_weight = float(config["reg_weight"])
+        self.reg_weight = _reg_weight(config)
         self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
         self.mf_loss = BPRLoss()

@@ -15,6 +15,7 @@ from tiny_runs import one_batch, options, prepared
 from recbole_darec import recbole_compat
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.registry import BACKBONES, backbone_class
+from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
 
@@ -77,6 +78,11 @@ def test_one_seed_initialises_the_tables_as_recbole_does(backbone: str, data_pat
     assert set(ours) == set(stock.state_dict())
     for name, value in stock.state_dict().items():
         assert torch.equal(ours[name], value), name
+
+
+def test_a_weight_of_null_is_answered_in_one_line(data_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"reg_weight=null is no weight.*give 0 or a larger"):
+        run_of(data_path, "GCCF", reg_weight=None)
 
 
 # ---- L2 term -----------------------------------------------------------------------------------
