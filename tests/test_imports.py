@@ -29,6 +29,8 @@ EXCUSE = "Long because"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "resources": set(),
+    # options, of everything above; what backbones and aligners there are is handed in
+    "settings": {"resources"},
     # tensors
     "numerics": set(),
     "filters": {"numerics"},
@@ -37,35 +39,31 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "embeddings": {"data"},
     "sources": {"data", "embeddings", "settings"},
-    # options; their names come from the property files
-    "settings": {"resources"},
+    # models
+    "alignment": {"alignment.equations", "numerics", "settings"},
+    "backbones": {"numerics", "resources", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
+    "recbole_compat": {"data", "settings"},
+    "evaluation": {"recbole_compat"},
+    "training": {"data", "evaluation", "recbole_compat", "settings"},
+    "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},
     # texts
     "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
     "encoders": {"data", "embeddings", "llm", "settings"},
-    # models
-    "alignment": {"alignment.equations", "numerics", "settings"},
-    "recbole_compat": {"data", "settings"},
-    "backbones": {"numerics", "recbole_compat", "resources", "settings"},
-    "evaluation": {"recbole_compat"},
-    "training": {"data", "evaluation", "recbole_compat", "settings"},
-    "aligned": {
-        "alignment", "backbones", "data", "embeddings", "numerics", "recbole_compat", "resources",
-        "settings",
-    },
     # where everything meets
     "run": {
         "aligned", "alignment", "backbones", "evaluation", "recbole_compat", "resolve", "settings",
         "training",
     },
+    "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
+    "": {"aligned", "loaded", "recbole_compat", "run"},
     "cli": {
-        "", "data", "encoders", "evaluation", "llm", "profiles", "resolve", "run", "settings",
-        "sources",
+        "", "data", "encoders", "evaluation", "llm", "loaded", "profiles", "resolve", "run",
+        "settings", "sources",
     },
-    "": {"aligned", "recbole_compat", "run"},
     "__main__": {"cli"},
-    "testing": {"alignment", "embeddings", "resolve", "run", "settings"},
+    "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},
 }  # fmt: skip
 
 # Packages of others that only some folders may import.

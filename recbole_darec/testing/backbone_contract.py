@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from recbole_darec import load_data_and_model, run_recbole_darec
 from recbole_darec.embeddings import read_table
-from recbole_darec.run import Prepared, load_data_and_model, make_trainer, run_recbole_darec
+from recbole_darec.run import Prepared, make_trainer
 from recbole_darec.testing.tiny_dataset import write_tiny
 from recbole_darec.testing.tiny_runs import (
     one_batch,
