@@ -14,6 +14,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import ratio_split
 from recbole_darec.errors import DataError, OptionError
+from recbole_darec.recbole_compat.reconcile import reconcile
 
 __all__ = [
     "evaluation_loader",
@@ -34,6 +35,7 @@ def load_dataset(config: Any) -> Any:
     Raises:
         DataError: an atomic file is missing or malformed.
     """
+    reconcile()
     folder, name = Path(config["data_path"]), config["dataset"]
     parts = config["benchmark_filename"]
     names = [f"{name}.inter"] if parts is None else [f"{name}.{part}.inter" for part in parts]
