@@ -10,6 +10,7 @@ from recbole.config import Config
 from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
+from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.settings.layers import data_folder
 from recbole_darec.settings.run_settings import Settings
 
@@ -51,6 +52,7 @@ def make_config(settings: Settings) -> AlignedConfig:
     Raises:
         UserError: RecBole refuses an option.
     """
+    reconcile()
     backbone = settings.model_class or backbone_class(settings.model)
     named = type(settings.model, (backbone,), {}) if settings.model_class else backbone
     values = {k: v for k, v in settings.values.items() if v is not None or k in _NULLABLE}

@@ -14,6 +14,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
+from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
@@ -36,6 +37,7 @@ def load_dataset(config: Any) -> Any:
     Raises:
         DataError: an atomic file is missing or malformed.
     """
+    reconcile()
     folder, name = Path(config["data_path"]), config["dataset"]
     parts = config["benchmark_filename"]
     names = [f"{name}.inter"] if parts is None else [f"{name}.{part}.inter" for part in parts]
