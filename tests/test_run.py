@@ -103,7 +103,7 @@ def stock_parts(data_path: Path, seed: int) -> list[set[tuple[str, str]]]:
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
-    return parts_of(Prepared(settings, config, dataset, *loaders, None, {}))
+    return parts_of(Prepared(settings, config, dataset, *loaders, None, None))
 
 
 def test_a_split_seed_needs_three_ratios(unsplit: Path) -> None:
