@@ -14,8 +14,6 @@ from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import option_names, parse_options
-<<<<<<< HEAD:tests/alignment/contract.py
-=======
 
 __all__ = [
     "N_ITEMS",
@@ -27,7 +25,6 @@ __all__ = [
     "planted_step",
     "take_step",
 ]
->>>>>>> main:recbole_darec/testing/aligner_contract.py
 
 N_USERS, N_ITEMS, WIDTH, PROFILE_WIDTH = 30, 20, 8, 12
 
@@ -152,15 +149,9 @@ class AlignerContract:
             assert len(altered) == len(step.collaborative)
 
     def test_an_option_of_the_wrong_type_is_refused_by_name(self) -> None:
-<<<<<<< HEAD:tests/alignment/contract.py
-        for option in option_names(aligner_class(self.align).Options):
-            with pytest.raises(OptionError, match=option):
-                self.parsed(**{option: {"a": "mapping"}})
-=======
         for name in option_names(self.method.Options):
             with pytest.raises(OptionError, match=name):
                 self.parsed(**{name: {"a": "mapping"}})
->>>>>>> main:recbole_darec/testing/aligner_contract.py
         for name, value in self.refused:
             with pytest.raises(OptionError, match=name):
                 self.parsed(**{name: value})

@@ -14,7 +14,7 @@ from recbole.config import Config
 
 from recbole_darec.alignment.darec import DaRecOptions
 from recbole_darec.alignment.kar import KAROptions
-from recbole_darec.backbones.registry import BACKBONES, read_options
+from recbole_darec.backbones.registry import BACKBONES, backbone_class, read_options
 from recbole_darec.backbones.simgcl import SimGCL
 from recbole_darec.errors import OptionError
 from recbole_darec.recbole_compat.config import make_config
@@ -40,7 +40,7 @@ def test_each_group_of_a_run_is_an_object_with_its_values() -> None:
 
 def test_recboles_configuration_hands_out_the_very_objects() -> None:
     settings = resolve("SimGCL", "ml-100k", None, GIVEN)
-    config = make_config(settings)
+    config = make_config(settings, backbone_class(settings.model))
     assert config.settings is settings
     config["n_centers"] = "never read again"
     for group in settings.groups:
@@ -58,7 +58,10 @@ def test_a_plain_configuration_is_read_by_its_keys() -> None:
 
 def test_the_options_of_another_method_are_read_by_their_keys() -> None:
     """A class may be made by hand with the configuration of a run of another aligner."""
-    config = make_config(resolve("SimGCL", "ml-100k", None, {"align": "none", "kar_hidden": [3]}))
+    config = make_config(
+        resolve("SimGCL", "ml-100k", None, {"align": "none", "kar_hidden": [3]}),
+        backbone_class("SimGCL"),
+    )
     assert options_from_config(KAROptions, config) == KAROptions(kar_hidden=[3])
 
 
