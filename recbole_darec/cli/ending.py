@@ -30,7 +30,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
     """
     # A full disk must not turn every log line into a traceback.
     logging.raiseExceptions = False
-    _quiet_known_warnings()
+    # Ray 2.6 and hyperopt import pkg_resources, of which setuptools warns whoever runs them.
+    warnings.filterwarnings("ignore", "pkg_resources is deprecated as an API")
     try:
         try:
             return int(command() or 0)
@@ -69,16 +70,3 @@ def _complain(message: str) -> int:
     sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     return EXIT_BAD_INPUT
-
-
-def _quiet_known_warnings() -> None:
-    # RecBole's own, on today's pandas and torch; they say nothing that a user could act on.
-    for message in (
-        "Sparse CSR tensor support is in beta",
-        "A value is trying to be set on a copy",
-        ".*is deprecated.*",
-        ".*pkg_resources.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)
-    for category in (FutureWarning, DeprecationWarning):
-        warnings.filterwarnings("ignore", category=category)

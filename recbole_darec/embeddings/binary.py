@@ -248,8 +248,9 @@ def check_table(tokens: Sequence[str], matrix: np.ndarray, path: Path) -> None:
             raise EmbeddingError(f"{path}, row {row}: {token!r} is not valid Unicode") from None
     _require_distinct(tokens, path)
     for start in range(0, len(matrix), _BLOCK_ROWS):
-        bad = np.flatnonzero(~np.isfinite(matrix[start : start + _BLOCK_ROWS]).all(axis=1))
-        if bad.size:
+        block = matrix[start : start + _BLOCK_ROWS]
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1)).tolist()
+        if bad:
             raise EmbeddingError(
                 f"{path}: NaN or infinite numbers in the rows of "
                 f"{some([tokens[start + i] for i in bad])}"

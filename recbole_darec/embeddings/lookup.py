@@ -158,7 +158,7 @@ def _require_finite(
     finite = np.isfinite(block)
     if finite.all():
         return
-    bad = np.flatnonzero(~finite.all(axis=1))
+    bad = np.flatnonzero(~finite.all(axis=1)).tolist()
     raise EmbeddingError(
         f"{table.path}: NaN or infinite numbers in the rows of {kind}s "
         f"{some([tokens[i] for i in bad])}; mend or remove these rows"

@@ -18,6 +18,7 @@ from recbole_darec.recbole_compat.datasets import (
     training_loader,
 )
 from recbole_darec.recbole_compat.logs import logging_until_checked, start_logging
+from recbole_darec.recbole_compat.reconcile import reconcile
 
 __all__ = [
     "AlignedConfig",
@@ -29,6 +30,7 @@ __all__ = [
     "logging_until_checked",
     "make_config",
     "recbole_trainer",
+    "reconcile",
     "split_dataset",
     "start_logging",
     "training_loader",

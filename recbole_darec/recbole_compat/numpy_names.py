@@ -9,5 +9,6 @@ import numpy as np
 for _alias, _type in {"float_": "float64", "complex_": "complex128", "unicode_": "str_"}.items():
     if not hasattr(np, _alias):
         setattr(np, _alias, getattr(np, _type))
-if not hasattr(np, "bool8"):  # ray 2.6, which RecBole imports
+# Asking NumPy 1 whether it has bool8 makes it warn.
+if int(np.__version__.split(".")[0]) >= 2:  # for ray 2.6, which recbole.quick_start imports
     np.bool8 = np.bool_  # type: ignore[attr-defined]

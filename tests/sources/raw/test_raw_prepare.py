@@ -156,9 +156,9 @@ def test_the_yaml_and_recbole(tmp_path):
     assert settings["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
     assert settings["benchmark_filename"] == list(PARTS)
 
-    from recbole_darec.recbole_compat.config import make_config
+    from recbole_darec.recbole_compat import reconcile
 
-    assert make_config is not None
+    reconcile()
     from recbole.config import Config
     from recbole.data import create_dataset
 
