@@ -53,6 +53,11 @@ class MissingExtraError(UserError):
             f"this needs the package '{package}', which is not installed: "
             f"pip install 'recbole-darec[{extra}]'"
         )
+        self._named = (package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        # Pickle would make it anew from its message alone; a worker of a cluster sends it so.
+        return type(self), self._named
 
 
 def first_line(error: BaseException) -> str:

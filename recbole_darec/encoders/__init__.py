@@ -2,6 +2,6 @@
 
 from recbole_darec.encoders.base import Encoded, Encoder
 from recbole_darec.encoders.parse import EncoderOptions, parse_encoder
-from recbole_darec.encoders.sentence_transformers_encoder import encode_texts
+from recbole_darec.encoders.texts import encode_texts
 
 __all__ = ["Encoded", "Encoder", "EncoderOptions", "encode_texts", "parse_encoder"]

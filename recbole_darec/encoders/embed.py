@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from logging import getLogger
@@ -26,7 +24,8 @@ from recbole_darec.data.profile_files import read_profiles
 from recbole_darec.data.store import store_path
 from recbole_darec.embeddings.binary import opened, read_meta, with_suffix, write_binary
 from recbole_darec.encoders.base import Encoder
-from recbole_darec.encoders.vector_cache import Vectors, open_vector_cache
+from recbole_darec.encoders.distinct import encode_distinct
+from recbole_darec.encoders.vector_cache import open_vector_cache
 from recbole_darec.errors import DataError, EmbeddingError, OptionError, some
 from recbole_darec.settings.options import CommandOptions, option
 
@@ -36,8 +35,6 @@ __all__ = [
     "EmbedReport",
     "EmbedRequest",
     "embed_profiles",
-    "encode_distinct",
-    "make_batches",
 ]
 
 SIDES = ("user", "item")
@@ -61,7 +58,7 @@ class EmbedRequest(CommandOptions):
     profiles: dict[str, Path] = Field(default_factory=dict)
 
     def __init__(self, dataset: str, data_path: str | Path = Path("dataset"), **more: Any) -> None:
-        super().__init__(dataset=dataset, data_path=data_path, **more)
+        super().__init__(**{**more, "dataset": dataset, "data_path": data_path})
 
     def check_together(self) -> None:
         """Refuse a request for nobody's profiles."""
@@ -196,70 +193,6 @@ def embed_profiles(
         files=files,
         seconds=time.monotonic() - start,
     )
-
-
-def encode_distinct(
-    texts: Sequence[str],
-    encoder: Encoder,
-    vectors: Vectors,
-    *,
-    show_progress: bool | None = None,
-) -> int:
-    """Encode those of ``texts`` that have no row in ``vectors``, each once, and keep them there.
-
-    One warning counts the texts that were longer than the encoder reads.
-
-    Returns:
-        How many were encoded.
-    """
-    from tqdm import tqdm
-
-    missing = vectors.missing(texts)
-    if not missing:
-        return 0
-    batches = make_batches(missing, encoder.batch_size, encoder.batch_characters)
-    long = 0
-    bar = tqdm(
-        total=len(missing),
-        desc="texts",
-        unit="text",
-        file=sys.stderr,
-        disable=None if show_progress is None else not show_progress,
-        leave=False,
-    )
-    with bar, closing(encoder.encode_batches(batches)) as done:
-        for number, encoded in done:
-            vectors.keep(batches[number], encoded)
-            long += int((encoded.pieces > 1).sum())
-            bar.update(len(batches[number]))
-    if long:
-        getLogger().warning(
-            f"{long:,} of {len(missing):,} texts are longer than {encoder.name} reads at once: "
-            "each was split, and its row is the mean of its pieces' rows, weighted by their length"
-        )
-    return len(missing)
-
-
-def make_batches(texts: Sequence[str], size: int, characters: int | None = None) -> list[list[str]]:
-    """Put texts of like length together, the longest first, so that little is padded.
-
-    The batches depend on the set of texts alone, not on their order, nor on who encodes them.
-
-    Args:
-        texts: different texts.
-        size: texts a batch.
-        characters: that a batch has at most, unless it is one text; None for any number.
-    """
-    batches: list[list[str]] = []
-    held = 0
-    for text in sorted(texts, key=lambda text: (-len(text), text)):
-        full = not batches or len(batches[-1]) == size
-        if full or (characters is not None and held + len(text) > characters):
-            batches.append([])
-            held = 0
-        batches[-1].append(text)
-        held += len(text)
-    return batches
 
 
 def _require_room(request: EmbedRequest) -> None:

@@ -63,10 +63,8 @@ def _openai(name: str, options: EncoderOptions) -> Encoder:
 
 
 def _sentence_transformers(name: str, options: EncoderOptions) -> Encoder:
-    from recbole_darec.encoders.sentence_transformers_encoder import (
-        BATCH_SIZE,
-        SentenceTransformersEncoder,
-    )
+    from recbole_darec.encoders.sentence_transformers_encoder import SentenceTransformersEncoder
+    from recbole_darec.encoders.sentence_transformers_model import BATCH_SIZE
 
     _refuse(
         options,

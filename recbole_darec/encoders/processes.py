@@ -10,13 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recbole_darec.encoders.base import Batches, Encoded, EncodedBatches
+from recbole_darec.encoders.sentence_transformers_model import LoadedModel, Loading
 from recbole_darec.errors import EmbeddingError
-
-if TYPE_CHECKING:
-    from recbole_darec.encoders.sentence_transformers_encoder import LoadedModel, Loading
 
 __all__ = ["encode_in_processes"]
 

@@ -1,19 +1,24 @@
-"""Encoding on an existing Ray cluster: Ray Data carries the batches to the workers and back."""
+"""The same model on a Ray cluster: an actor for each worker, batches for whichever is free.
+
+Of Ray, the core alone is used (actors and the pool over them), so that the extra needs no more.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from logging import WARNING, getLogger
-from typing import TYPE_CHECKING, Any
+from logging import getLogger
+from typing import Any
 
 import numpy as np
 
 from recbole_darec.encoders.base import Batches, Encoded, EncodedBatches
-from recbole_darec.encoders.ray_compat import mend_ray_data
+from recbole_darec.encoders.sentence_transformers_model import LoadedModel, Loading
 from recbole_darec.errors import (
     EmbeddingError,
     MissingExtraError,
@@ -22,32 +27,30 @@ from recbole_darec.errors import (
     first_line,
 )
 
-if TYPE_CHECKING:
-    from recbole_darec.encoders.sentence_transformers_encoder import LoadedModel, Loading
-
 __all__ = ["encode_on_ray", "require_ray"]
 
-_MOST_BLOCKS = 1000  # a block is what comes back, and is kept, at once
+_AHEAD = 2  # batches under way for each worker, so that none of them waits for us
+_RETRIES = 3  # of a batch whose worker died
+_RESTARTS = 10  # of a worker that died
 _PATIENCE = 10.0  # seconds until an address counts as nobody's
-
-
-# Here, so that a worker that imports this module has it done before it touches its first block.
-if all(importlib.util.find_spec(package) for package in ("ray", "pyarrow")):
-    mend_ray_data()
+_START = 60.0  # seconds until we say that we wait for workers
+_LONGEST = 300  # characters of an error
+_SKIPPED = "RAY_DEDUP_LOGS_SKIP_REGEX"  # Ray's variable
 
 
 def require_ray() -> None:
-    """Raise :class:`MissingExtraError` unless Ray Data can be imported."""
-    for package in ("ray", "pyarrow"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(package, "ray")
+    """Raise :class:`MissingExtraError` unless Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtraError("ray", "ray")
 
 
 def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int) -> EncodedBatches:
-    """Encode batches with ``workers`` actors of a cluster; yield them as they come back.
+    """Encode batches with ``workers`` actors of a cluster; yield them as they are done.
 
     The batches are those of a run without Ray, whole, whoever encodes them: the number of workers
-    changes no row.  Each actor has one GPU where ``loading.device`` is one, else one core.
+    changes no row.  Each actor has one GPU where ``loading.device`` is one, else one core.  Two
+    batches per worker are under way, and no more.  When a worker dies, another takes its place and
+    its batches.
 
     Args:
         loading: the model; on a machine of the cluster it is found by name and commit, or in the
@@ -57,137 +60,185 @@ def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int
         workers: how many actors.
 
     Raises:
-        OptionError: there is no such cluster, or a worker cannot load the model.
+        OptionError: there is no such cluster, it is too small, or a worker cannot load the model.
         EmbeddingError: the work failed there.
     """
-    require_ray()
-    import ray
-
-    started = _connect(address)
+    ray = _import_ray()
+    started = _connect(ray, address)
     try:
-        with _quiet():
-            yield from _encode(loading, batches, workers)
+        yield from _encode(ray, loading, batches, workers)
     except ray.exceptions.RayError as error:
-        raise _explained(error) from None
+        raise _explained(ray, error) from None
     finally:
         if started:
             ray.shutdown()
 
 
-def _connect(address: str) -> bool:
-    """Join the cluster unless this process has; return whether it was done here."""
-    import ray
+def _import_ray() -> Any:
+    require_ray()
+    try:
+        with _told_by_us():
+            import ray
+            import ray.util
+    except Exception as error:  # one that does not fit its NumPy or setuptools raises what it likes
+        raise OptionError(
+            f"ray is installed, but cannot be imported ({first_line(error)}): "
+            "pip install --upgrade 'recbole-darec[ray]'"
+        ) from None
+    return ray
 
+
+@contextmanager
+def _told_by_us() -> Iterator[None]:
+    """Keep newer Rays from printing that a worker died: we say it once, when it matters.
+
+    They print it whatever ``log_to_driver`` is; which lines are left out, they read at import.
+    """
+    if _SKIPPED in os.environ:
+        yield
+        return
+    os.environ[_SKIPPED] = "."
+    try:
+        yield
+    finally:
+        del os.environ[_SKIPPED]
+
+
+def _connect(ray: Any, address: str) -> bool:
+    """Join the cluster unless this process has; return whether it was done here."""
     if ray.is_initialized():
         return False
-    _knock(address)
+    answers = _knock(address)
     try:
-        ray.init(address=address, logging_level="error", log_to_driver=False)
+        ray.init(address=address, logging_level="critical", log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        if answers:
+            raise OptionError(
+                f"Ray cannot join the cluster at '{address}' ({_shortened(error)}): it must run "
+                f"the same versions as this process (Ray {ray.__version__}, Python "
+                f"{platform.python_version()}); if it asks for a token, set RAY_AUTH_MODE=token"
+            ) from None
         raise _no_cluster(address, error) from None
     return True
 
 
-def _knock(address: str) -> None:
-    """Try the address, where it is one: Ray itself would try for minutes."""
+def _knock(address: str) -> bool:
+    """Try the address, where it is one: Ray itself would try for minutes.
+
+    Returns:
+        Whether somebody answers; False where ``address`` is a word such as ``auto``.
+    """
     host, _, port = address.rpartition("//")[2].rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host, int(port)), _PATIENCE).close()
-        except (OSError, OverflowError) as error:
-            raise _no_cluster(address, error) from None
+    if not host or not port.isdigit():
+        return False
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from None
+    return True
 
 
 def _no_cluster(address: str, error: Exception) -> OptionError:
     return OptionError(
-        f"no Ray cluster at '{address}' ({first_line(error)}): start one with 'ray start "
+        f"no Ray cluster at '{address}' ({_shortened(error)}): start one with 'ray start "
         "--head', or leave --ray-address out to work on this machine"
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray's plan of each run from standing between our lines."""
-    levels = {handler: handler.level for handler in getLogger("ray").handlers}
-    for handler in levels:
-        handler.setLevel(WARNING)
-    try:
-        yield
-    finally:
-        for handler, level in levels.items():
-            handler.setLevel(level)
+def _shortened(error: Exception) -> str:
+    """Return Ray's words in one line: all of them, or of many the first and the last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    whole = " ".join(lines).rstrip(". ")
+    if len(whole) > _LONGEST:
+        whole = f"{lines[0]} … {lines[-1]}"
+    return whole or type(error).__name__
 
 
-def _require_room(workers: int, on_gpu: bool) -> None:
-    """Refuse what Ray Data would refuse, or wait for without end."""
-    import ray
-
+def _require_room(ray: Any, workers: int, on_gpu: bool) -> None:
+    """Refuse more workers than the cluster has room for: Ray would wait for it without end."""
     has = ray.cluster_resources()
     cores, gpus = int(has.get("CPU", 0)), int(has.get("GPU", 0))
-    # Ray Data keeps one core for itself, and gives none to a worker with a GPU.
-    if (gpus < workers or cores < 1) if on_gpu else cores < workers + 1:
+    if (gpus if on_gpu else cores) < workers:
         raise OptionError(
             f"the Ray cluster has {cores} cores and {gpus} GPUs, too few for {workers} workers "
-            "with one each, and a core for Ray Data itself: give fewer --ray-workers"
+            f"with one {'GPU' if on_gpu else 'core'} each: give fewer --ray-workers"
         )
 
 
-def _encode(loading: Loading, batches: Batches, workers: int) -> EncodedBatches:
-    import ray.data
-
+def _encode(ray: Any, loading: Loading, batches: Batches, workers: int) -> EncodedBatches:
     on_gpu = loading.device is not None and loading.device.startswith("cuda")
-    if on_gpu:  # Ray shows each actor its own GPU alone, as the first
-        loading = replace(loading, device="cuda")
-    _require_room(workers, on_gpu)
-    context = ray.data.DataContext.get_current()
-    shown, context.enable_progress_bars = getattr(context, "enable_progress_bars", True), False
+    # Ray shows each actor its own GPU alone, as the first, and none to an actor that has none.
+    loading = replace(loading, device="cuda" if on_gpu else loading.device or "cpu")
+    _require_room(ray, workers, on_gpu)
+    make = ray.remote(
+        num_cpus=0 if on_gpu else 1,
+        num_gpus=1 if on_gpu else 0,
+        max_restarts=_RESTARTS,
+        max_task_retries=_RETRIES,
+    )(_Worker)
+    actors = [make.remote(loading) for _ in range(workers)]
     try:
-        table = ray.data.from_items(
-            [{"number": n, "texts": list(batch)} for n, batch in enumerate(batches)],
-            parallelism=min(len(batches), _MOST_BLOCKS),
-        )
-        done = table.map_batches(
-            _Worker,
-            fn_constructor_args=(loading,),
-            batch_size=1,
-            batch_format="numpy",
-            compute=ray.data.ActorPoolStrategy(size=workers),
-            num_gpus=1 if on_gpu else None,
-        )
-        for row in done.iter_rows():
-            pieces = np.frombuffer(row["pieces"], dtype="<i8")
-            rows = np.frombuffer(row["rows"], dtype="<f4").reshape(len(pieces), -1)
-            yield int(row["number"]), Encoded(rows, pieces)
+        _await(ray, actors)
+        # Who stands in the pool twice has its next batch at hand when one is done.
+        pool = ray.util.ActorPool(actors * _AHEAD)
+        for number, rows, pieces in pool.map_unordered(
+            lambda actor, job: actor.encode.remote(*job), enumerate(batches)
+        ):
+            # Copies: what Ray hands out lies in its object store, for as long as it is looked at.
+            yield number, Encoded(np.array(rows), np.array(pieces))
     finally:
-        context.enable_progress_bars = shown
+        for actor in actors:
+            ray.kill(actor)
+
+
+def _await(ray: Any, actors: Sequence[Any]) -> None:
+    """Say so where workers wait for others to leave the cluster."""
+    ready, _ = ray.wait(
+        [actor.ready.remote() for actor in actors], num_returns=len(actors), timeout=_START
+    )
+    if len(ready) < len(actors):
+        getLogger().warning(
+            f"{len(ready)} of {len(actors)} Ray workers have started: the others wait for room on "
+            "the cluster"
+        )
 
 
 class _Worker:
-    """An actor: loads the model once."""
+    """An actor.  The first batch loads the model, so that its error comes back as it is."""
 
     def __init__(self, loading: Loading) -> None:
-        self._model: LoadedModel = loading.load()
+        self._loading = loading
+        self._model: LoadedModel | None = None
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Encode a block of one batch; as bytes, since blocks differ in shape."""
-        (texts,) = batch["texts"]
-        rows, pieces = self._model.encode([str(text) for text in texts])
-        return {
-            "number": batch["number"],
-            "rows": [rows.astype("<f4").tobytes()],
-            "pieces": [pieces.astype("<i8").tobytes()],
-        }
+    def ready(self) -> None:
+        """Return when the actor has started."""
+
+    def encode(self, number: int, batch: Sequence[str]) -> tuple[int, np.ndarray, np.ndarray]:
+        """Encode the batch of this number; return it with the rows and pieces of `Encoded`."""
+        if self._model is None:
+            self._model = self._loading.load()
+        return number, *self._model.encode(list(batch))
 
 
-def _explained(error: Exception) -> UserError:
+def _explained(ray: Any, error: Exception) -> UserError:
     """Return the error of a worker in one line; a ``UserError`` of ours as it was."""
-    cause: Any = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[-1] if lines else type(error).__name__
+    if isinstance(error, ray.exceptions.RayActorError):
+        if error.actor_init_failed:
+            return EmbeddingError(
+                f"a Ray worker does not start ({line}): install recbole-darec[encoders], and what "
+                "it needs, on each machine of the cluster"
+            )
+        return EmbeddingError(
+            "a Ray worker died again and again (out of memory, or the cluster has gone?): use a "
+            "smaller --batch-size or fewer --ray-workers; what was encoded is kept"
+        )
+    if isinstance(error, ray.exceptions.RayTaskError):
+        if isinstance(error.cause, UserError):
+            return error.cause
+        if not isinstance(error.cause, ray.exceptions.RayError):
+            line = f"{type(error.cause).__name__}: {first_line(error.cause)}"
     return EmbeddingError(
-        f"the Ray cluster gave up ({lines[-1].strip() if lines else type(error).__name__}): see "
-        "its logs; what was encoded is kept"
+        f"the Ray cluster gave up ({line}): see its logs; what was encoded is kept"
     )

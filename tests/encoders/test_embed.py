@@ -8,12 +8,10 @@ import logging
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.minilm import require_minilm
+from encoders.stores import rows_in
 from recbole_darec.cli.main import main
 from recbole_darec.embeddings import ProfileOptions, load_profiles, read_table
 from recbole_darec.encoders import (
@@ -32,7 +31,8 @@ from recbole_darec.encoders import (
     parse_encoder,
 )
 from recbole_darec.encoders.base import check_rows
-from recbole_darec.encoders.embed import EmbedRequest, embed_profiles, make_batches
+from recbole_darec.encoders.distinct import make_batches
+from recbole_darec.encoders.embed import EmbedRequest, embed_profiles
 from recbole_darec.errors import DataError, EmbeddingError, OptionError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -314,9 +314,7 @@ def test_the_command_gives_what_encode_texts_gives(
 
 
 def test_a_long_text_is_the_mean_of_its_pieces(caplog: pytest.LogCaptureFixture) -> None:
-    from recbole_darec.encoders.sentence_transformers_encoder import (
-        SentenceTransformersEncoder,
-    )
+    from recbole_darec.encoders.sentence_transformers_encoder import SentenceTransformersEncoder
 
     model = require_minilm()
     words = [f"{a} {b}" for a in ("old", "slow", "loud") for b in ("films", "songs", "books")]
@@ -403,16 +401,6 @@ def start_embed(folder: Path, *args: str) -> subprocess.Popen:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def rows_in(store: Path) -> int:
-    if not store.is_file():
-        return 0
-    try:
-        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
-            return int(db.execute("SELECT count(*) FROM embedding").fetchone()[0])
-    except sqlite3.OperationalError:  # its table is not made yet
-        return 0
 
 
 @pytest.mark.slow
