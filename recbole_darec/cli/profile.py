@@ -10,7 +10,7 @@ from recbole_darec.cli.server_arguments import add_server_arguments, server_from
 from recbole_darec.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    from recbole_darec.profiles.make import Plan
+    from recbole_darec.profiles.plan import Plan
 
 __all__ = ["add_parser", "run"]
 
@@ -167,20 +167,26 @@ def run(args: argparse.Namespace) -> int:
     _check_dry_run(args)
     material = read_material(args.dataset, args.data_path)
 
-    from recbole_darec.profiles import make
-
     if plan is None:
-        report = make.template_profiles(material, domain)
+        from recbole_darec.profiles.template import template_profiles
+
+        report = template_profiles(material, domain)
         about = {"profiler": "template", "domain": domain.name}
     elif args.dry_run:
-        print(make.dry_run(material, plan, args.interactions_file))
+        from recbole_darec.profiles.dry_run import dry_run
+
+        print(dry_run(material, plan, args.interactions_file))
         return 0
     else:
-        report = make.generate_profiles(material, plan)
+        from recbole_darec.profiles.generate import generate_profiles
+
+        report = generate_profiles(material, plan)
         about = _about(args, plan)
         print(f"{args.dataset}: {args.model} ({report.seconds:.1f} s)\n{report.table()}")
+    from recbole_darec.profiles.files import write_profile_files
+
     try:
-        paths = make.write_profile_files(folder, material, report, about)
+        paths = write_profile_files(folder, material, report, about)
     except DataError:
         if report.complete:
             raise
@@ -209,8 +215,7 @@ def _plan(args: argparse.Namespace, domain: Any, folder: Path) -> Plan:
     """Return the checked plan of a run."""
     from recbole_darec.data.store import store_path
     from recbole_darec.llm.client import check_server
-    from recbole_darec.profiles.generate import Generation
-    from recbole_darec.profiles.make import Plan
+    from recbole_darec.profiles.plan import Generation, Plan
     from recbole_darec.profiles.prompts import PromptOptions
 
     if not args.model:
@@ -281,7 +286,7 @@ def _about(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
 
 def _export(args: argparse.Namespace) -> int:
     from recbole_darec.data.store import store_path
-    from recbole_darec.profiles.make import export_answers
+    from recbole_darec.profiles.files import export_answers
     from recbole_darec.settings.layers import data_folder
 
     if args.out is None:
