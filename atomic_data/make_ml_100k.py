@@ -36,7 +36,7 @@ from recbole_darec.encoders import encode_texts  # noqa: E402
 from recbole_darec.errors import DataError, EmbeddingError, UserError, some  # noqa: E402
 from recbole_darec.profiles.domains import read_domain  # noqa: E402
 from recbole_darec.profiles.inputs import Material, read_material  # noqa: E402
-from recbole_darec.profiles.make import template_profiles  # noqa: E402
+from recbole_darec.profiles.template import template_profiles  # noqa: E402
 from recbole_darec.resources import recbole_dir  # noqa: E402
 
 NAME = "ml-100k"

@@ -25,9 +25,9 @@ from openai_server import serve_process
 
 from recbole_darec.llm.client import Server
 from recbole_darec.profiles.domains import read_domain
-from recbole_darec.profiles.generate import Generation
+from recbole_darec.profiles.generate import generate_profiles
 from recbole_darec.profiles.inputs import Material, Side
-from recbole_darec.profiles.make import Plan, generate_profiles
+from recbole_darec.profiles.plan import Generation, Plan
 
 DESCRIPTION = "A story of a family that moves to the coast and learns to sail. " * 8
 

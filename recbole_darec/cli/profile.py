@@ -14,7 +14,7 @@ from recbole_darec.settings.layers import data_folder
 from recbole_darec.settings.options import CommandOptions, option, option_names
 
 if TYPE_CHECKING:
-    from recbole_darec.profiles.make import Plan
+    from recbole_darec.profiles.plan import Plan
 
 __all__ = ["ProfileOptions", "add_parser", "run"]
 
@@ -122,21 +122,27 @@ def run(args: argparse.Namespace) -> int:
     plan = None if asked is None else _plan(given, asked, domain, folder)
     material = read_material(given.dataset, str(given.data_path))
 
-    from recbole_darec.profiles import make
-
     if plan is None:
-        report = make.template_profiles(material, domain)
+        from recbole_darec.profiles.template import template_profiles
+
+        report = template_profiles(material, domain)
         about = {"profiler": "template", "domain": domain.name}
     elif given.dry_run:
-        print(make.dry_run(material, plan, given.interactions_file))
+        from recbole_darec.profiles.dry_run import dry_run
+
+        print(dry_run(material, plan, given.interactions_file))
         return 0
     else:
-        report = make.generate_profiles(material, plan)
+        from recbole_darec.profiles.generate import generate_profiles
+
+        report = generate_profiles(material, plan)
         about = _about(plan)
         model = plan.generation.model
         print(f"{given.dataset}: {model} ({report.seconds:.1f} s)\n{report.table()}")
+    from recbole_darec.profiles.files import write_profile_files
+
     try:
-        paths = make.write_profile_files(folder, material, report, about)
+        paths = write_profile_files(folder, material, report, about)
     except DataError:
         if report.complete:
             raise
@@ -182,8 +188,7 @@ def _plan(given: ProfileOptions, asked: _Asked, domain: Any, folder: Path) -> Pl
     """Return the plan of a run, its price and its server checked."""
     from recbole_darec.data.store import store_path
     from recbole_darec.llm.client import check_server
-    from recbole_darec.profiles.generate import Generation
-    from recbole_darec.profiles.make import Plan
+    from recbole_darec.profiles.plan import Generation, Plan
 
     plan = Plan(
         **dict(asked.plan),
@@ -215,7 +220,7 @@ def _about(plan: Plan) -> dict[str, Any]:
 
 def _export(given: ProfileOptions) -> int:
     from recbole_darec.data.store import store_path
-    from recbole_darec.profiles.make import export_answers
+    from recbole_darec.profiles.files import export_answers
 
     if given.out is None:
         raise OptionError("export needs --out=FILE.jsonl")

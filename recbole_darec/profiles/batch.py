@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 from recbole_darec.llm.client import ServerError, explain
 from recbole_darec.profiles.answers import Answers
-from recbole_darec.profiles.generate import AGAIN, REFUSED, BudgetReached, Interviewer, Tally
+from recbole_darec.profiles.budget import BudgetReached
+from recbole_darec.profiles.interview import AGAIN, REFUSED, Interviewer
 from recbole_darec.profiles.prompts import Prompt
+from recbole_darec.profiles.report import Tally
 
 __all__ = ["BatchRun"]
 
@@ -30,7 +32,7 @@ _LISTED = 100
 
 @dataclass
 class BatchRun:
-    """Asks through the Batch API what :class:`.generate.Interviewer` asks one by one.
+    """Asks through the Batch API what :class:`.interview.Interviewer` asks one by one.
 
     Attributes:
         interviewer: has the client, the options, the store, the budget.
@@ -110,7 +112,7 @@ class BatchRun:
                 "custom_id": key,
                 "method": "POST",
                 "url": "/v1/chat/completions",
-                "body": interviewer.body(messages),
+                "body": interviewer.form.body(messages),
             }
             line = json.dumps(request).encode() + b"\n"
             if lines and (len(lines) >= _MOST_REQUESTS or size + len(line) > _MOST_BYTES):

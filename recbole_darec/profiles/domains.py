@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from recbole_darec.errors import OptionError, nearest, some
-from recbole_darec.profiles.template import Column, ProfileSpec
+from recbole_darec.profiles.spec import Column, ProfileSpec
 from recbole_darec.resources import properties_dir
 
 __all__ = ["Domain", "domain_names", "read_domain"]

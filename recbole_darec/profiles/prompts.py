@@ -20,7 +20,7 @@ from typing import Any
 from recbole_darec.profiles.domains import Domain
 from recbole_darec.profiles.inputs import Material, all_reviews, read_reviews
 from recbole_darec.profiles.options import PromptOptions
-from recbole_darec.profiles.template import article_first, first_words
+from recbole_darec.profiles.words import article_first, first_words
 
 __all__ = ["Prompt", "PromptOptions", "item_prompts", "user_prompts"]
 

@@ -12,122 +12,42 @@ interactions.  What the columns of a data set mean is told by a :class:`ProfileS
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recbole_darec.errors import DataError
+from recbole_darec.profiles.domains import Domain
+from recbole_darec.profiles.inputs import Material
+from recbole_darec.profiles.report import ProfileReport, Tally
+from recbole_darec.profiles.spec import ProfileSpec, cell
+from recbole_darec.profiles.words import article_first
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Column",
-    "ProfileSpec",
-    "article_first",
-    "first_words",
-    "item_profile",
-    "tell_rows",
-    "user_profile",
-]
+__all__ = ["item_profile", "tell_rows", "template_profiles", "user_profile"]
 
 _USER, _ITEM, _RATING, _TIME = "user_id", "item_id", "rating", "timestamp"
 
-# The articles that catalogues put behind the title.  A list, since "Paris, Texas" must stay.
-_ARTICLE_LAST = re.compile(
-    r"^(?P<title>.+), (?P<article>The|A|An|Il|La|Le|Les|L'|El|Los|Las|Der|Die|Das)"
-    r"(?P<rest> \(.*)?$"
-)
 
-
-@dataclass(frozen=True)
-class Column:
-    """How one column of a user or item table is told in a text.
-
-    Attributes:
-        name: the column's name, without RecBole's ``:type`` suffix.
-        phrase: a format with one ``{}`` for the value, e.g. ``"occupation {}"``.
-        values: words for the values that do not speak for themselves, e.g. ``{"M": "male"}``;
-            a value mapped to ``""`` is left out.
-        bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` tells 17 as
-            ``"under 18"``, 20 as ``"18-24"`` and 25 as ``"25 or older"``.  A value that is no
-            number is told as it is if it has a digit, as a group's name, and left out otherwise.
-        words: how many words of a long value are told; 0 for all.
-    """
-
-    name: str
-    phrase: str = "{}"
-    values: Mapping[str, str] = field(default_factory=dict)
-    bins: tuple[int, ...] = ()
-    words: int = 0
-
-    def tell(self, row: Mapping[str, Any], unknown: frozenset[str]) -> str:
-        """Return the phrase for ``row``, or ``""`` where there is nothing to tell."""
-        value = _cell(row, self.name, unknown)
-        value = self.values.get(value, value)
-        if value and self.bins:
-            value = _group(value, self.bins)
-        if self.words:
-            value = first_words(value, self.words)
-        return self.phrase.format(value) if value else ""
-
-
-@dataclass(frozen=True)
-class ProfileSpec:
-    """What the columns of a data set mean, and how much of a user's history is told.
-
-    Every column may be ``None`` (the data set has none); a cell that is empty or in ``unknown``
-    is left out of the text.
-
-    Attributes:
-        item_noun: what an item is called, e.g. ``"movie"``.
-        user_noun: what a user is called, e.g. ``"viewer"``.
-        title: item column with its name.
-        year: item column with a year in digits.
-        categories: item column with categories separated by ``separator``.
-        category_noun: their name in the plural, e.g. ``"genres"``.
-        separator: what separates two categories; ``None`` for white space.
-        item_columns: further item columns, each told as ``phrase``.
-        user_columns: user columns, each told as ``phrase``.
-        unknown: cells (in lower case) that stand for "not known".
-        liked_from: the rating from which on an item counts as liked.
-        max_categories: how many categories a user's text names.
-        max_decades: how many decades a user's text names.
-        max_titles: how many titles a user's text names.
-    """
-
-    item_noun: str = "item"
-    user_noun: str = "user"
-    title: str | None = None
-    year: str | None = None
-    categories: str | None = None
-    category_noun: str = "categories"
-    separator: str | None = None
-    item_columns: tuple[Column, ...] = ()
-    user_columns: tuple[Column, ...] = ()
-    unknown: frozenset[str] = frozenset({"unknown"})
-    liked_from: float = 4.0
-    max_categories: int = 4
-    max_decades: int = 2
-    max_titles: int = 6
-
-
-def article_first(title: str) -> str:
-    """Return ``"Usual Suspects, The"`` as ``"The Usual Suspects"``; other titles as they are."""
-    match = _ARTICLE_LAST.match(title)
-    if match is None:
-        return title
-    article = match["article"]
-    gap = "" if article.endswith("'") else " "
-    return f"{article}{gap}{match['title']}{match['rest'] or ''}"
-
-
-def first_words(text: str, limit: int) -> str:
-    """Return the first ``limit`` words, with an ellipsis where there were more."""
-    words = text.split()
-    return text if len(words) <= limit else " ".join(words[:limit]) + " …"
+def template_profiles(material: Material, domain: Domain) -> ProfileReport:
+    """Make profiles from the tables and the training interactions, without a language model."""
+    started = time.perf_counter()
+    items, users = material.items, material.users
+    of_users, of_items = tell_rows(
+        {token: items.rows.get(token, {}) for token in items.ids},
+        {token: users.rows.get(token, {}) for token in users.ids},
+        material.train,
+        domain.spec(items.columns, users.columns),
+    )
+    profiles = {"item": of_items, "user": of_users}
+    tallies = {
+        kind: Tally(prompts=len(texts), answered=len(texts)) for kind, texts in profiles.items()
+    }
+    return ProfileReport(profiles, tallies, seconds=time.perf_counter() - started)
 
 
 def item_profile(row: Mapping[str, Any], spec: ProfileSpec) -> str:
@@ -258,25 +178,16 @@ def _numbers(table: pd.DataFrame, column: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def _cell(row: Mapping[str, Any], column: str | None, unknown: frozenset[str]) -> str:
-    """Return a cell as clean text, ``""`` where it is absent, missing or stands for unknown."""
-    value = row.get(column) if column is not None else None
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""  # the second is what csv readers give for an empty cell
-    text = " ".join(str(value).split())
-    return "" if text.lower() in unknown else text
-
-
 def _name(row: Mapping[str, Any], spec: ProfileSpec) -> str:
     """Return ``"Title (year)"``, as much of it as is known."""
-    title = article_first(_cell(row, spec.title, spec.unknown))
+    title = article_first(cell(row, spec.title, spec.unknown))
     year = _year(row, spec)
     return f"{title} ({year})" if title and year is not None else title
 
 
 def _year(row: Mapping[str, Any], spec: ProfileSpec) -> int | None:
     """Return the year, ``None`` where the cell is no whole number (ml-100k has a 'V')."""
-    text = _cell(row, spec.year, spec.unknown)
+    text = cell(row, spec.year, spec.unknown)
     match = re.fullmatch(r"(\d{1,4})(\.0)?", text, flags=re.ASCII)
     return int(match[1]) if match else None
 
@@ -287,7 +198,7 @@ def _decade(row: Mapping[str, Any], spec: ProfileSpec) -> list[str]:
 
 
 def _categories(row: Mapping[str, Any], spec: ProfileSpec) -> list[str]:
-    parts = _cell(row, spec.categories, spec.unknown).split(spec.separator)
+    parts = cell(row, spec.categories, spec.unknown).split(spec.separator)
     clean = (part.strip() for part in parts)
     return list(dict.fromkeys(part for part in clean if part and part.lower() not in spec.unknown))
 
@@ -302,25 +213,6 @@ def _shares(values: Sequence[Sequence[str]], limit: int) -> str:
     # Whole numbers throughout, so that the rounding is the same on every machine.
     n = len(values)
     return ", ".join(f"{value} ({(200 * count + n) // (2 * n)}%)" for value, count in top)
-
-
-def _group(value: str, bins: Sequence[int]) -> str:
-    """Return the name of the group of ``bins`` that a number falls into.
-
-    A group's own name, as ``25-34``, stays as it is; what has no digit tells nothing.
-    """
-    try:
-        number = float(value)
-    except ValueError:
-        return value if any(letter.isdigit() for letter in value) else ""
-    if not np.isfinite(number):
-        return ""
-    n = sum(number >= bound for bound in bins)
-    if n == 0:
-        return f"under {bins[0]}"
-    if n == len(bins):
-        return f"{bins[-1]} or older"
-    return f"{bins[n - 1]}-{bins[n] - 1}"
 
 
 def _article(noun: str) -> str:

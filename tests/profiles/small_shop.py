@@ -9,9 +9,10 @@ from pathlib import Path
 from recbole_darec.data.store import store_path
 from recbole_darec.llm.client import Server
 from recbole_darec.profiles.domains import read_domain
-from recbole_darec.profiles.generate import Generation
+from recbole_darec.profiles.generate import generate_profiles
 from recbole_darec.profiles.inputs import Material, read_material
-from recbole_darec.profiles.make import Plan, ProfileReport, generate_profiles
+from recbole_darec.profiles.plan import Generation, Plan
+from recbole_darec.profiles.report import ProfileReport
 
 MODEL = "gpt-4o-mini"
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.inputs import read_material
-from recbole_darec.profiles.make import template_profiles
+from recbole_darec.profiles.template import template_profiles
 from recbole_darec.resources import recbole_dir
 
 PARTS = ("train", "valid", "test")

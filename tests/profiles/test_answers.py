@@ -25,7 +25,7 @@ from recbole_darec.profiles.answers import (
     read_content,
     read_response,
 )
-from recbole_darec.profiles.make import export_answers
+from recbole_darec.profiles.files import export_answers
 
 GOOD = {"summarization": "Readers of slow novels.", "reasoning": "The title."}
 PROFILE = Profile("Readers of slow novels.", "The title.")

@@ -11,8 +11,8 @@ import pytest
 
 from recbole_darec.errors import OptionError
 from recbole_darec.profiles.domains import Domain, domain_names, read_domain
-from recbole_darec.profiles.make import template_profiles
-from recbole_darec.profiles.template import Column, ProfileSpec, item_profile, user_profile
+from recbole_darec.profiles.spec import Column, ProfileSpec
+from recbole_darec.profiles.template import item_profile, template_profiles, user_profile
 from recbole_darec.resources import properties_dir
 
 from .small_shop import shop

@@ -13,9 +13,9 @@ from recbole_darec.errors import DataError, OptionError
 from recbole_darec.llm.client import ServerError
 from recbole_darec.llm.prices import read_price
 from recbole_darec.profiles.answers import Paid
-from recbole_darec.profiles.generate import Budget, BudgetReached
+from recbole_darec.profiles.budget import Budget, BudgetReached
+from recbole_darec.profiles.files import export_answers
 from recbole_darec.profiles.inputs import Material
-from recbole_darec.profiles.make import export_answers
 from recbole_darec.profiles.prompts import PromptOptions, item_prompts, user_prompts
 
 from .small_shop import make, plan_for, reasons, shop, total

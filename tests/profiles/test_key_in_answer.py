@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_darec.profiles.make import export_answers
+from recbole_darec.profiles.files import export_answers
 
 from .small_shop import make, plan_for, shop
 

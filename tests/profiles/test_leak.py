@@ -27,8 +27,8 @@ from recbole_darec.data.splits import ratio_split
 from recbole_darec.errors import DataError, UserError
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.inputs import read_material
-from recbole_darec.profiles.make import template_profiles
 from recbole_darec.profiles.prompts import PromptOptions, item_prompts, user_prompts
+from recbole_darec.profiles.template import template_profiles
 
 N_USERS, N_ITEMS, PER_USER = 7, 11, 6
 PARTS = ("train", "valid", "test")

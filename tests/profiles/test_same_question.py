@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from openai_server import serve
 
+from recbole_darec.profiles.dry_run import dry_run
 from recbole_darec.profiles.inputs import Material, read_material
-from recbole_darec.profiles.make import dry_run
 
 from .small_shop import make, plan_for, total, write_shop
 

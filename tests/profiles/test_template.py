@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError
 from recbole_darec.profiles.domains import read_domain
-from recbole_darec.profiles.template import (
-    Column,
-    ProfileSpec,
-    article_first,
-    item_profile,
-    user_profile,
-)
+from recbole_darec.profiles.spec import Column, ProfileSpec
+from recbole_darec.profiles.template import item_profile, user_profile
+from recbole_darec.profiles.words import article_first
 
 from .tables import texts_of
 
