@@ -13,7 +13,6 @@ from torch import Tensor
 from recbole_darec.numerics import at_least_float32, no_autocast, unit_rows
 
 __all__ = [
-    "describe",
     "effective_rank",
     "gradient_norms",
     "mean_direction",
@@ -36,11 +35,6 @@ def step_diagnostics(
     for name, table in rows.items():
         found.update({f"{what}_{name}": value for what, value in shape_of_rows(table).items()})
     return {name: float(value) for name, value in found.items()}
-
-
-def describe(found: Mapping[str, float]) -> str:
-    """Return the numbers as one line of the log."""
-    return ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
 
 
 def effective_rank(rows: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_darec.errors import UserError
 
-__all__ = ["by_name", "loss_line", "part_names", "refuse_not_finite"]
+__all__ = ["by_name", "loss_line", "number_line", "part_names", "refuse_not_finite"]
 
 
 def part_names(model: Any, count: int) -> tuple[str, ...]:
@@ -56,3 +56,8 @@ def refuse_not_finite(steps: Tensor, model: Any, epoch: int) -> None:
             f"the training loss is not finite in epoch {epoch} ({parts}): lower learning_rate or "
             "the weights of the loss"
         )
+
+
+def number_line(found: Mapping[str, float]) -> str:
+    """Return the numbers as one line of the log."""
+    return ", ".join(f"{name}: {value:.4g}" for name, value in found.items())

@@ -16,7 +16,6 @@ from recbole.utils import set_color
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_darec.aligned.diagnostics import describe
 from recbole_darec.errors import UserError
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 from recbole_darec.settings.options import options_from_config
@@ -31,7 +30,7 @@ from recbole_darec.training.checkpoint import (
 )
 from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
-from recbole_darec.training.losses import by_name, loss_line, refuse_not_finite
+from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
 from recbole_darec.training.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -181,7 +180,7 @@ class ResumableTrainer(_Trainer):
         found = getattr(self.model, "diagnostics", {}) if self.diagnoses else {}
         if found:
             title = set_color(f"epoch {epoch_idx} diagnostics", "green")
-            self.logger.info(f"{title} [{describe(found)}]")
+            self.logger.info(f"{title} [{number_line(found)}]")
         for name, value in found.items():
             self.tensorboard.add_scalar(f"Diagnostics/{name}", value, epoch_idx)
 
