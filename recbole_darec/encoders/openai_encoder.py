@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -22,6 +19,12 @@ from recbole_darec.encoders.base import (
     joined,
 )
 from recbole_darec.encoders.long_texts import Pieces, cut, pool, split_long
+from recbole_darec.encoders.openai_requests import (
+    MAX_INPUTS,
+    address_of,
+    request_slices,
+    vector_of,
+)
 from recbole_darec.errors import EmbeddingError, OptionError, UserError
 from recbole_darec.llm.client import Server, ServerError, connect, explain
 from recbole_darec.llm.in_thread import iterate
@@ -31,7 +34,6 @@ from recbole_darec.llm.tokens import token_counter
 __all__ = ["BATCH_SIZE", "MAX_INPUTS", "MAX_TOKENS", "OpenAIEncoder"]
 
 BATCH_SIZE = 256
-MAX_INPUTS = 2048  # texts of one request
 MAX_TOKENS = 8191  # of one text, of OpenAI's models
 _REQUEST_TOKENS = 250_000  # of one request, where OpenAI takes 300,000
 _BATCH_CHARACTERS = 400_000
@@ -92,7 +94,7 @@ class OpenAIEncoder(Encoder):
         self._max_tokens = max_tokens or MAX_TOKENS
         # Where a text is split only by default, OpenAI's own limit, a change of it is no matter.
         own_limit = "" if max_tokens is None else f" max_tokens={max_tokens}"
-        self.identity = f"{self.name} {_address(self._server)}{own_limit}"
+        self.identity = f"{self.name} {address_of(self._server)}{own_limit}"
         self._revision: str | None = None
         self._counter = token_counter(model)
 
@@ -149,7 +151,7 @@ class OpenAIEncoder(Encoder):
         per_minute = self._rates[1]
         # The limiter lets a tenth of a minute's tokens pass at once.
         most = _REQUEST_TOKENS if per_minute is None else min(_REQUEST_TOKENS, per_minute / 10)
-        for part in _requests(pieces.tokens, most):
+        for part in request_slices(pieces.tokens, most):
             parts.append(await self._rows(asked, pieces.texts[part], pieces.tokens[part]))
         encoded = joined(parts)
         return _pooled(encoded, pieces)
@@ -221,7 +223,7 @@ class OpenAIEncoder(Encoder):
             ValueError: it has not the rows 0 to n-1, once each and of one width.
             EmbeddingError: the width is not that asked for, or a number is not finite.
         """
-        found = {row.index: _vector(row.embedding) for row in getattr(answer, "data", None) or ()}
+        found = {row.index: vector_of(row.embedding) for row in getattr(answer, "data", None) or ()}
         if sorted(found) != list(range(n)):
             raise ValueError(f"{len(found)} embeddings for {n} texts")
         if len({row.shape for row in found.values()}) != 1:
@@ -257,7 +259,7 @@ class OpenAIEncoder(Encoder):
         return ServerError(f"{self._where()} refuses ({line}): {way}")
 
     def _where(self) -> str:
-        return f"the server {_address(self._server)}"
+        return f"the server {address_of(self._server)}"
 
 
 @dataclass
@@ -270,38 +272,6 @@ class _Asked:
 
 class _TooLong(Exception):
     """The server finds a text, or the texts of a request together, too long."""
-
-
-def _address(server: Server) -> str:
-    """Return the server's address without user, password and query, which may be secrets."""
-    url = server.base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:  # told when the server is to be asked
-        return "no address"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path.rstrip('/')}"
-
-
-def _requests(tokens: np.ndarray, most: float) -> Iterator[slice]:
-    """Yield slices of the pieces that make one request each, of ``most`` tokens where it can be."""
-    start, total = 0, 0
-    for k, size in enumerate(tokens.tolist()):
-        if k > start and (k - start == MAX_INPUTS or total + size > most):
-            yield slice(start, k)
-            start, total = k, 0
-        total += size
-    yield slice(start, len(tokens))
-
-
-def _vector(value: Any) -> np.ndarray:
-    """Return one embedding, base64 of little-endian float32 or a list of numbers, as (d,)."""
-    if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
-    vector = np.asarray(value, dtype=np.float32)
-    if vector.ndim != 1:
-        raise ValueError("an embedding is no list of numbers")
-    return vector
 
 
 def _pooled(encoded: Encoded, pieces: Pieces) -> Encoded:

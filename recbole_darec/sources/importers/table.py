@@ -2,169 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import time
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recbole_darec.data.atomic import SPLITS, check_dataset_name, check_tokens
-from recbole_darec.data.files import progress
 from recbole_darec.data.profile_files import open_text, read_profiles, require_unique
 from recbole_darec.data.splits import parse_ratios, ratio_split
-from recbole_darec.errors import DataError, EmbeddingError, MissingExtraError, nearest, some
+from recbole_darec.errors import DataError, EmbeddingError, nearest, some
 from recbole_darec.sources.importers.base import (
     ImportReport,
     Side,
     check_matrix,
     write_import,
 )
+from recbole_darec.sources.importers.table_reader import (
+    IDS,
+    SPLIT_NAMES,
+    first_true,
+    read_interactions,
+)
 
 __all__ = ["import_table"]
-
-_IDS = ("user_id", "item_id")
-_NUMBERS = ("rating", "timestamp")
-_COLUMNS = (*_IDS, "split", *_NUMBERS)
-_SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid"}
-_SPLIT_NAMES["test"] = "test"
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_CHUNK_ROWS = 500_000
-
-
-# -- interactions ---------------------------------------------------------------------------------
-
-
-def _read_interactions(path: Path) -> Any:
-    """Read the known columns as a ``pandas.DataFrame``: ids, split as text, the others as float."""
-    if not path.is_file():
-        raise DataError(f"{path} does not exist: --interactions is a .csv, .tsv or .parquet file")
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
-    if suffix in (".parquet", ".pq"):
-        frame = _read_parquet(path)
-    elif suffix in _SEPARATORS:
-        frame = _read_delimited(path, _SEPARATORS[suffix])
-    else:
-        raise DataError(
-            f"{path} is none of .csv, .tsv (both also .gz) and .parquet; rename or convert it"
-        )
-    if not len(frame):
-        raise DataError(f"{path} has no interactions")
-    return frame
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    missing = [column for column in _IDS if column not in columns]
-    if missing:
-        hint = nearest(missing[0], columns)
-        raise DataError(
-            f"{path} has no column '{missing[0]}'{hint}: it must have user_id and item_id, and may "
-            "have split, rating and timestamp"
-        )
-    if len(set(columns)) != len(columns):
-        raise DataError(f"{path} names a column twice: {some(columns)}")
-    return [column for column in _COLUMNS if column in columns]
-
-
-def _read_delimited(path: Path, separator: str) -> Any:
-    import pandas as pd
-
-    with open_text(path) as file:
-        head = file.readline()
-    # pandas would rename a repeated column, and read a first column without a name as an index
-    names = next(csv.reader([head], delimiter=separator, skipinitialspace=True), [])
-    wanted = _check_columns(path, [name.strip() for name in names])
-    chunks = []
-    try:
-        reader = pd.read_csv(
-            path,
-            sep=separator,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            chunksize=_CHUNK_ROWS,
-        )
-        with reader:
-            for chunk in progress(reader, f"rows / {_CHUNK_ROWS:,}"):
-                if not isinstance(chunk.index, pd.RangeIndex):
-                    raise DataError(f"{path}: its rows have more fields than its header")
-                chunk.columns = [str(column).strip() for column in chunk.columns]
-                chunks.append(chunk[wanted])
-    except (pd.errors.ParserError, ValueError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    frame = pd.concat(chunks, ignore_index=True)
-    for column in wanted:
-        short = frame[column].isna()
-        if short.any():
-            raise DataError(f"{path}, row {_first(short)}: fewer fields than the header")
-    for column in (c for c in _NUMBERS if c in wanted):
-        frame[column] = _numbers(path, column, frame[column])
-    return frame
-
-
-def _read_parquet(path: Path) -> Any:
-    import pandas as pd
-
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise MissingExtraError("pyarrow", "parquet") from None
-    try:
-        with pq.ParquetFile(path) as file:
-            wanted = _check_columns(path, file.schema_arrow.names)
-            table = file.read(columns=wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from None
-    columns: dict[str, Any] = {}
-    for name in wanted:
-        column = table.column(name)
-        if name in _NUMBERS:
-            columns[name] = _numbers(path, name, column.to_pandas())
-            continue
-        if column.null_count:
-            row = _first(column.is_null().to_numpy())
-            raise DataError(f"{path}, row {row}: no {name}")
-        if pa.types.is_floating(column.type):  # as pandas writes integers once one was missing
-            values = column.to_numpy()
-            whole = np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)
-            if not whole.all():
-                raise DataError(f"{path}, row {_first(~whole)}: the {name} is no whole number")
-            column = pa.chunked_array([pa.array(values.astype(np.int64))])
-        try:
-            text = column.cast(pa.string())
-        except pa.ArrowException:
-            raise DataError(f"{path}: column {name} holds {column.type}, not ids") from None
-        columns[name] = np.array(text.to_pylist(), dtype=object)
-    return pd.DataFrame(columns)
-
-
-def _first(flags: Any) -> int:
-    """The number of the first flagged row of a table, counting from 1."""
-    return int(np.argmax(np.asarray(flags, dtype=bool))) + 1
-
-
-def _numbers(path: Path, column: str, values: Any) -> np.ndarray:
-    import pandas as pd
-
-    if getattr(values.dtype, "kind", "") == "M":  # a date: seconds since 1970, in UTC
-        seconds = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(seconds=1)
-        numbers = seconds.to_numpy(dtype=np.float64)
-    else:
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(numbers)
-    if bad.any():
-        row = _first(bad)
-        raise DataError(f"{path}, row {row}: {column} '{values.iloc[row - 1]}' is no number")
-    return numbers
 
 
 def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str, Any], int]:
@@ -172,7 +33,7 @@ def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str
     ratios = None if split == "none" else parse_ratios(split)
     if "split" not in frame.columns and ratios is None:
         # A pair may come again at another time, for sequences; RecBole's rm_dup_inter decides.
-        keys = [*_IDS, "timestamp"] if "timestamp" in frame.columns else list(_IDS)
+        keys = [*IDS, "timestamp"] if "timestamp" in frame.columns else list(IDS)
         kept = frame[~frame.duplicated(keys)]
         return {"": kept}, len(frame) - len(kept)
 
@@ -181,22 +42,22 @@ def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str
             raise DataError(
                 f"{path} has a split column: leave out --split {split}, or drop the column"
             )
-        names = frame["split"].str.strip().str.lower().map(_SPLIT_NAMES)
+        names = frame["split"].str.strip().str.lower().map(SPLIT_NAMES)
         unknown = names.isna()
         if unknown.any():
-            row = _first(unknown)
+            row = first_true(unknown)
             value = frame["split"].iloc[row - 1]
             raise DataError(
-                f"{path}, row {row}: the split '{value}'{nearest(value, _SPLIT_NAMES)} is none of "
+                f"{path}, row {row}: the split '{value}'{nearest(value, SPLIT_NAMES)} is none of "
                 "train, valid (or val, validation) and test"
             )
         frame = frame.assign(split=names)
-        kept = frame[~frame.duplicated([*_IDS, "split"])]
-        twice = kept[kept.duplicated(list(_IDS), keep=False)]
+        kept = frame[~frame.duplicated([*IDS, "split"])]
+        twice = kept[kept.duplicated(list(IDS), keep=False)]
         if len(twice):
-            user, item = twice.iloc[0][list(_IDS)]
+            user, item = twice.iloc[0][list(IDS)]
             where = twice[(twice["user_id"] == user) & (twice["item_id"] == item)]["split"]
-            pairs = len(twice.drop_duplicates(list(_IDS)))
+            pairs = len(twice.drop_duplicates(list(IDS)))
             raise DataError(
                 f"{path}: {pairs:,} pairs stand in more than one split (user '{user}', item "
                 f"'{item}': {some(sorted(where, key=SPLITS.index))}), which leaks the answers into "
@@ -204,9 +65,9 @@ def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str
             )
     else:
         assert ratios is not None
-        kept = frame[~frame.duplicated(list(_IDS))]
+        kept = frame[~frame.duplicated(list(IDS))]
         # The order of the file's rows must not matter: draw over the pairs in sorted order.
-        users, items = (kept[c].to_numpy(dtype=object).astype(str) for c in _IDS)
+        users, items = (kept[c].to_numpy(dtype=object).astype(str) for c in IDS)
         order = np.lexsort((items, users))
         labels = np.empty(len(kept), dtype=np.uint8)
         labels[order] = ratio_split(users[order], len(kept), ratios, seed)
@@ -317,8 +178,8 @@ def import_table(
             f"{user_embeddings} is {widths[0]} wide, {item_embeddings} {widths[1]}: users and "
             "items must be encoded by the same model"
         )
-    frame = _read_interactions(path)
-    for column in _IDS:
+    frame = read_interactions(path)
+    for column in IDS:
         check_tokens(frame[column], f"{path}, column {column}")
     parts, duplicates = _distribute(path, frame, split, split_seed)
     return write_import(

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from json.encoder import encode_basestring as _quoted
 from pathlib import Path
 from typing import TextIO
@@ -17,13 +16,14 @@ import numpy as np
 
 from recbole_darec.data import atomic
 from recbole_darec.data.splits import parse_ratios, ratio_split
-from recbole_darec.errors import DataError, OptionError, nearest, some
+from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.sources.importers.base import Coverage
 from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
 from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
 from recbole_darec.sources.raw.movielens import open_movielens
+from recbole_darec.sources.raw.report import PrepareReport
 from recbole_darec.sources.raw.source import Source, Table
 from recbole_darec.sources.raw.steam import open_steam
 from recbole_darec.sources.raw.texts import MAX_CELL, cell, table_writer
@@ -38,102 +38,6 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "movielens": open_movielens,
 }
 _MIN_RATING = 3.0
-
-
-@dataclass
-class PrepareReport:
-    """What was read, what went at each step, and what was written.
-
-    Attributes:
-        dataset: the data set's name.
-        folder: where it lies now.
-        faults: what was odd about each file, the interactions' first.
-        read: interactions in the raw file.
-        duplicates: older reviews of a pair that has a later one.
-        min_rating: the least rating; ``None`` where there is none.
-        below: interactions below it.
-        k_core: the least number of interactions of a user and of an item.
-        outside: interactions outside the k-core.
-        rounds: how often the k-core took something out.
-        users, items: of what is left.
-        interactions: part -> rows.
-        reviews: interactions left that have a text; ``None`` where the source has no texts.
-        coverage: ``"item texts"``, ``"item title"``, … -> how far they reach.
-        cut: texts that were too long for one cell, and were cut.
-        lacking: kinds of texts (``"item"``, ``"user"``) for which there was no raw file.
-        held: bytes of what the first pass kept, with the ids of the users and items left.
-        files: names of the files written.
-        seconds: wall time.
-    """
-
-    dataset: str
-    folder: Path
-    faults: list[Faults] = field(default_factory=list)
-    read: int = 0
-    duplicates: int = 0
-    min_rating: float | None = None
-    below: int = 0
-    k_core: int = 0
-    outside: int = 0
-    rounds: int = 0
-    users: int = 0
-    items: int = 0
-    interactions: dict[str, int] = field(default_factory=dict)
-    reviews: int | None = None
-    coverage: dict[str, Coverage] = field(default_factory=dict)
-    cut: int = 0
-    lacking: Sequence[str] = ()
-    held: int = 0
-    files: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def kept(self) -> int:
-        """Interactions of all parts."""
-        return sum(self.interactions.values())
-
-    @property
-    def density(self) -> float:
-        """Interactions over users × items, between 0 and 1."""
-        return self.kept / max(self.users * self.items, 1)
-
-    def table(self) -> str:
-        """Return the report as aligned lines."""
-        rows: list[tuple[str, str]] = []
-        for faults in self.faults:
-            rows.append((f"{faults.name}: lines", f"{faults.lines:,}"))
-            for what, found in (("skipped", faults.found), ("noted", faults.mended)):
-                for kind, (count, first) in sorted(found.items()):
-                    rows.append((f"  {what}: {kind}", f"{count:,} (first: {first})"))
-        rows.append(("interactions read", f"{self.read:,}"))
-        rows.append(("older ones of a pair, dropped", f"{self.duplicates:,}"))
-        if self.min_rating is not None:
-            rows.append((f"rated below {self.min_rating:g}, dropped", f"{self.below:,}"))
-        if self.k_core > 1:
-            what = f"outside the {self.k_core}-core, dropped"
-            rows.append((what, f"{self.outside:,} (rounds: {self.rounds})"))
-        rows.append(("interactions kept", f"{self.kept:,}"))
-        rows += [(f"  {part}", f"{count:,}") for part, count in self.interactions.items()]
-        rows += [("users", f"{self.users:,}"), ("items", f"{self.items:,}")]
-        rows.append(("density", f"{100 * self.density:.3f} %"))
-        if self.reviews is not None:
-            rows.append(("interactions with a review", _share(self.reviews, self.kept)))
-        for what, coverage in self.coverage.items():
-            lacking = f"; none for {some(coverage.missing, 3)}" if coverage.missing else ""
-            rows.append((what, _share(coverage.covered, coverage.total) + lacking))
-        rows += [(f"{kind} texts", "no raw file") for kind in self.lacking]
-        if self.cut:
-            rows.append((f"texts cut at {MAX_CELL:,} characters", f"{self.cut:,}"))
-        rows.append(("files", ", ".join(self.files)))
-        width = max(len(name) for name, _ in rows)
-        head = f"{self.dataset} -> {self.folder} ({self.seconds:.1f} s)"
-        return "\n".join([head, *(f"  {name:<{width}}  {value}" for name, value in rows)])
-
-
-def _share(part: int, whole: int) -> str:
-    percent = 100 * part / max(whole, 1)
-    # rounding must not make 99.99 % look like all
-    return f"{part:,} of {whole:,} ({min(percent, 99.9) if part < whole else percent:.1f} %)"
 
 
 def prepare(
