@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     # tensors
     "numerics": set(),
-    "filters": {"numerics"},
+    "filters": {"numerics", "settings"},
     "alignment.equations": {"numerics"},
     # files and ids
     "data": set(),
@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
     "encoders": {"data", "embeddings", "llm", "settings"},
     # models
-    "alignment": {"alignment.equations", "numerics", "settings"},
+    "alignment": {"alignment.equations", "filters", "numerics", "settings"},
     "recbole_compat": {"data", "settings"},
     "backbones": {"numerics", "recbole_compat", "resources", "settings"},
     "evaluation": {"recbole_compat"},

@@ -7,9 +7,10 @@ such classes by name.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,8 @@ from recbole_darec.aligned.access import (
 from recbole_darec.aligned.diagnostics import step_diagnostics
 from recbole_darec.aligned.kinds import slices_of, stacked, with_padding
 from recbole_darec.aligned.profile_rows import profile_rows
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.aligned.scores import all_pairs, pair_scores
+from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import options_from_config
@@ -60,6 +62,7 @@ class AlignedRecommender(_Backbone):
         # The backbone's constructor may call forward(), before there is an aligner.
         self._access: EmbeddingAccess | None = None
         self._captured: Captured | None = None
+        self._ranking: Ranking | None = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
         self._sizes = {"user": self.n_users, "item": self.n_items}
         self._kinds = slices_of(self._sizes)
@@ -73,12 +76,11 @@ class AlignedRecommender(_Backbone):
         method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
         method.check_sizes(options, self._kinds)
-        acts = method.needs_profiles or method.alters("ego") or method.alters("final")
-        if acts or run.diagnostics:
+        if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
         rows = torch.empty(0, 0)
         if method.needs_profiles:
-            rows = profile_rows(config, dataset, self._kinds)
+            rows = profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
         # Frozen and reproducible from the files: not part of a checkpoint.
         self.register_buffer("profile_rows", rows, persistent=False)
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
@@ -87,6 +89,10 @@ class AlignedRecommender(_Backbone):
             self.aligner: Aligner = method(options, self._widths())
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
+        if method.alters("scores"):
+            pairs = dataset.inter_matrix(form="csr")[1:, 1:]  # without the padding
+            self._ranking = Ranking(pairs.astype(bool).astype(np.float32), rows, self._kinds)
+            self.aligner.check_ranking(self._ranking)
         if self._alters_tables():
             # A width that cannot rank is answered here, before anything is trained.
             self.to(self.device)
@@ -202,15 +208,45 @@ class AlignedRecommender(_Backbone):
             self._captured.final = final_embeddings(result, self._sizes)
         return result
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's scores of pairs, over what the aligner made of its tables."""
+    def predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the scores of pairs, as the aligner alters tables or scores, ``[batch]``."""
+        if self._alters_scores():
+            return pair_scores(self.full_sort_predict, interaction, self.USER_ID, self.ITEM_ID)
         with self._ranking_tables():
-            return super().predict(*args, **kwargs)  # type: ignore[misc]
+            return super().predict(interaction, *args, **kwargs)  # type: ignore[misc]
 
-    def full_sort_predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's scores of all items, over what the aligner made of its tables."""
+    def full_sort_predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the scores of all items, as the aligner alters tables or scores, ``[b * n]``."""
         with self._ranking_tables():
-            return super().full_sort_predict(*args, **kwargs)  # type: ignore[misc]
+            if not self._alters_scores():
+                return super().full_sort_predict(  # type: ignore[misc]
+                    interaction, *args, **kwargs
+                )
+            try:
+                flat = super().full_sort_predict(  # type: ignore[misc]
+                    interaction, *args, **kwargs
+                )
+            except NotImplementedError:  # NeuMF scores pairs only
+                flat = all_pairs(super().predict, interaction, self.ITEM_ID, self.n_items)
+        scores = flat.view(-1, self.n_items)
+        users = interaction[self.USER_ID] - 1
+        assert self._ranking is not None
+        altered = self.aligner.alter_scores(scores[:, 1:], users, self._ranking)
+        return torch.cat([scores[:, :1], altered.to(scores.dtype)], dim=1).view(-1)
+
+    def tune_scores(self, validate: Callable[[], float]) -> bool:
+        """Let the aligner find what it ranks with, once, after the training.
+
+        Args:
+            validate: evaluates the model as it ranks now; greater is better.
+
+        Returns:
+            whether the aligner alters scores at all.
+        """
+        if self._ranking is None:
+            return False
+        self.aligner.tune_scores(self._ranking, validate)
+        return True
 
     # ---- what the aligner makes of them ----------------------------------------------------
 
@@ -218,6 +254,9 @@ class AlignedRecommender(_Backbone):
         # The backbone's constructor runs, and its width is measured, before there is an aligner.
         aligner: Aligner | None = getattr(self, "aligner", None)
         return aligner is not None and aligner.alters(what)
+
+    def _alters_scores(self) -> bool:
+        return self._ranking is not None and not self.aligner.leaves_scores()
 
     def _alters_tables(self) -> bool:
         return self._acts("final") and self._access is not None and self._access.route == "tables"

@@ -153,8 +153,8 @@ def test_value_metrics_by_hand(data_path: Path, tmp_path: Path) -> None:
         "user_id:token\titem_id:token\trating:float\n"
         + "".join(f"u{u}\ti{i}\t{r}\n" for u, i, r in rows)
     )
-    from recbole_darec.run import prepare
     from recbole_darec.resolve import resolve
+    from recbole_darec.run import prepare
 
     run = prepare(
         resolve(
