@@ -132,10 +132,15 @@ def _prepared(
     try:
         return prepare(settings), content
     except EmbeddingError as error:
-        if settings.model_class is not None or aligner_class(settings.align).alters("final"):
+        if settings.model_class is not None or _needed_in_ranking(settings.align):
             raise
         # Ranking is the backbone's own: what only training needs may be gone by now.
         getLogger().warning(f"Loading '{path}' without its aligner: {error}")
     state = content["state_dict"]
     kept = {name: value for name, value in state.items() if not name.startswith("alignment.")}
     return prepare(settings.without_aligner()), {**content, "align": "none", "state_dict": kept}
+
+
+def _needed_in_ranking(align: str) -> bool:
+    method = aligner_class(align)
+    return bool(method.alters("final") or method.alters("scores"))

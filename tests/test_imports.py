@@ -33,14 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"resources"},
     # tensors
     "numerics": set(),
-    "filters": {"numerics"},
+    "filters": {"numerics", "settings"},
     "alignment.equations": {"numerics"},
     # files and ids
     "data": set(),
     "embeddings": {"data"},
     "sources": {"data", "embeddings", "settings"},
     # models
-    "alignment": {"alignment.equations", "numerics", "settings"},
+    "alignment": {"alignment.equations", "filters", "numerics", "settings"},
     "backbones": {"numerics", "resources", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
     "recbole_compat": {"data", "settings"},

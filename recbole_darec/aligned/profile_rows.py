@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recbole_darec.data.splits import Split
 from recbole_darec.embeddings import ProfileOptions, load_profiles
-from recbole_darec.errors import DataError
+from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resources import atomic_data_dir
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import ProfileSourceOptions
@@ -20,7 +20,9 @@ from recbole_darec.settings.run_options import ProfileSourceOptions
 __all__ = ["check_split", "profile_rows"]
 
 
-def profile_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tensor:
+def profile_rows(
+    config: Any, dataset: Any, kinds: Mapping[str, slice], *, some: bool = False
+) -> Tensor:
     """Return the frozen profile embeddings E^L of a run, ``[n, width]``, without padding rows.
 
     Ids are those of the data set's own map: an alias, RecBole's way, would add every token of an
@@ -30,13 +32,23 @@ def profile_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tenso
         config: RecBole's configuration.
         dataset: the training part.
         kinds: where the rows of each kind stand in the result.
+        some: whether kinds without a file, and the control ``no_text``, are taken: zero rows.
 
     Raises:
         EmbeddingError: a file is missing or malformed, or does not cover the data set.
+        OptionError: the control ``no_text`` without ``some``.
         DataError: the profiles were made from another split than this run's.
     """
     source = options_from_config(ProfileSourceOptions, config)
     name = config["dataset"]
+    n_rows = max(rows.stop for rows in kinds.values())
+    if source.profile_control == "no_text":
+        if not some:
+            raise OptionError(
+                "profile_control=no_text is the control of --align=text_filter, which can do "
+                "without profiles; take shuffle or random"
+            )
+        return torch.zeros(n_rows, 1)
     if source.profile_dir is not None:
         folders = [Path(source.profile_dir)]
     else:
@@ -54,16 +66,15 @@ def profile_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tenso
             control_seed=source.profile_control_seed,
             expected_width=source.profile_width,
         ),
+        some=some,
     )
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
-    assert found.users is not None
-    assert found.items is not None
-    matrices = {"user": torch.from_numpy(found.users), "item": torch.from_numpy(found.items)}
-    n_rows = max(rows.stop for rows in kinds.values())
-    table = torch.empty((n_rows, found.width), dtype=matrices["item"].dtype)
-    for kind, rows in kinds.items():
-        table[rows] = matrices[kind][1:]
+    matrices = {"user": found.users, "item": found.items}
+    there = {kind: torch.from_numpy(m) for kind, m in matrices.items() if m is not None}
+    table = torch.zeros((n_rows, found.width), dtype=next(iter(there.values())).dtype)
+    for kind, matrix in there.items():
+        table[kinds[kind]] = matrix[1:]
     return table
 
 

@@ -6,39 +6,33 @@ such classes by name.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_darec.aligned.access import (
     Captured,
     EmbeddingAccess,
-    EmbeddingTables,
     MadeOnce,
-    final_embeddings,
     probe,
 )
+from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
-from recbole_darec.aligned.kinds import slices_of, stacked, with_padding
+from recbole_darec.aligned.kinds import slices_of, stacked
 from recbole_darec.aligned.profile_rows import profile_rows
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
-if TYPE_CHECKING:
-    from recbole.model.abstract_recommender import GeneralRecommender as _Backbone
-else:
-    _Backbone = object  # the backbone stands beside the mixin in a class's bases
-
 __all__ = ["AlignedRecommender", "DaRecMixin", "aligned_class"]
 
 
-class AlignedRecommender(_Backbone):
+class AlignedRecommender(AlteredBackbone):
     """Mixin over a RecBole general recommender: one backbone, one aligner, one training step.
 
     The aligner's method is ``align_method``, or the configuration's ``align`` where a class does
@@ -60,6 +54,7 @@ class AlignedRecommender(_Backbone):
         # The backbone's constructor may call forward(), before there is an aligner.
         self._access: EmbeddingAccess | None = None
         self._captured: Captured | None = None
+        self._ranking: Ranking | None = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
         self._sizes = {"user": self.n_users, "item": self.n_items}
         self._kinds = slices_of(self._sizes)
@@ -73,12 +68,11 @@ class AlignedRecommender(_Backbone):
         method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
         method.check_sizes(options, self._kinds)
-        acts = method.needs_profiles or method.alters("ego") or method.alters("final")
-        if acts or run.diagnostics:
+        if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
         rows = torch.empty(0, 0)
         if method.needs_profiles:
-            rows = profile_rows(config, dataset, self._kinds)
+            rows = profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
         # Frozen and reproducible from the files: not part of a checkpoint.
         self.register_buffer("profile_rows", rows, persistent=False)
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
@@ -87,6 +81,10 @@ class AlignedRecommender(_Backbone):
             self.aligner: Aligner = method(options, self._widths())
         # Registered under a name of its own, so that state_dict and optimiser see it.
         self.alignment = self.aligner.modules
+        if method.alters("scores"):
+            pairs = dataset.inter_matrix(form="csr")[1:, 1:]  # without the padding
+            self._ranking = Ranking(pairs.astype(bool).astype(np.float32), rows, self._kinds)
+            self.aligner.check_ranking(self._ranking)
         if self._alters_tables():
             # A width that cannot rank is answered here, before anything is trained.
             self.to(self.device)
@@ -96,11 +94,11 @@ class AlignedRecommender(_Backbone):
     def _found_access(self, method: type[Aligner], config: Any) -> EmbeddingAccess:
         access, failure = probe(self, config, self._sizes)
         if access is None:
-            raise self._no_embeddings() from failure
+            raise self.no_embeddings() from failure
         if method.alters("ego") and not (access.propagates and access.tables):
             raise OptionError(
                 f"--align={self._method_name} masks embeddings before they are propagated, and "
-                f"the model '{_backbone_name(type(self))}' propagates none; take a graph model "
+                f"the model '{backbone_name(type(self))}' propagates none; take a graph model "
                 "with a layer or more, such as LightGCN, or another --align"
             )
         return access
@@ -128,7 +126,7 @@ class AlignedRecommender(_Backbone):
         if self._access.route == "tables":
             final = altered or self._tables().weights(self)
         if final is None:
-            raise self._no_embeddings()
+            raise self.no_embeddings()
         step = self._training_step(interaction, final)
         added = self.aligner.losses(step) if self.aligner.needs_profiles else {}
         self.loss_names = (*added, *names)
@@ -172,117 +170,19 @@ class AlignedRecommender(_Backbone):
             rows = {"collaborative": step.collaborative, **self.aligner.representations(step)}
         self.diagnostics = step_diagnostics(losses, list(final.values()), rows)
 
-    # ---- the backbone's embeddings ---------------------------------------------------------
+    def tune_scores(self, validate: Callable[[], float]) -> bool:
+        """Let the aligner find what it ranks with, once, after the training.
 
-    @contextlib.contextmanager
-    def capture_forward(self) -> Iterator[Captured]:
-        """Capture the final embeddings of one training step, from its first forward pass."""
-        self._captured = captured = Captured()
-        try:
-            yield captured
-        finally:
-            # The graph of the step must not outlive it.
-            self._captured = None
+        Args:
+            validate: evaluates the model as it ranks now; greater is better.
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's result, as the aligner alters it, and capture it in training.
-
-        In a training step the aligner acts on the first pass alone: it is the one that ranks, and
-        the augmented views of a contrastive backbone stay as they are.
+        Returns:
+            whether the aligner alters scores at all.
         """
-        if self._access is not None and self._access.route == "tables":
-            return super().forward(*args, **kwargs)  # type: ignore[misc]
-        first = self._captured is not None and self._captured.final is None
-        with self._propagating_altered() if first else contextlib.nullcontext():
-            result = super().forward(*args, **kwargs)  # type: ignore[misc]
-        if self._acts("final") and (first or self._captured is None):
-            result = self._altered_final(result)
-        if first:
-            assert self._captured is not None
-            self._captured.final = final_embeddings(result, self._sizes)
-        return result
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's scores of pairs, over what the aligner made of its tables."""
-        with self._ranking_tables():
-            return super().predict(*args, **kwargs)  # type: ignore[misc]
-
-    def full_sort_predict(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's scores of all items, over what the aligner made of its tables."""
-        with self._ranking_tables():
-            return super().full_sort_predict(*args, **kwargs)  # type: ignore[misc]
-
-    # ---- what the aligner makes of them ----------------------------------------------------
-
-    def _acts(self, what: str) -> bool:
-        # The backbone's constructor runs, and its width is measured, before there is an aligner.
-        aligner: Aligner | None = getattr(self, "aligner", None)
-        return aligner is not None and aligner.alters(what)
-
-    def _alters_tables(self) -> bool:
-        return self._acts("final") and self._access is not None and self._access.route == "tables"
-
-    @contextlib.contextmanager
-    def _propagating_altered(self) -> Iterator[None]:
-        """Have the backbone propagate the ego embeddings as the aligner alters them."""
-        if not self._acts("ego"):
-            yield
-            return
-        ego = self._tables().weights(self)
-        rows = self.aligner.alter_ego(stacked(ego), self._kinds)
-        with self._tables().swapped(self, with_padding(rows, self._kinds, ego)):
-            yield
-
-    @contextlib.contextmanager
-    def _ranking_tables(self) -> Iterator[dict[str, Tensor] | None]:
-        """Put the altered tables in the tables' place, where a backbone ranks with them."""
-        if not self._alters_tables():
-            yield None
-            return
-        rows = self._rows_that_rank()
-        with self._tables().swapped(self, rows):
-            yield rows
-
-    def _rows_that_rank(self) -> dict[str, Tensor]:
-        """Return the altered tables, made once for all batches of users of an evaluation."""
-        if self.training or torch.is_grad_enabled():
-            self._tables_that_rank.forget()
-            return self._altered_tables()
-        sources = [*self._tables().weights(self).values(), self.profile_rows]
-        if self.alignment is not None:
-            sources += [*self.alignment.parameters(), *self.alignment.buffers()]
-        return self._tables_that_rank.get(sources, self._altered_tables)
-
-    def _altered_tables(self) -> dict[str, Tensor]:
-        tables = self._tables().weights(self)
-        rows = self.aligner.alter_final(stacked(tables), self.profile_rows, self._kinds)
-        width = next(iter(tables.values())).shape[1]
-        if rows.shape[1] != width:
-            raise OptionError(
-                f"--align={self._method_name} makes the embeddings {rows.shape[1]} wide, and the "
-                f"model '{_backbone_name(type(self))}' ranks with tables of width {width}: set "
-                "kar_fusion=add, or take a graph model"
-            )
-        return with_padding(rows, self._kinds, tables)
-
-    def _altered_final(self, result: Any) -> Any:
-        final = final_embeddings(result, self._sizes)
-        if final is None:
-            raise self._no_embeddings()
-        rows = self.aligner.alter_final(stacked(final), self.profile_rows, self._kinds)
-        return (*with_padding(rows, self._kinds, final).values(), *result[len(final) :])
-
-    def _tables(self) -> EmbeddingTables:
-        assert self._access is not None
-        assert self._access.tables is not None
-        return self._access.tables
-
-    def _no_embeddings(self) -> OptionError:
-        name = _backbone_name(type(self))
-        return OptionError(
-            f"the model '{name}' does not yield final embeddings of all users and items, which "
-            "an aligner needs; take a backbone such as LightGCN, or --align=none"
-        )
+        if self._ranking is None:
+            return False
+        self.aligner.tune_scores(self._ranking, validate)
+        return True
 
 
 class DaRecMixin(AlignedRecommender):
@@ -304,10 +204,3 @@ def aligned_class(backbone: type, method: str) -> type:
     return type(
         f"{prefix}{backbone.__name__}", (AlignedRecommender, backbone), {"align_method": method}
     )
-
-
-def _backbone_name(cls: type) -> str:
-    for parent in cls.__mro__:
-        if not issubclass(parent, AlignedRecommender):
-            return parent.__name__
-    return cls.__name__

@@ -1,13 +1,15 @@
 """What an alignment method does.
 
 An aligner is a plain object that owns its parameters in ``modules``.  It acts on tensors alone: it
-never sees RecBole, a data set, a configuration or a file.  Four steps are open to it, each a no-op
+never sees RecBole, a data set, a configuration or a file.  Five steps are open to it, each a no-op
 unless it says otherwise:
 
 ``alter_ego``
     change the ego embeddings before propagation (a masked reconstruction does),
 ``alter_final``
     change the final embeddings, in training and in prediction (a fused representation does),
+``alter_scores``
+    change a batch of users' scores, in prediction alone (a filter beside the backbone does),
 ``losses``
     add named losses to the ranking loss,
 ``modules``
@@ -18,7 +20,7 @@ This module imports no torch, so that the command line can read an aligner's opt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +29,7 @@ from recbole_darec.settings.options import Options
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Aligner", "NoOptions", "TrainingStep", "Widths"]
+__all__ = ["Aligner", "NoOptions", "Ranking", "TrainingStep", "Widths"]
 
 
 class NoOptions(Options):
@@ -75,6 +77,23 @@ class TrainingStep:
     batch: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What an aligner that alters scores works on, besides the scores.
+
+    Attributes:
+        interactions: the training part, scipy CSR ``[n_users, n_items]``, binary; row and column n
+            belong to the n-th row of their kind.
+        profiles: frozen profile embeddings, rows and ``kinds`` as in :class:`TrainingStep`.
+        kinds: which rows of ``profiles`` belong to which kind; the first kind's are ranked for, the
+            last kind's are ranked.
+    """
+
+    interactions: Any
+    profiles: Tensor
+    kinds: Mapping[str, slice]
+
+
 class Aligner:
     """Base of the alignment methods; does nothing by itself.
 
@@ -84,11 +103,13 @@ class Aligner:
 
     Attributes:
         needs_profiles: whether the method reads profile embeddings at all.
+        takes_no_text: whether it runs without profiles of a kind, which are zero rows then.
         modules: the method's parameters and buffers, a ``torch.nn.Module`` or None.
     """
 
     Options: ClassVar[type] = NoOptions
     needs_profiles: ClassVar[bool] = True
+    takes_no_text: ClassVar[bool] = False
 
     def __init__(self, options: Any, widths: Widths) -> None:
         self.options = options
@@ -125,6 +146,36 @@ class Aligner:
         """
         return final
 
+    def check_ranking(self, ranking: Ranking) -> None:
+        """Refuse data that the method cannot rank with, before anything is trained.
+
+        Raises:
+            OptionError: in one line, with the way out.
+        """
+
+    def alter_scores(self, scores: Tensor, users: Tensor, ranking: Ranking) -> Tensor:
+        """Return the scores that rank, in prediction alone.
+
+        Args:
+            scores: the backbone's, over what :meth:`alter_final` made of it, float ``[b, n_items]``
+                without a padding column.
+            users: row numbers of the batch within the first kind, int64 ``[b]``.
+            ranking: the training part and the profiles.
+        """
+        return scores
+
+    def leaves_scores(self) -> bool:
+        """Tell whether :meth:`alter_scores` returns the backbone's scores as they are for now."""
+        return not self.alters("scores")
+
+    def tune_scores(self, ranking: Ranking, validate: Callable[[], float]) -> None:
+        """Find what :meth:`alter_scores` still lacks, once, after the training.
+
+        Args:
+            ranking: as in :meth:`alter_scores`.
+            validate: evaluates the trained model as it ranks now; greater is better.
+        """
+
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the named scalar losses that are added to the ranking loss."""
         return {}
@@ -138,6 +189,11 @@ class Aligner:
 
     @classmethod
     def alters(cls, what: str) -> bool:
-        """Tell whether the method changes the ``"ego"`` or the ``"final"`` embeddings."""
+        """Tell whether the method changes ``"ego"`` or ``"final"`` embeddings, or ``"scores"``."""
         name = f"alter_{what}"
         return getattr(cls, name) is not getattr(Aligner, name)
+
+    @classmethod
+    def needs_embeddings(cls) -> bool:
+        """Tell whether the method reads or changes embeddings; one of scores alone does not."""
+        return cls.alters("ego") or cls.alters("final") or cls.losses is not Aligner.losses

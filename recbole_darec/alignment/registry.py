@@ -18,6 +18,7 @@ ALIGNERS: dict[str, str] = {
     "kar": "recbole_darec.alignment.kar:KAR",
     "relational": "recbole_darec.alignment.relational:Relational",
     "relational_con": "recbole_darec.alignment.relational_con:RelationalCon",
+    "text_filter": "recbole_darec.alignment.text_filter:TextFilter",
 }
 
 
@@ -27,15 +28,22 @@ def aligner_names() -> list[str]:
 
 
 def resolve_aligner(name: str) -> str:
-    """Return the name itself.
+    """Return the name itself: that of one aligner, or of several joined by ``+``.
 
     Raises:
-        OptionError: no aligner has this name.
+        OptionError: no aligner has this name, or the joined ones clash.
     """
-    if name not in ALIGNERS:
-        raise OptionError(
-            f"unknown align '{name}'{nearest(name, ALIGNERS)}; --align takes {', '.join(ALIGNERS)}"
-        )
+    parts = name.split("+")
+    for part in parts:
+        if part not in ALIGNERS:
+            raise OptionError(
+                f"unknown align '{part}'{nearest(part, ALIGNERS)}; --align takes "
+                f"{', '.join(ALIGNERS)}, or several of them joined by +"
+            )
+    if len(parts) > 1:
+        from recbole_darec.alignment.joined import check_joined
+
+        check_joined({part: aligner_class(part) for part in parts}, name)
     return name
 
 
@@ -52,5 +60,9 @@ def aligner_class(name: str) -> Any:
         OptionError: no aligner has this name.
     """
     resolve_aligner(name)
+    if "+" in name:
+        from recbole_darec.alignment.joined import joined_class
+
+        return joined_class({part: aligner_class(part) for part in name.split("+")})
     module, _, attribute = ALIGNERS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -81,6 +81,8 @@ def load_profiles(
     user_tokens: Sequence[str] | None,
     item_tokens: Sequence[str] | None,
     options: ProfileOptions,
+    *,
+    some: bool = False,
 ) -> ProfileEmbeddings:
     """Find, read and check the profile embeddings of a data set.
 
@@ -91,6 +93,7 @@ def load_profiles(
         user_tokens: token of each internal user id, ``[PAD]`` first; None for no user side.
         item_tokens: token of each internal item id, likewise.
         options: files, missing profiles, controls.
+        some: whether one of the two sides may have no file, unless the options name one.
 
     Returns:
         The embeddings; coverage is also logged, one line per side.
@@ -106,6 +109,10 @@ def load_profiles(
     if not sides:
         raise ValueError("neither user_tokens nor item_tokens is given")
 
+    if some:
+        found = [s for s in sides if named[s] is not None or _there(directories, dataset, s)]
+        # With neither, the error below says where was looked.
+        sides = found or sides
     tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in sides}
     for table in tables.values():
         if options.expected_width not in (None, table.width):
@@ -143,6 +150,10 @@ def load_profiles(
         coverage=tuple(coverage),
         meta=meta,
     )
+
+
+def _there(directories: Sequence[str | Path], dataset: str, side: str) -> bool:
+    return any(exists(Path(d) / f"{dataset}{_SUFFIX[side]}") for d in directories)
 
 
 def _find(directories: Sequence[str | Path], dataset: str, side: str, named: str | None) -> Path:

@@ -83,6 +83,8 @@ class FilterInputs:
     ) -> FilterInputs:
         """Make the graphs and the centred rows of profiles; a zero row is no profile.
 
+        Profiles that are all zero are as none at all.
+
         Args:
             interactions: X, scipy sparse ``[n_users, n_items]``; values other than 0 count as 1.
             item_profiles: float ``[n_items, w]``, or None.
@@ -90,6 +92,10 @@ class FilterInputs:
             width: leading directions in which profiles are compared.
             n_neighbours: profile neighbours of a row.
         """
+        item_profiles, user_profiles = (
+            rows if rows is not None and bool((rows != 0).any()) else None
+            for rows in (item_profiles, user_profiles)
+        )
         matrix = sp.csr_matrix(interactions, dtype=np.float32)
         matrix.sum_duplicates()
         matrix.data[:] = 1.0

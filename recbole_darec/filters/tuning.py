@@ -13,7 +13,7 @@ import torch
 
 from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
 
-__all__ = ["GRID", "hold_out", "recall", "tuned_weights"]
+__all__ = ["FEWEST", "GRID", "hold_out", "recall", "tuned_weights"]
 
 # Each weight's candidates; the first ones win where several are equally good.
 GRID: dict[str, tuple[float, ...]] = {
@@ -26,7 +26,7 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 _CUT = 20
 _SHARE = 0.2
-_FEWEST = 3
+FEWEST = 3
 # Elements of users x items that one candidate ranks: some seconds of a core for the whole grid.
 _RANKED_ELEMENTS = 40_000_000
 
@@ -93,9 +93,9 @@ def hold_out(interactions: Any, seed: int = 0) -> tuple[Any, Any]:
     """
     matrix = sp.csr_matrix(interactions)
     counts = np.diff(matrix.indptr)
-    taken = np.where(counts >= _FEWEST, np.maximum(1, (counts * _SHARE).astype(np.int64)), 0)
+    taken = np.where(counts >= FEWEST, np.maximum(1, (counts * _SHARE).astype(np.int64)), 0)
     if not taken.any():
-        raise ValueError(f"no user has {_FEWEST} training items or more")
+        raise ValueError(f"no user has {FEWEST} training items or more")
     user = np.repeat(np.arange(len(counts)), counts)
     order = np.lexsort((np.random.RandomState(seed).random_sample(matrix.nnz), user))
     place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)

@@ -72,8 +72,8 @@ class ProfileSourceOptions(Options):
     profile_control: str = option(
         "none",
         "Control experiment: shuffle gives each user and item another one's row, random gives "
-        "Gaussian rows.",
-        choices=("none", "shuffle", "random"),
+        "Gaussian rows, no_text gives none (for text_filter, which can do without).",
+        choices=("none", "shuffle", "random", "no_text"),
     )
     profile_control_seed: int = option(0, "Seed of the control.", low=0)
 

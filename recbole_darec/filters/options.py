@@ -1,0 +1,46 @@
+"""Options of the text filter, for the aligner and for the model; no torch."""
+
+from __future__ import annotations
+
+from recbole_darec.settings.options import Options, option
+
+__all__ = ["FilterOptions"]
+
+
+class FilterOptions(Options):
+    """The pieces of the filter; a weight of null is found within the training part."""
+
+    filter_two_hops: float | None = option(
+        None, "Weight c of co-occurrence over two steps, beside that over one.", low=0.0
+    )
+    filter_text: float | None = option(
+        None, "Weight t of the items' profile neighbours, beside co-occurrence.", low=0.0
+    )
+    filter_popularity: float | None = option(
+        None, "Exponent p of an item's popularity, by which its sum is multiplied.", low=0.0
+    )
+    filter_match: float | None = option(
+        None, "Weight h of the cosine of a user's and an item's profile.", low=0.0
+    )
+    filter_user_text: float | None = option(
+        None, "Weight g of what the user's profile neighbours would get.", low=0.0
+    )
+    filter_item_exponent: float | None = option(
+        None, "Exponent of the items' degrees in the normalised interactions.", low=0.0, high=1.0
+    )
+    filter_width: int = option(
+        128, "Leading directions of the centred profiles in which neighbours are found.", low=1
+    )
+    filter_neighbours: int = option(20, "Profile neighbours of an item, and of a user.", low=1)
+
+    def fixed_weights(self) -> dict[str, float]:
+        """Return the weights that are given, under the names of the filter's weights."""
+        named = {
+            "two_hops": self.filter_two_hops,
+            "text": self.filter_text,
+            "popularity": self.filter_popularity,
+            "match": self.filter_match,
+            "user_text": self.filter_user_text,
+            "item_exponent": self.filter_item_exponent,
+        }
+        return {name: weight for name, weight in named.items() if weight is not None}
