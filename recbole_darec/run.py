@@ -134,9 +134,10 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         trainer.snapshots.resume(settings.run.resume)
     progress = bool(config["show_progress"]) and verbose
     with _telling_what_is_kept(trainer):
-        best_score, best_result = trainer.fit(
+        trainer.fit(
             run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
         )
+        trainer.tune_ranking(run.valid_data, saved=saved)
         test_result = trainer.evaluate(
             run.test_data,
             load_best_model=saved and trainer.best_epoch >= 0,
@@ -144,9 +145,9 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         )
     trainer.snapshots.forget()
     return {
-        "best_valid_score": best_score,
+        "best_valid_score": trainer.best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": best_result,
+        "best_valid_result": trainer.best_valid_result,
         "test_result": dict(test_result),
         "best_epoch": trainer.best_epoch,
         "model_file": trainer.saved_model_file if saved else None,

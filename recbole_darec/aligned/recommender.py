@@ -170,19 +170,19 @@ class AlignedRecommender(AlteredBackbone):
             rows = {"collaborative": step.collaborative, **self.aligner.representations(step)}
         self.diagnostics = step_diagnostics(losses, list(final.values()), rows)
 
-    def tune_scores(self, validate: Callable[[], float]) -> bool:
+    @property
+    def alters_ranking(self) -> bool:
+        """Whether the aligner has a step at score level."""
+        return self._ranking is not None
+
+    def tune_scores(self, validate: Callable[[], float]) -> None:
         """Let the aligner find what it ranks with, once, after the training.
 
         Args:
             validate: evaluates the model as it ranks now; greater is better.
-
-        Returns:
-            whether the aligner alters scores at all.
         """
-        if self._ranking is None:
-            return False
-        self.aligner.tune_scores(self._ranking, validate)
-        return True
+        if self._ranking is not None:
+            self.aligner.tune_scores(self._ranking, validate)
 
 
 class DaRecMixin(AlignedRecommender):

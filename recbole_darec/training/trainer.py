@@ -211,6 +211,27 @@ class ResumableTrainer(_Trainer):
             eval_data, load_best_model=False, show_progress=show_progress
         )
 
+    def tune_ranking(self, valid_data: Any, *, saved: bool) -> None:
+        """Let an aligner that alters scores find, on the validation part, what it ranks with.
+
+        The training is over, and the best model is the one that is tuned and kept.  Nothing is done
+        for any other aligner.
+
+        Args:
+            valid_data: the validation loader.
+            saved: whether the best model is in a checkpoint.
+        """
+        if not self.model.alters_ranking:
+            return
+        path = Path(self.saved_model_file)
+        if saved and self.best_epoch >= 0:
+            load_parameters(self.model, load_checkpoint(path, self.device), path)
+        sign = 1.0 if self.valid_metric_bigger else -1.0
+        self.model.tune_scores(lambda: sign * self._valid_epoch(valid_data)[0])
+        self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data)
+        if saved and self.best_epoch >= 0:
+            self._save_checkpoint(self.best_epoch, verbose=False)
+
     def progress(self) -> dict[str, Any]:
         """Return how far the run is, as its files say it."""
         return {
