@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from recbole_darec.backbones.autocf_attention import GraphTransformerLayer
 from recbole_darec.backbones.autocf_masking import (
     decoder_pattern,
     encoder_graph,
@@ -16,54 +17,24 @@ from recbole_darec.backbones.autocf_masking import (
     masked_region,
     unweighted,
 )
-from recbole_darec.backbones.edges import EdgePattern, edge_dots, weighted_sum
+from recbole_darec.backbones.edges import EdgePattern
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
-from recbole_darec.backbones.options import AutoCFOptions
+from recbole_darec.backbones.options import RegularizedOptions
 from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
-from recbole_darec.numerics import at_least_float32, log_sum_exp, unique_with_counts
+from recbole_darec.numerics import log_sum_exp, unique_with_counts
+from recbole_darec.settings.options import option
 
-__all__ = ["AutoCF", "GraphTransformerLayer", "graph_attention", "mean_log_sum_exp"]
+__all__ = [
+    "AutoCF",
+    "AutoCFOptions",
+    "mean_log_sum_exp",
+]
 
-# Attention scores are cut off here before their exponential is taken.
-_LARGEST_SCORE = 10.0
 # Below this share of edges left, a user is told: on a small data set the paper's 500 seeds leave
 # nearly none, and the encoder sees no graph (docs/results.md has what that costs).
 _FEW_EDGES = 0.1
-
-
-def graph_attention(
-    pattern: EdgePattern, queries: Tensor, keys: Tensor, values: Tensor, n_heads: int
-) -> Tensor:
-    """Return for each node the attention-weighted sum of its neighbours' values.
-
-    AutoCF's graph self-attention (Xia et al., WWW 2023, section 3), head by head:
-    ``Σ_j a_ij v_j / (Σ_j a_ij + 1e-8)`` with ``a_ij = exp(clamp(q_i · k_j, -10, 10))``.
-
-    Args:
-        pattern: the pairs (i, j).
-        queries: float ``[n_nodes, d]``.
-        keys: float ``[n_nodes, d]``.
-        values: float ``[n_nodes, d]``.
-        n_heads: number of heads, a divisor of ``d``.
-
-    Returns:
-        ``[n_nodes, d]``, the heads side by side, 0 for a node without pairs; float32 for
-        half-precision input.
-    """
-    in_heads = (
-        at_least_float32(rows).reshape(len(rows), n_heads, -1).transpose(0, 1).contiguous()
-        for rows in (queries, keys, values)
-    )
-    heads = []
-    for query, key, value in zip(*in_heads):
-        weights = edge_dots(pattern, query, key).clamp(-_LARGEST_SCORE, _LARGEST_SCORE).exp()
-        # A column of ones beside the values: the rows' sums come with the product.
-        ones = value.new_ones(len(value), 1)
-        summed = weighted_sum(pattern, weights, torch.cat([value, ones], dim=1))
-        heads.append(summed[:, :-1] / (summed[:, -1:] + 1e-8))
-    return torch.cat(heads, dim=1)
 
 
 def mean_log_sum_exp(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct: bool) -> Tensor:
@@ -95,26 +66,42 @@ def mean_log_sum_exp(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct:
     return log_sum_exp(rows[ids], candidates, weights=weights) / total
 
 
-class GraphTransformerLayer(nn.Module):
-    """One layer of attention over pairs of nodes.
+class AutoCFOptions(RegularizedOptions):
+    """Options of AutoCF."""
 
-    Args:
-        width: width of the embeddings.
-        n_heads: number of heads, a divisor of ``width``.
-    """
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-6}
 
-    def __init__(self, width: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width, bias=False)
-
-    def forward(self, pattern: EdgePattern, nodes: Tensor) -> Tensor:
-        """Return ``[n_nodes, width]``, what each node gathers over the pairs of ``pattern``."""
-        return graph_attention(
-            pattern, self.query(nodes), self.key(nodes), self.value(nodes), self.n_heads
-        )
+    gt_layers: int = option(1, "Graph-transformer layers of the decoder.", low=1)
+    n_heads: int = option(
+        4, "Attention heads of a decoder layer; they must divide embedding_size.", low=1
+    )
+    ssl_weight: float = option(
+        1.0,
+        "Weight of the contrast among the users and among the items, beside that of users with "
+        "items, which has weight 1.",
+        low=0.0,
+    )
+    n_seeds: int = option(
+        500, "Nodes around which edges are cut out; at most as many as users and items.", low=1
+    )
+    mask_depth: int = option(2, "Hops around a seed within which edges are cut out.", low=1)
+    keep_nodes: float = option(
+        0.2,
+        "Share of all nodes, drawn at random, that the decoder's random pairs are drawn from "
+        "beside the masked ones.",
+        low=0.0,
+        high=1.0,
+    )
+    mask_every: int = option(
+        10,
+        "Steps between two drawings of the mask; the first step of an epoch draws it too.",
+        low=1,
+    )
+    self_loops: bool = option(
+        True,
+        "Whether the adjacency has self-loops, in ranking and in the mask scores; the equations "
+        "of these take them away again.",
+    )
 
 
 class AutoCF(GraphRecommender):

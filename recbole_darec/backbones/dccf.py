@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from recbole_darec.backbones.edges import EdgePattern, edge_dots, row_normalized, weighted_sum
 from recbole_darec.backbones.graph_recommender import GraphRecommender
-from recbole_darec.backbones.options import DCCFOptions
+from recbole_darec.backbones.options import RegularizedOptions
 from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.numerics import info_nce, unit_rows
+from recbole_darec.settings.options import option
 
-__all__ = ["DCCF", "intent_messages", "masked_messages"]
+__all__ = ["DCCF", "DCCFOptions", "intent_messages", "masked_messages"]
 
 # What each layer's graph message is contrasted with.
 VIEWS = ("intents", "graph mask", "intent mask")
@@ -52,6 +53,16 @@ def masked_messages(pattern: EdgePattern, views: Tensor, nodes: Tensor) -> Tenso
     # Rounding takes opposite ends a little below 0, and a row's sum of such masks is no divisor.
     masks = ((edge_dots(pattern, unit, unit) + 1.0) / 2.0).clamp(min=0.0)
     return weighted_sum(pattern, row_normalized(pattern, masks), nodes)
+
+
+class DCCFOptions(RegularizedOptions):
+    """Options of DCCF."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
+
+    n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
+    ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)
+    ssl_tau: float = option(0.1, "Temperature of the contrast.", above=0.0)
 
 
 class DCCF(GraphRecommender):

@@ -9,10 +9,19 @@ from torch import Tensor
 
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
-from recbole_darec.backbones.options import GCCFOptions
+from recbole_darec.backbones.options import EdgeDropoutOptions, RegularizedOptions
 from recbole_darec.backbones.propagation import propagate_layers
 
-__all__ = ["GCCF"]
+__all__ = ["GCCF", "GCCFOptions"]
+
+
+class GCCFOptions(RegularizedOptions, EdgeDropoutOptions):
+    """Options of GCCF, whose layers are concatenated.
+
+    The layers are concatenated: what ranks is n_layers + 1 times as wide as embedding_size.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
 
 
 class GCCF(GraphRecommender):

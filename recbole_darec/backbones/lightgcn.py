@@ -10,7 +10,13 @@ from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import GraphOptions
 from recbole_darec.backbones.propagation import aggregate_layers
 
-__all__ = ["LightGCN"]
+__all__ = ["LightGCN", "LightGCNOptions"]
+
+
+class LightGCNOptions(GraphOptions):
+    """Options of LightGCN."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
 
 
 class LightGCN(GraphRecommender):
@@ -22,8 +28,8 @@ class LightGCN(GraphRecommender):
     scores and gradients are RecBole's to rounding.
     """
 
-    Options: ClassVar[type] = GraphOptions
-    options: GraphOptions
+    Options: ClassVar[type] = LightGCNOptions
+    options: LightGCNOptions
 
     def make_layers(self, config: Any) -> None:
         """Make no parameters; read the option of RecBole's that no other of the backbones has."""

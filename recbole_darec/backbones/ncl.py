@@ -9,17 +9,57 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
-from recbole_darec.backbones.options import NCLOptions
+from recbole_darec.backbones.options import AggregatedOptions, RegularizedOptions
 from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.backbones.views import contrast_rows_with_all
 from recbole_darec.numerics import info_nce, kmeans, unique_with_counts, unit_rows
+from recbole_darec.settings.options import option
 
-__all__ = ["NCL"]
+__all__ = ["NCL", "NCLOptions"]
 
 # As many as the K-Means of faiss, which RecBole's NCL calls with its defaults.
 _KMEANS_ITERATIONS = 25
 
 _CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
+
+
+class NCLOptions(RegularizedOptions, AggregatedOptions):
+    """Options of NCL.
+
+    ssl_reg and proto_reg are RecBole's, for contrasts that are sums over the batch beside a ranking
+    loss that is a mean.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-4}
+
+    ssl_temp: float = option(0.1, "Temperature of both contrasts.", above=0.0)
+    ssl_reg: float = option(1e-7, "Weight of the contrast with structural neighbors.", low=0.0)
+    hyper_layers: int = option(
+        1,
+        "Half the number of the layer that is contrasted with layer 0; it may lie behind n_layers, "
+        "and is then propagated to for the contrast alone.",
+        low=1,
+    )
+    alpha: float = option(
+        1.0, "Weight of the items beside the users in the contrast with neighbors.", low=0.0
+    )
+    proto_reg: float = option(8e-8, "Weight of the contrast with prototypes.", low=0.0)
+    num_clusters: int = option(
+        1000,
+        "Clusters of the users, and as many of the items; at most one for each of them.",
+        low=1,
+    )
+    m_step: int = option(1, "Epochs between two clusterings.", low=1)
+    warm_up_step: int = option(
+        20, "Epochs at the start without the contrast with prototypes.", low=0
+    )
+    loss_reduction: str = option(
+        "sum",
+        "What the two contrasts are over the batch: sum (RecBole, whose ssl_reg and proto_reg are "
+        "meant for it) or mean, with which the weights no longer depend on the batch size and "
+        "must be as much larger. The ranking loss is a mean with either.",
+        choices=("mean", "sum"),
+    )
 
 
 class NCL(GraphRecommender):

@@ -89,7 +89,6 @@ def backbone_options(name: str) -> type[Options] | None:
     return read_options(BACKBONES[name]) if name in BACKBONES else None
 
 
-@cache
 def read_options(location: str) -> type[Options]:
     """Return the ``Options`` of a backbone's class, without importing torch and RecBole with it.
 
@@ -107,6 +106,11 @@ def read_options(location: str) -> type[Options]:
     if name in sys.modules:
         loaded: type[Options] = getattr(sys.modules[name], attribute).Options
         return loaded
+    return _options_of_file(name, attribute)
+
+
+@cache
+def _options_of_file(name: str, attribute: str) -> type[Options]:
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.origin is not None
@@ -123,7 +127,7 @@ def read_options(location: str) -> type[Options]:
                 if ast.unparse(line).startswith("Options: ") and isinstance(line, ast.AnnAssign):
                     options: type[Options] = getattr(light, ast.unparse(line.value or line.target))
                     return options
-    raise LookupError(f"{location} has no line 'Options: ClassVar[type] = …'")
+    raise LookupError(f"{name}:{attribute} has no line 'Options: ClassVar[type] = …'")
 
 
 def _derives_from_options(node: ast.ClassDef, light: types.ModuleType) -> bool:

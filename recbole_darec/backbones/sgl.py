@@ -11,14 +11,56 @@ from torch.nn.functional import logsigmoid
 
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
-from recbole_darec.backbones.options import SGLOptions
+from recbole_darec.backbones.options import ContrastOptions
 from recbole_darec.backbones.propagation import aggregate_layers, aggregate_over
 from recbole_darec.backbones.views import contrast_rows_with_all
+from recbole_darec.errors import OptionError
+from recbole_darec.settings.options import option
 
-__all__ = ["SGL"]
+__all__ = ["SGL", "SGLOptions"]
 
 # A view's graph, or one graph for each of its layers (the random walk).
 ViewGraph = BipartiteGraph | list[BipartiteGraph]
+
+
+class SGLOptions(ContrastOptions):
+    """Options of SGL.
+
+    RecBole's loss is a sum over the batch.  Here it is a mean by default: over a sum an aligner's
+    weight would count 2048 times less than over the other backbones.  The contrast's weight stays
+    the same beside the ranking loss; that of the L2 term grows by the batch size.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
+
+    type: str = option(
+        "ED",
+        "What a view loses: edges, nodes, or in each layer other edges (a random walk).",
+        choices=("ED", "ND", "RW"),
+    )
+    drop_ratio: float = option(0.1, "Share of them that a view loses.", low=0.0, below=1.0)
+    ssl_tau: float = option(0.5, "Temperature of the contrast.", above=0.0)
+    ssl_weight: float = option(0.05, "Weight of the contrast.", low=0.0)
+    view_graphs: str = option(
+        "epoch",
+        "When the views' graphs are drawn: each epoch, normalised anew (the paper, RecBole), or "
+        "each step, directed edges dropped and not rescaled (RLMRec).",
+        choices=("epoch", "step"),
+    )
+    loss_reduction: str = option(
+        "mean",
+        "What ranking loss and contrast are over the batch: mean (RLMRec, and what an aligner's "
+        "weight is meant beside) or sum (RecBole).",
+        choices=("mean", "sum"),
+    )
+
+    def check_together(self) -> None:
+        """Refuse views of a step that drop anything but edges."""
+        if self.view_graphs == "step" and self.type != "ED":
+            raise OptionError(
+                f"view_graphs=step drops edges, and type={self.type} is another operator: set "
+                "type=ED or view_graphs=epoch"
+            )
 
 
 class SGL(GraphRecommender):

@@ -9,12 +9,33 @@ from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.noise import noisy_views
-from recbole_darec.backbones.options import SimGCLOptions
+from recbole_darec.backbones.options import ContrastOptions
 from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.backbones.views import contrast_rows_with_all, contrast_within_batch
 from recbole_darec.errors import OptionError
+from recbole_darec.settings.options import option
 
-__all__ = ["SimGCL"]
+__all__ = ["SimGCL", "SimGCLOptions"]
+
+
+class SimGCLOptions(ContrastOptions):
+    """Options of SimGCL."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
+
+    noise_eps: float = option(0.1, "Length of the noise that a row gets after a layer.", low=0.0)
+    ssl_tau: float = option(0.2, "Temperature of the contrast.", above=0.0)
+    ssl_weight: float = option(0.5, "Weight of the contrast.", low=0.0)
+    include_ego: bool = option(
+        False,
+        "Whether layer 0 is among the aggregated layers (RLMRec); the paper leaves it out.",
+    )
+    contrast_candidates: str = option(
+        "batch",
+        "Whom a row is contrasted with: the batch's distinct users or items, a mean over them "
+        "(the paper), or all users or items, each row of the batch counted (RLMRec).",
+        choices=("batch", "all"),
+    )
 
 
 class SimGCL(GraphRecommender):

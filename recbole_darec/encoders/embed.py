@@ -58,7 +58,8 @@ class EmbedRequest(CommandOptions):
     profiles: dict[str, Path] = Field(default_factory=dict)
 
     def __init__(self, dataset: str, data_path: str | Path = Path("dataset"), **more: Any) -> None:
-        super().__init__(**{**more, "dataset": dataset, "data_path": data_path})
+        values: dict[str, Any] = {"dataset": dataset, "data_path": data_path, **more}
+        super().__init__(**values)
 
     def check_together(self) -> None:
         """Refuse a request for nobody's profiles."""

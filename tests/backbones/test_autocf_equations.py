@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from backbones.naive import Edges, edges_of
 from backbones.test_graph import graph_of, graphs
 from recbole_darec.backbones import autocf
-from recbole_darec.backbones.autocf import graph_attention, mean_log_sum_exp
+from recbole_darec.backbones.autocf import mean_log_sum_exp
+from recbole_darec.backbones.autocf_attention import graph_attention
 from recbole_darec.backbones.edges import EdgePattern
 
 # ---- attention ---------------------------------------------------------------------------------
