@@ -3,22 +3,25 @@
     python atomic_data/make_ml_100k.py                 # write atomic_data/ml-100k
     python atomic_data/make_ml_100k.py --check 40      # compare all texts and 40 + 40 rows with it
 
-The interactions, movies and users are those that RecBole ships.  A user's text is made from their
-training interactions only; which those are is told by SPLIT, which does not depend on the seed of
-any training run.  The same input gives the same files: no date, no randomness.
+The interactions, movies and users are those that RecBole ships.  The texts are those of
+
+    recbole-darec profile --profiler=template --dataset=ml-100k --domain=movies
+
+A user's text is made from their training interactions only; which those are is fixed in
+properties/dataset/ml-100k.yaml and does not depend on the seed of any training run.  The same input
+gives the same files: no date, no randomness.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,67 +29,34 @@ HERE = Path(__file__).resolve().parent
 if importlib.util.find_spec("recbole_darec") is None:  # a plain checkout, nothing installed
     sys.path.insert(0, str(HERE.parent))
 
-from recbole_darec.data.splits import ratio_split  # noqa: E402
 from recbole_darec.data.files import replacing  # noqa: E402
 from recbole_darec.embeddings.binary import read_binary  # noqa: E402
-from recbole_darec.encoders import encode_texts  # noqa: E402
 from recbole_darec.embeddings.formats import write_binary  # noqa: E402
+from recbole_darec.encoders import encode_texts  # noqa: E402
 from recbole_darec.errors import DataError, EmbeddingError, UserError, some  # noqa: E402
 from recbole_darec.profiles.domains import read_domain  # noqa: E402
-from recbole_darec.profiles.template import profile_texts  # noqa: E402
-
-if TYPE_CHECKING:
-    import pandas as pd
+from recbole_darec.profiles.inputs import Material, read_material  # noqa: E402
+from recbole_darec.profiles.make import template_profiles  # noqa: E402
+from recbole_darec.resources import recbole_dir  # noqa: E402
 
 NAME = "ml-100k"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-SPLIT = {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020, "interactions": 100_000}
 
 # float32 noise of another CPU, thread count or batch, on rows of unit length
 NOISE = 2e-6
 
 
-def find_ml_100k() -> Path:
-    """Return the folder of RecBole's own ml-100k, without importing RecBole (which is slow)."""
-    spec = importlib.util.find_spec("recbole")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("RecBole is not installed, and the ml-100k data is in it: pip install .")
-    folder = Path(spec.submodule_search_locations[0]) / "dataset_example" / NAME
-    if not (folder / f"{NAME}.inter").is_file():
+def ml_100k() -> Material:
+    """Return RecBole's own ml-100k, whatever lies in the working directory."""
+    folder = recbole_dir() / "dataset_example"
+    if not (folder / NAME / f"{NAME}.inter").is_file():
         raise DataError(f"this RecBole has no {folder / NAME}.inter: install RecBole 1.2.1")
-    return folder
+    return read_material(NAME, str(folder))
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a RecBole atomic file as text, its columns without their ``:type``."""
-    import pandas as pd
-
-    table = pd.read_csv(
-        path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, encoding="utf-8"
-    )
-    return table.rename(columns=lambda name: name.split(":")[0])
-
-
-def read_ml_100k() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return RecBole's ml-100k as ``(users, items, interactions)``."""
-    stem = find_ml_100k() / NAME
-    users, items, inter = (read_table(Path(f"{stem}.{s}")) for s in ("user", "item", "inter"))
-    return users, items, inter
-
-
-def split_labels(interactions: pd.DataFrame) -> np.ndarray:
-    """Return the sample's fixed split: (n,), 0 train, 1 validation, 2 test."""
-    users = interactions["user_id"].to_numpy().astype(str)
-    ratios = tuple(SPLIT["ratios"])
-    return ratio_split(users, len(users), ratios=ratios, seed=SPLIT["seed"])
-
-
-def make_texts() -> dict[str, dict[str, str]]:
-    """Return ``{"user": {id: text}, "item": {id: text}}``."""
-    users, items, inter = read_ml_100k()
-    spec = read_domain("movies").spec(list(items.columns), list(users.columns))
-    of_user, of_item = profile_texts(items, users, inter, split_labels(inter), spec)
-    return {"user": of_user, "item": of_item}
+def make_texts(material: Material) -> dict[str, dict[str, str]]:
+    """Return ``{"item": {id: text}, "user": {id: text}}``."""
+    return template_profiles(material, read_domain("movies")).profiles
 
 
 def jsonl(texts: dict[str, str]) -> bytes:
@@ -112,8 +82,10 @@ def local_encoder(model: str) -> str:
     return str(Path(spec.submodule_search_locations[0]) / "model")
 
 
-def metadata(texts: dict[str, str], matrix: np.ndarray, model: str) -> dict[str, Any]:
-    """Return what is told about a matrix in the ``.json`` beside it."""
+def metadata(
+    material: Material, texts: dict[str, str], matrix: np.ndarray, model: str
+) -> dict[str, Any]:
+    """Return what the ``.json`` beside a matrix says about it."""
     norms = np.linalg.norm(matrix.astype(np.float32), axis=1)
     return {
         "encoder": model,
@@ -123,13 +95,14 @@ def metadata(texts: dict[str, str], matrix: np.ndarray, model: str) -> dict[str,
         "normalised": bool(np.abs(norms - 1).max() < 1e-3),
         "texts": len(texts),
         "text_sha256": hashlib.sha256(jsonl(texts)).hexdigest(),
-        "split": SPLIT,
+        "split": material.split,
     }
 
 
 def write(out: Path, model: str) -> None:
     """Make all the files of the sample in ``out``."""
-    sides = make_texts()
+    material = ml_100k()
+    sides = make_texts(material)
     matrices = {
         side: encode_texts(list(texts.values()), local_encoder(model)).astype(np.float16)
         for side, texts in sides.items()
@@ -140,7 +113,7 @@ def write(out: Path, model: str) -> None:
             matrix = matrices[side]
             with replacing(out / f"{NAME}.{side}profile.jsonl") as file:
                 file.write(jsonl(texts))
-            about = metadata(texts, matrix, model)
+            about = metadata(material, texts, matrix, model)
             write_binary(out / f"{NAME}.{side}emb", list(texts), matrix, about)
             print(f"{out / NAME}.{side}emb: {len(texts)} texts, {matrix.shape[1]} dimensions")
     except OSError as error:
@@ -165,7 +138,8 @@ def check(out: Path, model: str, size: int) -> list[str]:
     All texts are compared byte for byte, and ``size`` rows of each matrix to float16 rounding.
     """
     wrong = []
-    for side, texts in make_texts().items():
+    material = ml_100k()
+    for side, texts in make_texts(material).items():
         stem = out / f"{NAME}.{side}"
         try:
             profiles = Path(f"{stem}profile.jsonl").read_bytes()
@@ -180,7 +154,7 @@ def check(out: Path, model: str, size: int) -> list[str]:
         if list(tokens) != list(texts):
             wrong.append(f"{stem}emb: the rows do not belong to the texts")
             continue
-        expected = metadata(texts, matrix, model) if size else {}
+        expected = metadata(material, texts, matrix, model) if size else {}
         expected.pop("package", None)  # another version of it may give the same rows
         keys = [key for key, value in expected.items() if meta.get(key) != value]
         if keys:

@@ -71,7 +71,7 @@ def _compare(
     from recbole.utils import get_model
 
     from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings.layers import resolve
+    from recbole_darec.resolve import resolve
 
     given = {
         **AS_RECBOLE,

@@ -21,7 +21,7 @@ from typing import Any
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.significance import compare_paired
-from recbole_darec.settings.layers import parse_value
+from recbole_darec.settings.values import parse_value
 
 METRICS = ("recall@5", "recall@10", "recall@20", "ndcg@5", "ndcg@10", "ndcg@20")
 COLUMNS = ("dataset", "model", "variant", "options", "seed", "best_epoch", "valid_recall@20",

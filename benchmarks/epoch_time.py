@@ -70,7 +70,8 @@ def _contestants(
     from recbole.trainer import Trainer
 
     from recbole_darec import recbole_compat, run  # noqa: F401 - reconciles RecBole and NumPy
-    from recbole_darec.settings.layers import parse_value, resolve
+    from recbole_darec.resolve import resolve
+    from recbole_darec.settings.values import parse_value
 
     common = {
         "data_path": data_path,

@@ -88,7 +88,7 @@ def _time(
 ) -> dict[str, float]:
     """Return the median epoch of each method over one backbone, in seconds."""
     from recbole_darec import run
-    from recbole_darec.settings.layers import resolve
+    from recbole_darec.resolve import resolve
 
     common = {
         "data_path": data_path,

@@ -1,14 +1,13 @@
 # ruff: noqa: E501 - a row of a table is one line
-"""Write docs/configuration.md from the typed options and the property files.
+"""Write docs/configuration.md and the property files from the declared options.
 
-python docs/make_configuration.py           # write it
-python docs/make_configuration.py --check   # write nothing; exit with 1 if it is not current
+python docs/make_configuration.py           # write them
+python docs/make_configuration.py --check   # write nothing; exit with 1 if one is not current
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -20,17 +19,23 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from recbole_darec.alignment.registry import aligner_class, aligner_names  # noqa: E402
-from recbole_darec.backbones.registry import BACKBONES  # noqa: E402
+from recbole_darec.backbones.registry import BACKBONES, backbone_class  # noqa: E402
 from recbole_darec.resources import properties_dir, recbole_dir  # noqa: E402
-from recbole_darec.settings.layers import CheckedRecBoleOptions, read_yaml  # noqa: E402
-from recbole_darec.settings.options import COMMON_OPTIONS, documentation, option_names  # noqa: E402
+from recbole_darec.settings.options import Options, documentation, option_names  # noqa: E402
+from recbole_darec.settings.property_files import property_file, section  # noqa: E402
+from recbole_darec.settings.recbole_options import CheckedRecBoleOptions  # noqa: E402
+from recbole_darec.settings.run_options import COMMON_OPTIONS  # noqa: E402
+from recbole_darec.settings.values import read_yaml  # noqa: E402
 
-TARGET = ROOT / "docs" / "configuration.md"
+OVERALL = """\
+# Defaults of every run.  They stand above RecBole's own defaults and below everything else; see
+# docs/configuration.md for the order and for each option's permitted values.
+"""
 
 HEAD = """\
 # Configuration
 
-<!-- Written by docs/make_configuration.py from the typed options; do not edit. -->
+<!-- Written by docs/make_configuration.py from the declared options; do not edit. -->
 
 An option is given as `--option=value` (or `--option value`) on the command line, as a key of a
 `config_dict`, or as `option: value` in a property file. RecBole's own options are given in the same
@@ -41,7 +46,7 @@ written, with the nearest known name.
 
 Later ones win:
 
-1. RecBole's defaults
+1. RecBole's defaults, and where a method has no property file yet, its own
 2. `properties/overall.yaml`
 3. `properties/model/<model>.yaml`
 4. `properties/align/<align>.yaml`
@@ -87,8 +92,8 @@ All of RecBole's options are accepted, with these exceptions and changes:
 
 These are checked before RecBole is imported:
 
-| option | type and permitted values |
-| --- | --- |
+| option | type and permitted values | what it does |
+| --- | --- | --- |
 """
 
 PRESETS = """\
@@ -115,30 +120,49 @@ when:
 """
 
 
-def render() -> str:
-    """Return the whole document."""
+def render() -> dict[str, str]:
+    """Return the text of every file that is made from the options, by its path in the checkout."""
+    groups = [f"\n# {_about(group)}\n{section(group)}" for group in COMMON_OPTIONS]
+    files = {"properties/overall.yaml": OVERALL + "".join(groups)}
+    for kind, methods in (("model", _backbones()), ("align", _aligners())):
+        for name, method in methods.items():
+            title = str(sys.modules[method.__module__].__doc__).splitlines()[0]
+            file = f"properties/{kind}/{name}.yaml"
+            files[file] = property_file(title, method.Options)
+    return {**files, "docs/configuration.md": _reference()}
+
+
+def _backbones() -> dict[str, Any]:
+    return {name: backbone_class(name) for name in BACKBONES}
+
+
+def _aligners() -> dict[str, Any]:
+    """Return the aligners that have options."""
+    methods = {name: aligner_class(name) for name in aligner_names()}
+    return {name: method for name, method in methods.items() if option_names(method.Options)}
+
+
+def _about(group: type[Options]) -> str:
+    return str(group.__doc__).splitlines()[0]
+
+
+def _reference() -> str:
+    """Return docs/configuration.md."""
     sections = [HEAD, "## This package's options\n"]
-    for group in COMMON_OPTIONS:
-        sections.append(_options("Every run", group))
-    for name, spec in BACKBONES.items():
-        if spec.options is not None:
-            sections.append(_options(f"`--model={name}`", spec.options))
-    for name in aligner_names():
-        group = aligner_class(name).Options
-        if dataclasses.fields(group):
-            sections.append(_options(f"`--align={name}`", group))
+    sections += [_options("Every run", group) for group in COMMON_OPTIONS]
+    for kind, methods in (("model", _backbones()), ("align", _aligners())):
+        sections += [_options(f"`--{kind}={name}`", m.Options) for name, m in methods.items()]
     sections += [_shipped_values(), _recbole_options(), _presets()]
     return "\n".join(section.rstrip("\n") + "\n" for section in sections)
 
 
-def _options(title: str, group: type) -> str:
+def _options(title: str, group: type[Options]) -> str:
     """One table: option, type and permitted values, default, sentence."""
-    about = str(group.__doc__).splitlines()[0]
     rows = [
         f"| `{name}` | {_cell(kind)} | {_value(default)} | {_cell(sentence)} |"
         for name, kind, default, sentence in documentation(group)
     ]
-    head = f"### {title}: `{group.__name__}`\n\n{about}\n\n"
+    head = f"### {title}: `{group.__name__}`\n\n{_about(group)}\n\n"
     return (
         head
         + "| option | type and permitted values | default | what it does |\n"
@@ -147,26 +171,33 @@ def _options(title: str, group: type) -> str:
 
 
 def _shipped_values() -> str:
-    """Values that the property files set for options that are not this package's own."""
-    ours = set(option_names(*COMMON_OPTIONS))
-    for spec in BACKBONES.values():
-        ours |= set(option_names(spec.options)) if spec.options else set()
-    for name in aligner_names():
-        ours |= set(option_names(aligner_class(name).Options))
+    """One table: what the property files set of RecBole's own options."""
+    of_recbole = recbole_dir() / "properties"
+    known = read_yaml(of_recbole / "dataset" / "sample.yaml")
+    known.update(read_yaml(of_recbole / "overall.yaml"))
+    files: list[tuple[str, dict[str, Any]]] = [
+        (
+            "overall.yaml",
+            {k: v for group in COMMON_OPTIONS for k, v in group.RECBOLE_DEFAULTS.items()},
+        )
+    ]
+    for name, method in sorted(_backbones().items()):
+        files.append((f"model/{name}.yaml", dict(method.Options.RECBOLE_DEFAULTS)))
+    for name, method in sorted(_aligners().items()):
+        files.append((f"align/{name}.yaml", dict(method.Options.RECBOLE_DEFAULTS)))
+    methods = [*_backbones().values(), *_aligners().values()]
+    ours = option_names(*COMMON_OPTIONS, *(method.Options for method in methods))
+    for path in sorted((properties_dir() / "dataset").glob("*.yaml")):
+        values = {k: v for k, v in read_yaml(path).items() if k not in ours}
+        files.append((f"dataset/{path.name}", values))
     rows = []
-    for path in sorted(properties_dir().rglob("*.yaml"), key=_layer):
-        if path.relative_to(properties_dir()).parts[0] in ("preset", "prompts", "llm"):
-            continue
-        file = path.relative_to(properties_dir()).as_posix()
-        known = read_yaml(recbole_dir() / "properties" / "dataset" / "sample.yaml")
-        known.update(read_yaml(recbole_dir() / "properties" / "overall.yaml"))
-        if path.parent.name == "model":
-            model_file = recbole_dir() / "properties" / "model" / path.name
-            known.update(read_yaml(model_file) if model_file.is_file() else {})
-        for name, value in read_yaml(path).items():
-            if name not in ours:
-                before = _value(known[name]) if name in known else ""
-                rows.append(f"| `{name}` | {_value(value)} | {before} | `{file}` |")
+    for file, values in files:
+        defaults = dict(known)
+        if file.startswith("model/") and (of_recbole / file).is_file():
+            defaults.update(read_yaml(of_recbole / file))
+        for name, value in values.items():
+            before = _value(defaults[name]) if name in defaults else ""
+            rows.append(f"| `{name}` | {_value(value)} | {before} | `{file}` |")
     return (
         "## RecBole's options that the property files set\n\n"
         "| option | value | RecBole's default | file in `properties/` |\n"
@@ -174,15 +205,10 @@ def _shipped_values() -> str:
     )
 
 
-def _layer(path: Path) -> tuple[int, str]:
-    order = ["properties", "model", "align", "dataset"]
-    kind = path.parent.name
-    return (order.index(kind) if kind in order else len(order), path.name)
-
-
 def _recbole_options() -> str:
     rows = [
-        f"| `{name}` | {_cell(kind)} |" for name, kind, *_ in documentation(CheckedRecBoleOptions)
+        f"| `{name}` | {_cell(kind)} | {_cell(sentence)} |"
+        for name, kind, _, sentence in documentation(CheckedRecBoleOptions)
     ]
     return RECBOLE + "\n".join(rows)
 
@@ -214,21 +240,27 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the document, or check it; returns the exit code."""
+def main(argv: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write the files below ``root``, or check them; returns the exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     args = parser.parse_args(argv)
-    wanted = render()
+    files = {root / name: text for name, text in render().items()}
+    stale = [
+        path
+        for path, text in files.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     if not args.check:
-        TARGET.write_text(wanted, encoding="utf-8")
+        for path in stale:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(files[path], encoding="utf-8")
         return 0
-    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == wanted:
-        return 0
-    print(f"{TARGET} is not current: python docs/make_configuration.py", file=sys.stderr)
-    return 1
+    for path in stale:
+        print(f"{path} is not current: python docs/make_configuration.py", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -17,13 +16,8 @@ from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import CheckpointError, EmbeddingError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.ranking import evaluate
-from recbole_darec.settings.layers import Settings, resolve
-from recbole_darec.settings.options import (
-    EvaluationOptions,
-    RunOptions,
-    options_from_config,
-    parse_options,
-)
+from recbole_darec.resolve import resolve
+from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.checkpoint import (
     data_fingerprint,
     load_checkpoint,
@@ -184,9 +178,8 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     log = getLogger()
     log.info(run.model)
     trainer = make_trainer(run)
-    options = options_from_config(RunOptions, config)
-    if options.resume:
-        trainer.resume(options.resume)
+    if settings.run.resume:
+        trainer.resume(settings.run.resume)
     progress = bool(config["show_progress"]) and verbose
     with keeping_best(trainer):
         best_score, best_result = trainer.fit(
@@ -210,7 +203,7 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
 
 def _check_snapshot(run: Prepared) -> None:
     """Refuse a wrong ``--resume=FILE`` before anything is written."""
-    resume = options_from_config(RunOptions, run.config).resume
+    resume = run.settings.run.resume
     if isinstance(resume, str):
         given = run.settings.model_class
         name = given.__name__ if given else run.config["model"]
@@ -221,12 +214,11 @@ def _check_snapshot(run: Prepared) -> None:
 def prepare(settings: Settings) -> Prepared:
     """Read and check everything; writes nothing."""
     config = compat.make_config(settings)
-    threads = parse_options(RunOptions, settings.values).num_threads
-    if threads:
-        torch.set_num_threads(threads)
+    if settings.run.num_threads:
+        torch.set_num_threads(settings.run.num_threads)
     compat.init_seed(config["seed"], config["reproducibility"])
     dataset = compat.load_dataset(config)
-    parts = compat.split_dataset(config, dataset)
+    parts, config.split = compat.split_dataset(config, dataset)
     train_data, valid_sampler, test_sampler = compat.training_loader(config, dataset, parts)
     valid_data = _evaluation_loader(config, "valid", parts, valid_sampler)
     test_data = _evaluation_loader(config, "test", parts, test_sampler)
@@ -243,7 +235,7 @@ def prepare(settings: Settings) -> Prepared:
 
 def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
     position = ("train", "valid", "test").index(phase)
-    options = options_from_config(EvaluationOptions, config)
+    options = config.settings.evaluation
     ranked = config["eval_args"]["mode"][phase] == "full"
     if not ranked or config["MODEL_TYPE"] not in _RANKING_ALL_ITEMS:
         loader = compat.evaluation_loader(config, phase)
@@ -291,8 +283,7 @@ def _load(path: Path, options: Mapping[str, Any], model_class: type | None) -> L
         # Ranking is the backbone's own: what only training needs may be gone by now.
         getLogger().warning(f"Loading '{path}' without its aligner: {error}")
         content = _without_aligner(content)
-        values = {**settings.values, "align": "none"}
-        run = prepare(dataclasses.replace(settings, align="none", values=values))
+        run = prepare(settings.without_aligner())
     check_identity(content, run.config, run.data, path)
     load_parameters(run.model, content, path)
     run.model.eval()
@@ -321,4 +312,4 @@ def _stored_settings(
         model_class or content["model"], content["data"]["dataset"], config_dict=given
     )
     changed = {name: resolved.values[name] for name in options}
-    return dataclasses.replace(resolved, values={**stored, **changed})
+    return resolved.with_values({**stored, **changed})

@@ -19,17 +19,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from alignment.contract import AlignerContract, embeddings, planted_step
 from torch.nn.functional import cosine_similarity
 
-from recbole_darec.alignment.registry import ALIGNERS, aligner_class, aligner_names
-from recbole_darec.backbones.registry import BACKBONES
-from recbole_darec.cli.arguments import option_arguments
+from recbole_darec.alignment.registry import ALIGNERS, aligner_names, aligner_options
+from recbole_darec.backbones.registry import BACKBONES, read_options
+from recbole_darec.cli.arguments import option_arguments, options_help
 from recbole_darec.cli.evaluate import _refuse_training_options
 from recbole_darec.cli.main import _parser, main
 from recbole_darec.errors import DataError, OptionError
-from recbole_darec.settings.layers import _common_keys, parse_value, read_yaml, resolve
+from recbole_darec.resolve import resolve
 from recbole_darec.settings.options import documentation, option_names
+from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
+from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.values import parse_value, read_yaml
+from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
@@ -252,8 +255,9 @@ def test_a_wrong_command_is_noticed() -> None:
 
 
 def known_options() -> set[str]:
-    names = set(_common_keys("LightGCN"))
-    names |= set(option_names(*(aligner_class(align).Options for align in aligner_names())))
+    names = {*recbole_keys(), *recbole_model_keys("LightGCN"), *option_names(*COMMON_OPTIONS)}
+    names |= set(option_names(*map(read_options, BACKBONES.values())))
+    names |= set(option_names(*map(aligner_options, aligner_names())))
     return names | parser_options(_parser())
 
 
@@ -292,15 +296,18 @@ def generator() -> Any:
     return module
 
 
-def test_the_configuration_reference_is_current(generator: Any) -> None:
-    written = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    assert written == generator.render(), "run: python docs/make_configuration.py"
+def test_the_reference_and_the_property_files_are_current(generator: Any) -> None:
+    files = generator.render()
+    assert {path.split("/")[0] for path in files} == {"docs", "properties"}
+    assert len(files) == 2 + len(BACKBONES) + len(ALIGNERS) - 1, "none has no options"
+    for path, text in files.items():
+        assert (ROOT / path).read_text("utf-8") == text, "run: python docs/make_configuration.py"
 
 
 def test_the_reference_has_each_option_with_its_default(generator: Any) -> None:
-    text = generator.render()
-    groups = [(f"--model={name}", s.options) for name, s in BACKBONES.items() if s.options]
-    groups += [(f"--align={name}", aligner_class(name).Options) for name in aligner_names()]
+    text = generator.render()["docs/configuration.md"]
+    groups = [(f"--model={name}", read_options(place)) for name, place in BACKBONES.items()]
+    groups += [(f"--align={name}", aligner_options(name)) for name in aligner_names()]
     for title, group in groups:
         options = documentation(group)
         if not options:
@@ -316,15 +323,21 @@ def test_the_reference_has_each_option_with_its_default(generator: Any) -> None:
 def test_check_tells_a_stale_reference(
     generator: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = generator.main
-    target = generator.TARGET = tmp_path / "configuration.md"
-    assert run(["--check"]) == 1, "missing"
-    target.write_text("old", encoding="utf-8")
-    assert run(["--check"]) == 1, "stale"
-    assert "python docs/make_configuration.py" in capsys.readouterr().err
-    assert target.read_text("utf-8") == "old"
-    assert run([]) == 0
-    assert run(["--check"]) == 0
+    def run(*arguments: str) -> int:
+        return int(generator.main(arguments, root=tmp_path))
+
+    for name in ("docs/configuration.md", "properties/align/darec.yaml"):
+        target = tmp_path / name
+        assert run("--check") == 1, "missing"
+        assert run() == 0
+        assert run("--check") == 0
+        target.write_text("old", encoding="utf-8")
+        assert run("--check") == 1, "stale"
+        assert f"{target} is not current: python docs/make_configuration.py" in (
+            capsys.readouterr().err
+        )
+        assert target.read_text("utf-8") == "old"
+        target.unlink()
 
 
 # ---- examples --------------------------------------------------------------------------------
@@ -367,9 +380,6 @@ def test_keyword_arguments_of_the_examples_exist() -> None:
 def test_yaml_examples_are_property_files(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "example.yaml"
     file.write_text(block.text, encoding="utf-8")
-    if block.mark == "properties":
-        assert read_yaml(file) == {"cosine_weight": 0.1}
-        return
     settings = resolve("LightGCN", "ml-100k", [str(file)])
     content = read_yaml(file)
     for name in content.keys() - {"when"}:
@@ -424,11 +434,20 @@ class TestDocumentedAligner(AlignerContract):
         yield
         del sys.modules[module.__name__]
 
-    def test_its_property_file_has_its_options_with_their_defaults(self, tmp_path: Path) -> None:
-        file = tmp_path / "cosine.yaml"
-        file.write_text(marked("docs/architecture.md", "properties"), encoding="utf-8")
-        options = documentation(aligner_class(self.align).Options)
-        assert read_yaml(file) == {name: default for name, _, default, _ in options}
+    def test_the_file_and_the_line_are_all_that_it_takes(self, generator: Any) -> None:
+        """Its values hold before a property file is made, which is made with the reference."""
+        section = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+        section = section.split("## Adding an aligner")[1].split("\n## ")[0]
+        assert re.findall(r"<!-- test: (\w+) -->", section) == ["aligner", "registry"]
+        assert len(marked("docs/architecture.md", "registry").splitlines()) == 1
+        found = resolve("LightGCN", "ml-100k", None, None, {"align": self.align})
+        options = documentation(aligner_options(self.align))
+        assert {name: found.values[name] for name, *_ in options} == {"cosine_weight": 0.1}
+        assert found.aligner == aligner_options(self.align)()
+        files = generator.render()
+        assert "cosine_weight: 0.1 " in files[f"properties/align/{self.align}.yaml"]
+        assert "| `cosine_weight` |" in files["docs/configuration.md"]
+        assert f"options of --align={self.align}:\n  --cosine_weight= [0.1]" in options_help()
 
     def test_its_option_is_checked_on_the_command_line(self) -> None:
         check_cli(["train", "--align=cosine", "--cosine_weight=1"])

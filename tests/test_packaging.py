@@ -45,7 +45,7 @@ def test_a_wheel_carries_the_property_files_and_the_sample(wheel: Path) -> None:
         for path in (REPOSITORY / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
                 assert f"recbole_darec/{folder}/{path.relative_to(REPOSITORY / folder)}" in names
-    assert "recbole_darec/py.typed" in names
+    assert {"recbole_darec/py.typed", "recbole_darec/testing/__init__.py"} <= names
 
 
 def test_an_installed_package_finds_its_files_and_its_command(wheel: Path, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_an_installed_package_finds_its_files_and_its_command(wheel: Path, tmp_p
     code = (
         "import json, recbole_darec, sys\n"
         "from recbole_darec.resources import atomic_data_dir, properties_dir\n"
-        "from recbole_darec.settings.layers import resolve\n"
+        "from recbole_darec.resolve import resolve\n"
         "settings = resolve('LightGCN', 'ml-100k')\n"
         "print(json.dumps([recbole_darec.__file__, str(properties_dir()), str(atomic_data_dir()),"
         " settings.values['split_seed']]))\n"

@@ -14,8 +14,8 @@ from tiny_runs import options, outcome, prepared
 from recbole_darec import run_recbole_darec
 from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
+from recbole_darec.resolve import resolve
 from recbole_darec.run import prepare
-from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(autouse=True)

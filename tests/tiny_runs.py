@@ -17,59 +17,31 @@ from unittest import mock
 
 import torch
 
-from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
+from recbole_darec.testing.tiny_runs import (
+    QUICK,
+    one_batch,
+    options,
+    outcome,
+    parameters,
+    prepared,
+    scores,
+)
 
 # Sums of other numbers of threads differ in the last digit, and clean processes have one.
 torch.set_num_threads(1)
 
-# A run of a moment: 360 training interactions in 6 steps an epoch.
-QUICK: dict[str, Any] = {
-    "epochs": 2,
-    "embedding_size": 8,
-    "n_layers": 2,
-    "train_batch_size": 64,
-    "learning_rate": 0.01,
-    "align_width": 8,
-    "align_mlp_hidden": [8],
-    "align_sample": 64,
-    "metrics": ["Recall", "NDCG", "MRR"],
-    "topk": [5, 10],
-    "valid_metric": "Recall@10",
-    "show_progress": False,
-    "state": "INFO",
-}
-
-
-def options(data_path: Path, **changed: Any) -> dict[str, Any]:
-    """Options of a quick run on the data set under ``data_path``."""
-    return {**QUICK, "data_path": str(data_path), **changed}
-
-
-def prepared(data_path: Path, model: Any = "LightGCN", **changed: Any) -> Prepared:
-    """Everything of a quick run but its training."""
-    return prepare(resolve(model, "tiny", None, options(data_path, **changed)))
-
-
-def one_batch(run: Prepared) -> Any:
-    """The first training batch, on the model's device."""
-    return next(iter(run.train_data)).to(run.config["device"])
-
-
-def scores(run: Any) -> torch.Tensor:
-    """Scores of all items for all test users, by the model in evaluation."""
-    run.model.eval()
-    with torch.no_grad():
-        users = run.test_data.user_df.to(run.config["device"])
-        return run.model.full_sort_predict(users).view(len(users), -1)
-
-
-def parameters(model: Any) -> dict[str, torch.Tensor]:
-    """A copy of everything that a checkpoint of ``model`` would hold."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-# ---- clean processes -------------------------------------------------------------------------
+__all__ = [
+    "QUICK",
+    "in_clean_process",
+    "one_batch",
+    "options",
+    "outcome",
+    "parameters",
+    "plain_result",
+    "prepared",
+    "scores",
+    "train",
+]
 
 
 def in_clean_process(task: Callable[..., Any], folder: Path, *args: Any) -> tuple[int, Any]:
@@ -130,10 +102,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: float(v) for k, v in value.items()}
     return value
-
-
-def outcome(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What must be equal between two runs of the same options."""
-    assert result is not None
-    names = ("best_epoch", "best_valid_score", "best_valid_result", "test_result")
-    return {name: result[name] for name in names}

@@ -3,11 +3,11 @@
 A backbone is not asked for its name but for what it offers, in one training step of its own:
 
 ``forward``
-    it returns the final embeddings of all users and all items first, as graph models do; the first
-    result of a step is the one that the ranking loss used;
+    it returns the final embeddings of all rows of each kind first (users, then items), as graph
+    models do; the first result of a step is the one that the ranking loss used;
 ``tables``
-    it has one embedding table of the users and one of the items, and its loss trains both; nothing
-    is propagated, so the tables are the final embeddings.
+    it has one embedding table for each kind, and its loss trains them all; nothing is propagated,
+    so the tables are the final embeddings.
 
 A class that has several tables says which are meant:
 ``embedding_tables = ("user_emb", "item_emb")``.
@@ -16,7 +16,7 @@ A class that has several tables says which are meant:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,34 +25,49 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-__all__ = ["EmbeddingAccess", "EmbeddingTables", "final_pair", "find_tables", "probe"]
+__all__ = [
+    "Captured",
+    "EmbeddingAccess",
+    "EmbeddingTables",
+    "MadeOnce",
+    "final_embeddings",
+    "find_tables",
+    "probe",
+]
+
+Tables = dict[str, Tensor]
+
+
+@dataclass
+class Captured:
+    """The final embeddings of one training step by kind, once its first forward pass is over."""
+
+    final: Tables | None = None
 
 
 @dataclass(frozen=True)
 class EmbeddingTables:
-    """The two embedding tables of a backbone, by the names of their modules."""
+    """The embedding tables of a backbone: kind to the name of the module that has them."""
 
-    users: str
-    items: str
+    names: Mapping[str, str]
 
-    def weights(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        """Return the tables' rows as they stand now, ``[n_users, d]`` and ``[n_items, d]``."""
-        users, items = (model.get_submodule(name).weight for name in (self.users, self.items))
-        return users, items  # type: ignore[return-value]
+    def weights(self, model: nn.Module) -> Tables:
+        """Return the tables as they stand now, ``[size, d]`` each, by kind."""
+        return {kind: model.get_submodule(name).weight for kind, name in self.names.items()}  # type: ignore[misc]
 
     @contextlib.contextmanager
-    def swapped(self, model: nn.Module, users: Tensor, items: Tensor) -> Iterator[None]:
+    def swapped(self, model: nn.Module, rows: Mapping[str, Tensor]) -> Iterator[None]:
         """Let ``model`` read other rows in place of its tables'; gradients flow through them."""
-        modules = [model.get_submodule(name) for name in (self.users, self.items)]
-        kept = [module._parameters.pop("weight") for module in modules]
+        modules = {kind: model.get_submodule(name) for kind, name in self.names.items()}
+        kept = {kind: module._parameters.pop("weight") for kind, module in modules.items()}
         try:
-            for module, rows in zip(modules, (users, items)):
-                module.weight = rows
+            for kind, module in modules.items():
+                module.weight = rows[kind]
             yield
         finally:
-            for module, weight in zip(modules, kept):
+            for kind, module in modules.items():
                 module.__dict__.pop("weight", None)
-                module.register_parameter("weight", weight)
+                module.register_parameter("weight", kept[kind])
 
 
 @dataclass(frozen=True)
@@ -74,90 +89,122 @@ class EmbeddingAccess:
     propagates: bool
 
 
-def final_pair(result: Any, n_users: int, n_items: int) -> tuple[Tensor, Tensor] | None:
-    """Return final user and item embeddings out of a backbone's ``forward``, if they are."""
-    if (
-        isinstance(result, tuple)
-        and len(result) >= 2
-        and all(isinstance(t, Tensor) and t.dim() == 2 for t in result[:2])
-        and (len(result[0]), len(result[1])) == (n_users, n_items)
-    ):
-        return result[0], result[1]
-    return None
+class MadeOnce:
+    """Tables that are made of other tensors, anew only when one of these has changed."""
+
+    def __init__(self) -> None:
+        self._made_of: tuple[tuple[int, int], ...] = ()
+        self._tables: Tables | None = None
+
+    def get(self, sources: Iterable[Tensor], make: Callable[[], Tables]) -> Tables:
+        """Return the tables that ``make`` makes of ``sources``."""
+        # What changes a tensor in place, an optimiser or a loaded state, counts its version up.
+        made_of = tuple((source.data_ptr(), source._version) for source in sources)
+        if self._tables is None or self._made_of != made_of:
+            self._made_of, self._tables = made_of, make()
+        return self._tables
+
+    def forget(self) -> None:
+        """Have the next :meth:`get` make them anew, and free their memory."""
+        self._tables = None
 
 
-def find_tables(model: Any) -> EmbeddingTables | None:
-    """Return the one table of the users and the one of the items, if there are.
+def final_embeddings(result: Any, sizes: Mapping[str, int]) -> Tables | None:
+    """Return the final embeddings by kind out of a backbone's ``forward``, if they come first.
 
-    Among several the plain ``user_embedding`` and ``item_embedding`` are taken.
+    Args:
+        result: what ``forward`` returned.
+        sizes: rows of each kind's table, the padding counted, in the order of the result.
+    """
+    if not isinstance(result, tuple) or len(result) < len(sizes):
+        return None
+    found = dict(zip(sizes, result))
+    for kind, table in found.items():
+        if not isinstance(table, Tensor) or table.dim() != 2 or len(table) != sizes[kind]:
+            return None
+    return found
+
+
+def find_tables(model: Any, sizes: Mapping[str, int]) -> EmbeddingTables | None:
+    """Return the one embedding table of each kind, if there are.
+
+    Among several the plain ones are taken, such as ``user_embedding`` and ``item_embedding``.
     """
     declared = getattr(model, "embedding_tables", None)
     if declared is not None:
-        return EmbeddingTables(*declared)
+        return EmbeddingTables(dict(zip(sizes, declared)))
     found = {}
-    sizes = {"user": model.n_users, "item": model.n_items}
-    for side, other in (("user", "item"), ("item", "user")):
+    for kind, size in sizes.items():
+        # Where another kind has as many rows, only the name tells the tables apart.
+        alike = [other for other in sizes if other != kind and sizes[other] == size]
         names = [
             name
             for name, module in model.named_modules()
             if isinstance(module, nn.Embedding)
-            and module.num_embeddings == sizes[side]
-            and not (sizes["user"] == sizes["item"] and other in name)
+            and module.num_embeddings == size
+            and not any(other in name for other in alike)
             and not name.startswith("alignment")
         ]
-        plain = f"{side}_embedding"
+        plain = f"{kind}_embedding"
         if plain in names:
             names = [plain]
         if len(names) != 1:
             return None
-        found[side] = names[0]
-    return EmbeddingTables(found["user"], found["item"])
+        found[kind] = names[0]
+    return EmbeddingTables(found)
 
 
-def probe(model: Any, config: Any) -> tuple[EmbeddingAccess | None, Exception | None]:
+def probe(
+    model: Any, config: Any, sizes: Mapping[str, int]
+) -> tuple[EmbeddingAccess | None, Exception | None]:
     """Find out what a backbone offers, in one training step that leaves no trace.
 
     Args:
         model: an ``AlignedRecommender`` that has no aligner yet.
         config: RecBole's configuration.
+        sizes: rows of each kind's table, the padding counted.
 
     Returns:
         How to reach the embeddings, None if there is no way; and what the step raised, if it did.
     """
     # Backbones put their graphs on the device at once, and their parameters only when told to.
     model.to(model.device)
-    tables = find_tables(model)
+    tables = find_tables(model, sizes)
+    ego = tables.weights(model) if tables else None
+    ego_width = _width(ego) if ego else 0
     failure: Exception | None = None
     loss: Any = None
-    with _undisturbed(model), torch.enable_grad(), model.watched() as seen:
+    with _undisturbed(model), torch.enable_grad(), model.capture_forward() as captured:
         try:
             loss = model.backbone_loss(_one_interaction(model, config))
         except Exception as error:
             # NCL's step fails before its first E-step: the embeddings were seen by then.
             failure = error
-        final = seen.final
+    final = captured.final
     if final is not None:
-        ego = tables.weights(model) if tables else None
         same = ego is not None and all(
-            one.shape == other.shape and torch.equal(one, other) for one, other in zip(final, ego)
+            ego[kind].shape == table.shape and torch.equal(ego[kind], table)
+            for kind, table in final.items()
         )
-        width = final[0].shape[1]
-        ego_width = ego[0].shape[1] if ego else 0
-        return EmbeddingAccess("forward", tables, width, ego_width, not same), failure
-    if tables is None or loss is None or not _trains(loss, tables.weights(model)):
+        return EmbeddingAccess("forward", tables, _width(final), ego_width, not same), failure
+    if ego is None or loss is None or not _trains(loss, ego):
         return None, failure
-    width = tables.weights(model)[0].shape[1]
-    return EmbeddingAccess("tables", tables, width, width, False), failure
+    return EmbeddingAccess("tables", tables, ego_width, ego_width, False), failure
 
 
-def _trains(loss: Any, weights: tuple[Tensor, Tensor]) -> bool:
-    if weights[0].shape[1] != weights[1].shape[1]:
+def _width(tables: Mapping[str, Tensor]) -> int:
+    return next(iter(tables.values())).shape[1]
+
+
+def _trains(loss: Any, tables: Mapping[str, Tensor]) -> bool:
+    if len({table.shape[1] for table in tables.values()}) > 1:
         return False
     parts = loss if isinstance(loss, tuple) else (loss,)
     total = torch.stack([part.sum() for part in parts]).sum()
     if not total.requires_grad:
         return False
-    return all(g is not None for g in torch.autograd.grad(total, weights, allow_unused=True))
+    gradients = torch.autograd.grad(total, list(tables.values()), allow_unused=True)
+    return all(gradient is not None for gradient in gradients)
 
 
 def _one_interaction(model: Any, config: Any) -> Interaction:

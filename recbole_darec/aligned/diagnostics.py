@@ -1,4 +1,7 @@
-"""What happens to the embeddings while they are aligned: their shape, and who moves them."""
+"""What happens to the embeddings while they are aligned: their shape, and who moves them.
+
+What is found is plain numbers by name, which the trainer logs once an epoch.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,35 @@ from torch import Tensor
 
 from recbole_darec.numerics import at_least_float32, no_autocast, unit_rows
 
-__all__ = ["effective_rank", "gradient_norms", "mean_direction", "shape_of_rows"]
+__all__ = [
+    "describe",
+    "effective_rank",
+    "gradient_norms",
+    "mean_direction",
+    "shape_of_rows",
+    "step_diagnostics",
+]
+
+
+def step_diagnostics(
+    losses: Mapping[str, Tensor], final: Sequence[Tensor], rows: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Return what one training step tells, by the names that ``--diagnostics`` logs.
+
+    Args:
+        losses: the parts of the step's loss by name; ``grad_X`` is the norm of X's gradient.
+        final: the final embeddings that the losses were computed from.
+        rows: rows ``[n, d]`` by name; ``rank_Y`` and ``direction_Y`` are the shape of Y.
+    """
+    found = {f"grad_{name}": value for name, value in gradient_norms(losses, final).items()}
+    for name, table in rows.items():
+        found.update({f"{what}_{name}": value for what, value in shape_of_rows(table).items()})
+    return {name: float(value) for name, value in found.items()}
+
+
+def describe(found: Mapping[str, float]) -> str:
+    """Return the numbers as one line of the log."""
+    return ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
 
 
 def effective_rank(rows: Tensor) -> Tensor:

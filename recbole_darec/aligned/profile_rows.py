@@ -1,50 +1,52 @@
-"""Which profile embeddings a run asks for: from a configuration and a data set to plain values."""
+"""From embedding files to the profile rows of a run: every file that a model needs is read here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.embeddings import ProfileOptions
+import torch
+from torch import Tensor
+
+from recbole_darec.data.splits import Split
+from recbole_darec.embeddings import ProfileOptions, load_profiles
 from recbole_darec.errors import DataError
 from recbole_darec.resources import atomic_data_dir
-from recbole_darec.settings.options import ProfileSourceOptions, options_from_config
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import ProfileSourceOptions
 
-__all__ = ["ProfileRequest", "check_split", "profile_request"]
-
-
-@dataclass(frozen=True)
-class ProfileRequest:
-    """The arguments of :func:`recbole_darec.embeddings.load_profiles`."""
-
-    directories: Sequence[Path]
-    dataset: str
-    user_tokens: Sequence[str]
-    item_tokens: Sequence[str]
-    options: ProfileOptions
+__all__ = ["check_split", "profile_rows"]
 
 
-def profile_request(config: Any, dataset: Any) -> ProfileRequest:
-    """Say where the profile embeddings of a run are and which tokens they must cover.
+def profile_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tensor:
+    """Return the frozen profile embeddings E^L of a run, ``[n, width]``, without padding rows.
 
-    Tokens come from the data set's own id map, row 0 being padding: an alias would add every token
-    of the embedding file to the candidates of the all-rank evaluation.
+    Ids are those of the data set's own map: an alias, RecBole's way, would add every token of an
+    embedding file to the candidates of the all-rank evaluation.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: the training part.
+        kinds: where the rows of each kind stand in the result.
+
+    Raises:
+        EmbeddingError: a file is missing or malformed, or does not cover the data set.
+        DataError: the profiles were made from another split than this run's.
     """
     source = options_from_config(ProfileSourceOptions, config)
     name = config["dataset"]
     if source.profile_dir is not None:
-        directories = [Path(source.profile_dir)]
+        folders = [Path(source.profile_dir)]
     else:
-        directories = [Path(config["data_path"]), atomic_data_dir() / name]
-    return ProfileRequest(
-        directories=directories,
-        dataset=name,
-        user_tokens=dataset.field2id_token[dataset.uid_field],
-        item_tokens=dataset.field2id_token[dataset.iid_field],
-        options=ProfileOptions(
+        folders = [Path(config["data_path"]), atomic_data_dir() / name]
+    found = load_profiles(
+        folders,
+        name,
+        dataset.field2id_token[dataset.uid_field],
+        dataset.field2id_token[dataset.iid_field],
+        ProfileOptions(
             user_file=source.user_profile_file,
             item_file=source.item_profile_file,
             missing=source.missing_profile,
@@ -53,49 +55,50 @@ def profile_request(config: Any, dataset: Any) -> ProfileRequest:
             expected_width=source.profile_width,
         ),
     )
+    # A configuration of RecBole's own knows of no split.
+    check_split(found.meta, getattr(config, "split", None), source.profile_split)
+    assert found.users is not None
+    assert found.items is not None
+    matrices = {"user": torch.from_numpy(found.users), "item": torch.from_numpy(found.items)}
+    n_rows = max(rows.stop for rows in kinds.values())
+    table = torch.empty((n_rows, found.width), dtype=matrices["item"].dtype)
+    for kind, rows in kinds.items():
+        table[rows] = matrices[kind][1:]
+    return table
 
 
-def check_split(config: Any, dataset: Any, meta: Mapping[str, Mapping[str, Any]]) -> None:
+def check_split(
+    meta: Mapping[str, Mapping[str, Any]], here: Split | None, otherwise: str = "error"
+) -> None:
     """Refuse profiles that were made from another split's training interactions than this run's.
 
     A profile that speaks of training interactions speaks of this run's test interactions where the
     split is another one.  Files that do not say how they were made are taken as they are.
 
     Args:
-        config: RecBole's configuration.
-        dataset: the training part, with the ``fixed_split`` that it was drawn by, if any.
-        meta: what the embedding files say of their making, per side.
+        meta: what the embedding files say of their making, by kind.
+        here: the run's split, None where no seed of its own drew it.
+        otherwise: ``error``, or ``warn`` to log what is wrong and go on.
 
     Raises:
-        DataError: the splits differ, and ``profile_split`` is ``error``.
+        DataError: the splits differ, or a file's note of its split cannot be read.
     """
-    here = _split_key(getattr(dataset, "fixed_split", None))
-    for side, about in meta.items():
-        if about.get("split") is None or _split_key(about["split"]) == here:
+    for kind, about in meta.items():
+        noted = about.get("split")
+        if not isinstance(noted, Mapping):  # the files of others may say it in words
+            continue
+        try:
+            there = Split.from_note(noted)
+        except DataError as error:
+            raise DataError(f"what '{about['file']}' says of its making: {error}") from None
+        if there == here:
             continue
         message = (
-            f"the {side} profiles in '{about['file']}' were made from the training interactions of "
-            f"another split ({_split_text(about['split'])}) than this run's, and may tell test "
-            "interactions"
+            f"the {kind} profiles in '{about['file']}' were made from the training interactions of "
+            f"another split ({there}) than this run's, and may tell test interactions"
         )
-        if options_from_config(ProfileSourceOptions, config).profile_split == "error":
+        if otherwise == "error":
             raise DataError(
                 f"{message}; run on that split, bring other profiles, or set profile_split=warn"
             )
         getLogger().warning(message)
-
-
-def _split_key(split: Any) -> Any:
-    if not isinstance(split, Mapping):
-        return None
-    ratios = [float(r) for r in split["ratios"]]
-    shares = tuple(round(r / sum(ratios), 9) for r in ratios)
-    return shares, split.get("group_by"), split.get("seed"), split.get("interactions")
-
-
-def _split_text(split: Mapping[str, Any]) -> str:
-    ratios = ":".join(f"{float(r):g}" for r in split["ratios"])
-    return (
-        f"{ratios} by {split.get('group_by')}, split_seed {split.get('seed')}, of "
-        f"{split.get('interactions')} interactions"
-    )

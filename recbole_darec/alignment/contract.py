@@ -22,31 +22,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from recbole_darec.settings.options import Options
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Aligner", "NoOptions", "TrainingStep", "Widths"]
 
 
-@dataclass(frozen=True)
-class NoOptions:
+class NoOptions(Options):
     """The options of an aligner that has none."""
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Widths of the tables that an aligner works on.
+    """Widths of the tables that an aligner works on, and whose rows they are.
 
     Attributes:
         backbone: of the backbone's final embeddings E^C, ``d``.
         ego: of the embeddings before propagation; another than ``backbone`` where layers are
             concatenated.
         profile: of the profile embeddings E^L.
+        kinds: names of the kinds of rows in the table's order, for a method that has parameters
+            of each.
     """
 
     backbone: int
     ego: int
     profile: int
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Aligner:
 
     Args:
         options: the method's own options, an instance of ``Options``.
-        widths: of the backbone's and of the profiles' embeddings.
+        widths: of the backbone's and of the profiles' embeddings, with the kinds of their rows.
 
     Attributes:
         needs_profiles: whether the method reads profile embeddings at all.

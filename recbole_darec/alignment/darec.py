@@ -9,12 +9,11 @@ scaled, and what is kept between steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.errors import OptionError
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DaRec", "DaRecOptions"]
 
 
-@dataclass(frozen=True)
-class DaRecOptions:
+class DaRecOptions(Options):
     """Options of DaRec; the paper's values are the defaults where it gives any."""
 
     align_lambda: float = option(
@@ -75,18 +73,18 @@ class DaRecOptions:
 
 
 class DaRec(Aligner):
-    """The four terms of DaRec on a sample of users and items.
+    """The four terms of DaRec on a sample of rows.
 
-    Users and items share each MLP and are sampled together, without replacement, anew in each
-    step; a sample as large as the data set is the whole of it.
+    All kinds share each MLP and are sampled together, without replacement, anew in each step; a
+    sample as large as the data set is the whole of it.
     """
 
     Options: ClassVar[type] = DaRecOptions
 
     @classmethod
     def check_sizes(cls, options: DaRecOptions, kinds: Mapping[str, slice]) -> None:
-        """Refuse more preference centers than there are users, or rows of a step's sample."""
-        # The first kind: of a user-item graph the users, whose preferences the centers stand for.
+        """Refuse more preference centers than rows of the first kind, or of a step's sample."""
+        # The first kind has the preferences that the centers stand for: users where there are any.
         kind, rows = next(iter(kinds.items()))
         what, most = f"{kind}s", rows.stop - rows.start
         sample = options.align_sample
@@ -154,7 +152,7 @@ class DaRec(Aligner):
         return eq.weighted_terms(terms, weights, opt.align_lambda)
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
-        """Return the shared and the specific rows of both sides, of all users and items."""
+        """Return the shared and the specific rows of both sides, of all kinds."""
         sides = {"c": ("collaborative", step.collaborative), "l": ("profile", step.profiles)}
         found = {}
         for side, (name, rows) in sides.items():

@@ -24,7 +24,7 @@ class ExpertMixture(nn.Module):
         width_out: width of the experts' outputs.
         n_shared: experts of all kinds, at least 1.
         n_own: experts of each kind.
-        kinds: the kinds' names.
+        kinds: names of the kinds.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ExpertMixture(nn.Module):
         *,
         n_shared: int,
         n_own: int,
-        kinds: Sequence[str] = ("user", "item"),
+        kinds: Sequence[str],
     ) -> None:
         super().__init__()
         self.shared = nn.ModuleList([mlp(width_in, hidden, width_out) for _ in range(n_shared)])

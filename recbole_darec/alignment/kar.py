@@ -2,17 +2,16 @@
 
 Xi et al., "Towards Open-World Recommendation with Knowledge Augmentation from Large Language
 Models" (RecSys 2024), section 3.3, the hybrid-expert adaptor, as RLMRec and DaRec use it beside
-collaborative filtering: the adapted profile is one more feature of a user or item.
+collaborative filtering: the adapted profile is one more feature of a row, whatever its kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["KAR", "KAROptions"]
 
 
-@dataclass(frozen=True)
-class KAROptions:
+class KAROptions(Options):
     """Options of KAR."""
 
     kar_shared_experts: int = option(2, "Experts that users and items share.", low=1)
@@ -61,6 +59,7 @@ class KAR(Aligner):
             widths.backbone,
             n_shared=options.kar_shared_experts,
             n_own=options.kar_own_experts,
+            kinds=widths.kinds,
         )
 
     def alter_final(self, final: Tensor, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:

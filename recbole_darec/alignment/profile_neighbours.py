@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["NeighbourOptions", "ProfileNeighbours"]
 
 
-@dataclass(frozen=True)
-class NeighbourOptions:
+class NeighbourOptions(Options):
     """Options of the profile neighbours."""
 
     neighbour_weight: float = option(

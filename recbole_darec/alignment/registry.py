@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 from recbole_darec.errors import OptionError, nearest
+from recbole_darec.settings.options import Options
 
-__all__ = ["ALIGNERS", "aligner_class", "aligner_names"]
+__all__ = ["ALIGNERS", "aligner_class", "aligner_names", "aligner_options", "resolve_aligner"]
 
 ALIGNERS: dict[str, str] = {
     "none": "recbole_darec.alignment.none:NoAlignment",
@@ -25,8 +26,8 @@ def aligner_names() -> list[str]:
     return list(ALIGNERS)
 
 
-def aligner_class(name: str) -> Any:
-    """Import and return the aligner of this name (the module imports no torch by itself).
+def resolve_aligner(name: str) -> str:
+    """Return the name itself.
 
     Raises:
         OptionError: no aligner has this name.
@@ -35,5 +36,21 @@ def aligner_class(name: str) -> Any:
         raise OptionError(
             f"unknown align '{name}'{nearest(name, ALIGNERS)}; --align takes {', '.join(ALIGNERS)}"
         )
+    return name
+
+
+def aligner_options(name: str) -> type[Options]:
+    """Return the class of an aligner's options."""
+    options: type[Options] = aligner_class(name).Options
+    return options
+
+
+def aligner_class(name: str) -> Any:
+    """Import and return the aligner of this name (the module imports no torch by itself).
+
+    Raises:
+        OptionError: no aligner has this name.
+    """
+    resolve_aligner(name)
     module, _, attribute = ALIGNERS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

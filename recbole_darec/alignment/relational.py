@@ -8,7 +8,6 @@ profiles share, in training and in prediction, part of what each has learned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import TrainingStep
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Relational", "RelationalOptions"]
 
 
-@dataclass(frozen=True)
 class RelationalOptions(NeighbourOptions):
     """Options of the relational aligner."""
 
@@ -46,7 +44,7 @@ class Relational(ProfileNeighbours):
     options: RelationalOptions
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
-        """Return ``rel``: the matching of relations, users and items each, times its weight."""
+        """Return ``rel``: the matching of relations within each kind, summed, times its weight."""
         import torch
 
         from recbole_darec.alignment.equations import relation_matching

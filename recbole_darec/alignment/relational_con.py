@@ -7,7 +7,6 @@ together they do more than either alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from recbole_darec.alignment.profile_neighbours import NeighbourOptions, ProfileNeighbours
@@ -16,7 +15,6 @@ from recbole_darec.alignment.rlmrec_con import RLMRecCon, RLMRecConOptions
 __all__ = ["RelationalCon", "RelationalConOptions"]
 
 
-@dataclass(frozen=True)
 class RelationalConOptions(RLMRecConOptions, NeighbourOptions):
     """Options of Relational-Con: those of the neighbours and of RLMRec-Con."""
 

@@ -6,24 +6,22 @@ equations (16) and (18) and algorithm 1, with the normalisations of the released
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["RLMRecCon", "RLMRecConOptions"]
 
-# Rows that are projected at a time where all users are: what lies between the layers of one block
-# is computed again in the backward pass.
+# Rows that are projected at a time where a whole kind is: what lies between the layers of one
+# block is computed again in the backward pass.
 _BLOCK = 16_384
 
 
-@dataclass(frozen=True)
-class RLMRecConOptions:
+class RLMRecConOptions(Options):
     """Options of RLMRec-Con."""
 
     kd_weight: float = option(0.01, "Weight of the alignment loss.", low=0.0)
@@ -52,8 +50,9 @@ class RLMRecConOptions:
 class RLMRecCon(Aligner):
     """InfoNCE between each embedding of the batch and its projected profile.
 
-    One MLP for users and items, width -> (width + d) / 2 -> d.  Items, positive and negative, are
-    told apart within the batch.
+    One MLP for rows of every kind, width -> (width + d) / 2 -> d.  A role's rows are told apart
+    within the batch; those of the first kind's own role (the batch's users), with
+    ``negatives=all``, within their whole kind.
     """
 
     Options: ClassVar[type] = RLMRecConOptions
@@ -69,23 +68,25 @@ class RLMRecCon(Aligner):
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``kd``: the three contrasts, each a mean over the batch, times the weight."""
-        from recbole_darec.numerics import counted, info_nce
+        from recbole_darec.numerics import info_nce, unique_with_counts
 
         opt = self.options
         if opt.kd_weight == 0.0:
             return {}
         batch = {role: self._sample(ids) for role, ids in step.batch.items()}
-        of_role = {role: counted(ids) for role, ids in batch.items()}
-        everybody = opt.negatives == "all"
-        all_users = self._project_users(step) if everybody else None
+        of_role = {role: unique_with_counts(ids) for role, ids in batch.items()}
+        first, of_first = next(iter(step.kinds.items()))
+        everyone = self._project_all(step, of_first) if opt.negatives == "all" else None
+        # The first kind's rows of the batch have the role of its name.
+        whole = None if everyone is None else first
         # A row that is in the batch in two roles is projected once.
-        wanted = [rows for role, (rows, _) in of_role.items() if not (everybody and role == "user")]
+        wanted = [rows for role, (rows, _) in of_role.items() if role != whole]
         projected, places = self._project(step, wanted)
         total = step.collaborative.new_zeros(())
         for role, (rows, counts) in of_role.items():
-            if role == "user" and all_users is not None:
-                candidates, weights = all_users, None
-                positives = all_users[rows - step.kinds["user"].start]
+            if role == whole and everyone is not None:
+                candidates, weights = everyone, None
+                positives = everyone[rows - of_first.start]
             else:
                 positives = candidates = projected[places.pop(0)]
                 weights = counts  # a row is among the negatives as often as it is in the batch
@@ -122,12 +123,12 @@ class RLMRecCon(Aligner):
         rows = step.profiles[ids].to(step.collaborative.dtype)
         return self.modules(rows), list(torch.split(places, [len(one) for one in wanted]))
 
-    def _project_users(self, step: TrainingStep) -> Tensor:
-        """Return the projected profiles of all users, ``[n_users, d]``."""
+    def _project_all(self, step: TrainingStep, kind: slice) -> Tensor:
+        """Return the projected profiles ``[n, d]`` of all rows of a kind."""
         import torch
         from torch.utils.checkpoint import checkpoint
 
-        profiles = step.profiles[step.kinds["user"]]
+        profiles = step.profiles[kind]
         dtype = step.collaborative.dtype
         if len(profiles) <= _BLOCK:
             projected: Tensor = self.modules(profiles.to(dtype))

@@ -7,11 +7,10 @@ equations (17) and (18) and algorithm 2, with the normalisations of the released
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RLMRecGen", "RLMRecGenOptions"]
 
 
-@dataclass(frozen=True)
-class RLMRecGenOptions:
+class RLMRecGenOptions(Options):
     """Options of RLMRec-Gen."""
 
     mask_ratio: float = option(
@@ -36,7 +34,7 @@ class RLMRecGenOptions:
 class RLMRecGen(Aligner):
     """A mask token in the place of some ego embeddings, and InfoNCE of what is rebuilt there.
 
-    One token for users and items, and one MLP, d -> (width + d) / 2 -> width.
+    One token for rows of every kind, and one MLP, d -> (width + d) / 2 -> width.
     """
 
     Options: ClassVar[type] = RLMRecGenOptions

@@ -5,26 +5,26 @@ from __future__ import annotations
 from logging import getLogger
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recbole_darec.backbones.autocf_masking import (
     decoder_pattern,
     encoder_graph,
-    gumbel_top,
+    gumbel_top_k,
     log_relatedness,
     masked_region,
     unweighted,
 )
 from recbole_darec.backbones.edges import EdgePattern, edge_dots, weighted_sum
-from recbole_darec.backbones.graph_recommender import GraphRecommender
+from recbole_darec.backbones.graph import BipartiteGraph
+from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
 from recbole_darec.backbones.options import AutoCFOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
-from recbole_darec.numerics import at_least_float32, counted, log_sum_exp
+from recbole_darec.numerics import at_least_float32, log_sum_exp, unique_with_counts
 
-__all__ = ["AutoCF", "GraphTransformerLayer", "graph_attention", "spread"]
+__all__ = ["AutoCF", "GraphTransformerLayer", "graph_attention", "mean_log_sum_exp"]
 
 # Attention scores are cut off here before their exponential is taken.
 _LARGEST_SCORE = 10.0
@@ -66,7 +66,7 @@ def graph_attention(
     return torch.cat(heads, dim=1)
 
 
-def spread(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct: bool) -> Tensor:
+def mean_log_sum_exp(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct: bool) -> Tensor:
     """Return the mean over a batch of ``log Σ_c exp(row · c)``, plain inner products.
 
     This is the contrast of AutoCF (Xia et al., WWW 2023, section 3): it has no positive pairs, the
@@ -82,7 +82,7 @@ def spread(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct: bool) -> 
         a scalar, 0 for an empty batch.
     """
     total: Any = len(ids)
-    ids, weights = counted(ids)
+    ids, weights = unique_with_counts(ids)
     if distinct and weights is not None:
         total, weights = len(ids), None
     elif distinct:
@@ -134,9 +134,11 @@ class AutoCF(GraphRecommender):
 
     def make_graph(self, dataset: Any) -> BipartiteGraph:
         """Return the graph, with self-loops if the options have them."""
-        pairs = dataset.inter_matrix(form="coo").astype(np.float32)
         return BipartiteGraph.from_interactions(
-            pairs.row, pairs.col, self.n_users, self.n_items, self_loops=self.options.self_loops
+            *training_pairs(dataset),
+            self.n_users,
+            self.n_items,
+            self_loops=self.options.self_loops,
         )
 
     def make_layers(self, config: Any) -> None:
@@ -162,8 +164,8 @@ class AutoCF(GraphRecommender):
         # The padding is neither masked nor contrasted.
         self.real_nodes = torch.cat([users, items]).to(self.device)
         self.n_seeds = min(options.n_seeds, len(self.real_nodes))
-        self.told_of_few_edges = options.n_seeds > self.n_seeds
-        if self.told_of_few_edges:
+        self.warned_of_few_edges = options.n_seeds > self.n_seeds
+        if self.warned_of_few_edges:
             getLogger().warning(
                 f"n_seeds={options.n_seeds} is more than there are users and items: all "
                 f"{self.n_seeds:,} of them are seeds, and no edge is left; set n_seeds lower"
@@ -208,10 +210,10 @@ class AutoCF(GraphRecommender):
         """
         scores = log_relatedness(self.get_ego_embeddings(), self.unweighted_graph)[self.real_nodes]
         with torch.no_grad():
-            seeds = self.real_nodes[gumbel_top(scores, self.n_seeds)]
+            seeds = self.real_nodes[gumbel_top_k(scores, self.n_seeds)]
             kept, masked = masked_region(self.pattern, seeds, self.options.mask_depth)
             n_real = len(self.real_nodes)
-            self._tell_of_few_edges(kept)
+            self._warn_of_few_edges(kept)
             count = int(n_real * self.options.keep_nodes)
             masked[self.real_nodes[torch.randint(n_real, (count,), device=seeds.device)]] = True
             self.masked_graphs = (
@@ -220,11 +222,11 @@ class AutoCF(GraphRecommender):
             )
         return -scores.mean()
 
-    def _tell_of_few_edges(self, kept: Tensor) -> None:
+    def _warn_of_few_edges(self, kept: Tensor) -> None:
         """Warn once if a mask leaves the encoder next to no edges."""
-        if self.told_of_few_edges:
+        if self.warned_of_few_edges:
             return
-        self.told_of_few_edges = True  # the first mask speaks for all
+        self.warned_of_few_edges = True  # the first mask speaks for all
         between_two = self.pattern.rows != self.pattern.columns
         share = kept[between_two].float().mean().item()
         if share < _FEW_EDGES:
@@ -240,7 +242,7 @@ class AutoCF(GraphRecommender):
 
         The last one is 0 in a step that keeps the mask.
         """
-        self.forget_scores()
+        self.forget_embeddings()
         infomax = self.user_embedding.weight.new_zeros(())
         if self.training:
             if self.step_of_epoch % self.options.mask_every == 0:
@@ -259,7 +261,7 @@ class AutoCF(GraphRecommender):
         """Return the contrast of a batch: among users, among items, and of users with items."""
         # Row 0 is padding, and no candidate.
         users, items, user, item = users[1:], items[1:], user - 1, item - 1
-        of_users = spread(users, users, user, distinct=True)
-        of_items = spread(items, items, item, distinct=True)
-        across = spread(users, items, user, distinct=False)
+        of_users = mean_log_sum_exp(users, users, user, distinct=True)
+        of_items = mean_log_sum_exp(items, items, item, distinct=True)
+        across = mean_log_sum_exp(users, items, user, distinct=False)
         return self.options.ssl_weight * (of_users + of_items) + across

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from recbole_darec.backbones.edges import EdgePattern
-from recbole_darec.backbones.propagation import BipartiteGraph, aggregate_over
+from recbole_darec.backbones.graph import BipartiteGraph
+from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.numerics import unit_rows
 
 __all__ = [
     "decoder_pattern",
     "encoder_graph",
-    "gumbel_top",
+    "gumbel_top_k",
     "log_relatedness",
     "masked_region",
     "unweighted",
@@ -64,7 +65,7 @@ def log_relatedness(ego: Tensor, adjacency: BipartiteGraph) -> Tensor:
     return logsigmoid((subgraph * unit_rows(ego)).sum(-1))
 
 
-def gumbel_top(log_scores: Tensor, count: int) -> Tensor:
+def gumbel_top_k(log_scores: Tensor, count: int) -> Tensor:
     """Return the ``count`` nodes with the largest scores after Gumbel noise.
 
     That draws without replacement, each next one with a probability in proportion to its score

@@ -103,7 +103,7 @@ class DCCF(GraphRecommender):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, Tensor]:
         """Return the ranking loss with its L2 term, and the weighted contrast of the messages."""
-        self.forget_scores()
+        self.forget_embeddings()
         users, items, messages = self.forward()
         ranking = self.ranking_loss(users, items, interaction) + self.l2_term(interaction)
         return ranking, self.options.ssl_weight * self._contrast(messages, interaction)

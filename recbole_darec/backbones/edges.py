@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_darec.backbones.propagation import BipartiteGraph
+from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.numerics import at_least_float32, no_autocast
 
 __all__ = ["EdgePattern", "edge_dots", "row_normalized", "row_sums", "weighted_sum"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_darec.backbones.graph_recommender import GraphRecommender
+from recbole_darec.backbones.graph import BipartiteGraph
+from recbole_darec.backbones.graph_recommender import GraphRecommender, training_pairs
 from recbole_darec.backbones.options import GCCFOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 
 __all__ = ["GCCF"]
 
@@ -29,9 +29,8 @@ class GCCF(GraphRecommender):
 
     def make_graph(self, dataset: Any) -> BipartiteGraph:
         """Return the graph with self-loops."""
-        pairs = dataset.inter_matrix(form="coo").astype(np.float32)
         return BipartiteGraph.from_interactions(
-            pairs.row, pairs.col, self.n_users, self.n_items, self_loops=True
+            *training_pairs(dataset), self.n_users, self.n_items, self_loops=True
         )
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -43,9 +42,3 @@ class GCCF(GraphRecommender):
             keep_rate=self.options.edge_keep_rate if self.training else 1.0,
         )
         return self.split(torch.cat(layers, dim=1))
-
-    def calculate_loss(self, interaction: Any) -> Tensor:
-        """Return the BPR loss with its L2 term."""
-        self.forget_scores()
-        users, items = self.forward()
-        return self.ranking_loss(users, items, interaction) + self.l2_term(interaction)

@@ -1,20 +1,18 @@
-"""NCL (Lin et al., WWW 2022) as RecBole has it, on the fast propagation and without faiss."""
+"""NCL (Lin et al., WWW 2022), with a K-Means of this package in place of faiss."""
 
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
 from torch import Tensor
 
+from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import NCLOptions
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
-from recbole_darec.backbones.regularization import squared_norms
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.backbones.views import contrast_rows_with_all
-from recbole_darec.numerics import counted, info_nce, kmeans, unit_rows
-from recbole_darec.settings.options import options_from_config
+from recbole_darec.numerics import info_nce, kmeans, unique_with_counts, unit_rows
 
 __all__ = ["NCL"]
 
@@ -24,10 +22,12 @@ _KMEANS_ITERATIONS = 25
 _CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
 
 
-class NCL(RecBoleNCL):
-    """RecBole's NCL with CSR propagation, blocked contrasts and a K-Means of this package.
+class NCL(GraphRecommender):
+    """Neighborhood-enriched contrastive learning: LightGCN and two contrasts.
 
-    The class adds the options of :class:`~recbole_darec.backbones.options.NCLOptions` to RecBole's.
+    A node's even layer is contrasted with its layer 0, and its layer 0 with the center of its
+    cluster.  Trained by RecBole's ``NCLTrainer``, which clusters every ``m_step`` epochs.
+
     With ``layer_aggregation=mean`` the loss and its gradient are RecBole's to rounding, for the
     same clusters.  These are other ones than faiss finds: the padding is not clustered, there are
     never more clusters than users or items, and they depend on nothing but the embeddings and the
@@ -41,24 +41,26 @@ class NCL(RecBoleNCL):
         item_2cluster: int ``[n_items]``.
     """
 
-    reg_weight: float
+    Options: ClassVar[type] = NCLOptions
+    options: NCLOptions
     user_centroids: Tensor | None
     user_2cluster: Tensor | None
     item_centroids: Tensor | None
     item_2cluster: Tensor | None
 
-    def __init__(self, config: Any, dataset: Any) -> None:
-        self.options = options_from_config(NCLOptions, config)
+    def make_layers(self, config: Any) -> None:
+        """Make no parameters; there are no clusters before the first E-step."""
         self.seed = int(config["seed"])
-        super().__init__(config, dataset)
+        self.user_centroids = self.user_2cluster = None
+        self.item_centroids = self.item_2cluster = None
         # A snapshot between two E-steps needs the clusters of the last one.
-        self.other_parameter_name = ["restore_user_e", "restore_item_e", *_CLUSTERS]
-        n_users, n_items = self.n_users - 1, self.n_items - 1
-        if self.k > min(n_users, n_items):
+        self.other_parameter_name += _CLUSTERS
+        wanted, n_users, n_items = self.options.num_clusters, self.n_users - 1, self.n_items - 1
+        if wanted > min(n_users, n_items):
             getLogger().warning(
-                f"num_clusters={self.k} is more than there are to cluster: "
-                f"{min(self.k, n_users):,} clusters of {n_users:,} users and "
-                f"{min(self.k, n_items):,} of {n_items:,} items are made; set num_clusters lower"
+                f"num_clusters={wanted} is more than there are to cluster: "
+                f"{min(wanted, n_users):,} clusters of {n_users:,} users and "
+                f"{min(wanted, n_items):,} of {n_items:,} items are made; set num_clusters lower"
             )
 
     # ---- clusters --------------------------------------------------------------------------
@@ -67,24 +69,23 @@ class NCL(RecBoleNCL):
     def e_step(self) -> None:
         """Cluster the users and the items by their embeddings before propagation."""
         users, items = self.user_embedding.weight, self.item_embedding.weight
-        self.user_centroids, self.user_2cluster = self.run_kmeans(users)
-        self.item_centroids, self.item_2cluster = self.run_kmeans(items)
+        self.user_centroids, self.user_2cluster = self._clustered(users)
+        self.item_centroids, self.item_2cluster = self._clustered(items)
 
-    @torch.no_grad()
-    def run_kmeans(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _clustered(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """Cluster the rows of a table, all but the padding in row 0.
 
         The start is as many different rows, drawn from the seed in each E-step anew.
 
         Args:
-            x: float ``[n, d]``.
+            table: float ``[n, d]``.
 
         Returns:
             The centers scaled to unit length, float ``[k, d]`` with ``k`` at most ``n - 1``, and
             the cluster of each row, int ``[n]``.
         """
-        rows = x.detach()[1:].float()
-        k = min(self.k, len(rows))
+        rows = table.detach()[1:].float()
+        k = min(self.options.num_clusters, len(rows))
         generator = torch.Generator(rows.device).manual_seed(self.seed)
         start = torch.randperm(len(rows), generator=generator, device=rows.device)[:k]
         labels, centers = kmeans(rows, k, init_centers=rows[start], iterations=_KMEANS_ITERATIONS)
@@ -100,11 +101,6 @@ class NCL(RecBoleNCL):
 
     # ---- embeddings ------------------------------------------------------------------------
 
-    def get_norm_adj_mat(self) -> BipartiteGraph:
-        """Return the normalised adjacency; RecBole's constructor moves it to the device."""
-        pairs = self.interaction_matrix
-        return BipartiteGraph.from_interactions(pairs.row, pairs.col, self.n_users, self.n_items)
-
     def forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Return the embeddings of users and items, and all nodes layer by layer.
 
@@ -112,14 +108,14 @@ class NCL(RecBoleNCL):
             Users ``[n_users, d]``, items ``[n_items, d]``, and ``[n_users + n_items, d]`` for each
             layer up to ``n_layers`` or to the contrasted one, whichever is further.
         """
-        depth = max(self.n_layers, 2 * self.hyper_layers)
-        layers = list(propagate_layers(self.get_ego_embeddings(), self.norm_adj_mat, depth))
+        depth = max(self.n_layers, 2 * self.options.hyper_layers)
+        layers = list(propagate_layers(self.get_ego_embeddings(), self.graph, depth))
         nodes = layers[0]
         for layer in layers[1 : self.n_layers + 1]:
             nodes = nodes + layer
         if self.options.layer_aggregation == "mean":
             nodes = nodes / (self.n_layers + 1)
-        users, items = torch.split(nodes, [self.n_users, self.n_items])
+        users, items = self.split(nodes)
         return users, items, layers
 
     # ---- loss ------------------------------------------------------------------------------
@@ -132,79 +128,65 @@ class NCL(RecBoleNCL):
         Raises:
             RuntimeError: there was no E-step yet.
         """
-        self.restore_user_e = self.restore_item_e = None
+        self.forget_embeddings()
         users, items, layers = self.forward()
         if self.user_2cluster is None:
             raise RuntimeError("NCL has no clusters before the first e_step()")
-        user, item, other = (
-            interaction[name] for name in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID)
-        )
+        user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         scale = 1.0 / len(user) if self.options.loss_reduction == "mean" else 1.0
-        of_user = users[user]
-        ranking = self.mf_loss((of_user * items[item]).sum(-1), (of_user * items[other]).sum(-1))
+        ranking = self.ranking_loss(users, items, interaction)
         # Not layers[0]: where an aligner masks what is propagated, the tables are still whole.
-        center = self.get_ego_embeddings()
-        structure = self.ssl_layer_loss(layers[2 * self.hyper_layers], center, user, item)
-        prototypes = self.ProtoNCE_loss(center, user, item)
-        return ranking + self._l2_term(user, item, other), scale * structure, scale * prototypes
+        ego = self.get_ego_embeddings()
+        neighbors = self._neighbor_contrast(layers[2 * self.options.hyper_layers], ego, user, item)
+        prototypes = self._prototype_contrast(ego, user, item)
+        return ranking + self.l2_term(interaction), scale * neighbors, scale * prototypes
 
-    def ssl_layer_loss(
-        self, current_embedding: Tensor, previous_embedding: Tensor, user: Tensor, item: Tensor
-    ) -> Tensor:
-        """Contrast of a node with its structural neighbors (section 3.2), a sum over the batch.
+    def _neighbor_contrast(self, layer: Tensor, ego: Tensor, user: Tensor, item: Tensor) -> Tensor:
+        """Contrast of the batch's nodes with their structural neighbors (section 3.2), a sum.
+
+        For a user ``u`` it is ``-log(exp(cos(e_u^k, e_u^0) / τ) / Σ_v exp(cos(e_u^k, e_v^0) / τ))``
+        over all users ``v``, and for an item alike; the items' sum has the weight ``alpha``.
 
         Args:
-            current_embedding: float ``[n_users + n_items, d]``, an even layer, in which a node
-                holds what is near to it and of its own kind.
-            previous_embedding: float, of the same shape, layer 0; all its users or items are the
-                denominator.
+            layer: float ``[n_users + n_items, d]``, an even layer ``k``, in which a node holds
+                what is near to it and of its own kind.
+            ego: float, of the same shape, layer 0.
             user: int ``[batch]``.
             item: int ``[batch]``, the positive ones.
 
         Returns:
             a scalar, ``ssl_reg`` in it.
         """
-        sizes = [self.n_users, self.n_items]
         of_users, of_items = (
-            contrast_rows_with_all(near, own, ids, self.ssl_temp)
-            for near, own, ids in zip(
-                torch.split(current_embedding, sizes),
-                torch.split(previous_embedding, sizes),
-                (user, item),
-            )
+            contrast_rows_with_all(near, own, ids, self.options.ssl_temp)
+            for near, own, ids in zip(self.split(layer), self.split(ego), (user, item))
         )
-        return self.ssl_reg * (of_users + self.alpha * of_items)
+        return self.options.ssl_reg * (of_users + self.options.alpha * of_items)
 
-    def ProtoNCE_loss(self, node_embedding: Tensor, user: Tensor, item: Tensor) -> Tensor:
-        """Contrast of a node with its prototype, its cluster's center, among all centers.
+    def _prototype_contrast(self, ego: Tensor, user: Tensor, item: Tensor) -> Tensor:
+        """Contrast of the batch's nodes with their prototypes (section 3.3), a sum.
 
-        Section 3.3, a sum over the batch.
+        A node's prototype ``c_i`` is its cluster's center: it is
+        ``-log(exp(cos(e_u^0, c_i) / τ) / Σ_j exp(cos(e_u^0, c_j) / τ))`` over all centers.
 
         Args:
-            node_embedding: float ``[n_users + n_items, d]``, layer 0.
+            ego: float ``[n_users + n_items, d]``, layer 0.
             user: int ``[batch]``.
             item: int ``[batch]``, the positive ones.
 
         Returns:
             a scalar, ``proto_reg`` in it.
         """
-        users, items = torch.split(node_embedding, [self.n_users, self.n_items])
+        users, items = self.split(ego)
         of_users = self._to_prototypes(users, user, self.user_centroids, self.user_2cluster)
         of_items = self._to_prototypes(items, item, self.item_centroids, self.item_2cluster)
-        return self.proto_reg * (of_users + of_items)
+        return self.options.proto_reg * (of_users + of_items)
 
     def _to_prototypes(
         self, nodes: Tensor, ids: Tensor, centers: Tensor | None, clusters: Tensor | None
     ) -> Tensor:
         assert centers is not None
         assert clusters is not None
-        rows, counts = counted(ids)
+        rows, counts = unique_with_counts(ids)
         own = centers[clusters[rows]]
-        return info_nce(nodes[rows], own, centers, self.ssl_temp, weights=counts)
-
-    def _l2_term(self, user: Tensor, item: Tensor, other: Tensor) -> Tensor:
-        if self.options.reg_form == "full":
-            tables = (self.user_embedding.weight, self.item_embedding.weight)
-            return self.reg_weight * squared_norms(tables)
-        rows = (self.user_embedding(user), self.item_embedding(item), self.item_embedding(other))
-        return self.reg_weight * self.reg_loss(*rows).reshape(())
+        return info_nce(nodes[rows], own, centers, self.options.ssl_temp, weights=counts)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import ClassVar
 
 from recbole_darec.errors import OptionError
-from recbole_darec.settings.options import option
+from recbole_darec.settings.options import Options, option
 
 __all__ = [
     "AutoCFOptions",
@@ -18,8 +18,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class _Regularized:
+class _Regularized(Options):
     """What every backbone of this package has."""
 
     reg_form: str = option(
@@ -30,8 +29,7 @@ class _Regularized:
     )
 
 
-@dataclass(frozen=True)
-class _Aggregated:
+class _Aggregated(Options):
     """A backbone whose layers are added up."""
 
     layer_aggregation: str = option(
@@ -41,8 +39,7 @@ class _Aggregated:
     )
 
 
-@dataclass(frozen=True)
-class _EdgeDropout:
+class _EdgeDropout(Options):
     """A backbone whose graph itself loses edges in training."""
 
     edge_keep_rate: float = option(
@@ -54,17 +51,21 @@ class _EdgeDropout:
     )
 
 
-@dataclass(frozen=True)
 class GraphOptions(_Regularized, _EdgeDropout, _Aggregated):
     """Choices of a backbone that propagates over the user-item graph."""
 
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
 
-@dataclass(frozen=True)
+
 class GCCFOptions(_Regularized, _EdgeDropout):
-    """Options of GCCF, whose layers are concatenated."""
+    """Options of GCCF, whose layers are concatenated.
+
+    The layers are concatenated: what ranks is n_layers + 1 times as wide as embedding_size.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
 
 
-@dataclass(frozen=True)
 class _ContrastOptions(_Regularized, _Aggregated):
     """What SGL and SimGCL share: two views of a graph that itself keeps all of its edges."""
 
@@ -75,9 +76,14 @@ class _ContrastOptions(_Regularized, _Aggregated):
     )
 
 
-@dataclass(frozen=True)
 class NCLOptions(_Regularized, _Aggregated):
-    """Options of NCL."""
+    """Options of NCL.
+
+    ssl_reg and proto_reg are RecBole's, for contrasts that are sums over the batch beside a ranking
+    loss that is a mean.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-4}
 
     ssl_temp: float = option(0.1, "Temperature of both contrasts.", above=0.0)
     ssl_reg: float = option(1e-7, "Weight of the contrast with structural neighbors.", low=0.0)
@@ -109,9 +115,15 @@ class NCLOptions(_Regularized, _Aggregated):
     )
 
 
-@dataclass(frozen=True)
 class SGLOptions(_ContrastOptions):
-    """Options of SGL."""
+    """Options of SGL.
+
+    RecBole's loss is a sum over the batch.  Here it is a mean by default: over a sum an aligner's
+    weight would count 2048 times less than over the other backbones.  The contrast's weight stays
+    the same beside the ranking loss; that of the L2 term grows by the batch size.
+    """
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
 
     type: str = option(
         "ED",
@@ -134,7 +146,8 @@ class SGLOptions(_ContrastOptions):
         choices=("mean", "sum"),
     )
 
-    def __post_init__(self) -> None:
+    def check_together(self) -> None:
+        """Refuse views of a step that drop anything but edges."""
         if self.view_graphs == "step" and self.type != "ED":
             raise OptionError(
                 f"view_graphs=step drops edges, and type={self.type} is another operator: set "
@@ -142,9 +155,10 @@ class SGLOptions(_ContrastOptions):
             )
 
 
-@dataclass(frozen=True)
 class SimGCLOptions(_ContrastOptions):
     """Options of SimGCL."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
 
     noise_eps: float = option(0.1, "Length of the noise that a row gets after a layer.", low=0.0)
     ssl_tau: float = option(0.2, "Temperature of the contrast.", above=0.0)
@@ -161,18 +175,20 @@ class SimGCLOptions(_ContrastOptions):
     )
 
 
-@dataclass(frozen=True)
 class DCCFOptions(_Regularized):
     """Options of DCCF."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
 
     n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
     ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)
     ssl_tau: float = option(0.1, "Temperature of the contrast.", above=0.0)
 
 
-@dataclass(frozen=True)
 class AutoCFOptions(_Regularized):
     """Options of AutoCF."""
+
+    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-6}
 
     gt_layers: int = option(1, "Graph-transformer layers of the decoder.", low=1)
     n_heads: int = option(

@@ -6,44 +6,44 @@ general recommenders, so that a plain RecBole model works without being listed.
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import re
-from dataclasses import dataclass
+import sys
+import types
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from recbole_darec.backbones.options import (
-    AutoCFOptions,
-    DCCFOptions,
-    GCCFOptions,
-    GraphOptions,
-    NCLOptions,
-    SGLOptions,
-    SimGCLOptions,
-)
 from recbole_darec.errors import OptionError, nearest
-from recbole_darec.resources import properties_dir, recbole_dir
+from recbole_darec.resources import recbole_dir
+from recbole_darec.settings.options import Options
 
-__all__ = ["BACKBONES", "BackboneSpec", "backbone_class", "backbone_names", "resolve_backbone"]
+__all__ = [
+    "BACKBONES",
+    "backbone_class",
+    "backbone_names",
+    "backbone_options",
+    "read_options",
+    "resolve_backbone",
+]
 
-
-@dataclass(frozen=True)
-class BackboneSpec:
-    """One backbone of this package: where its class is and which options it takes."""
-
-    location: str
-    options: type | None = None
-
-
-BACKBONES: dict[str, BackboneSpec] = {
-    "AutoCF": BackboneSpec("recbole_darec.backbones.autocf:AutoCF", AutoCFOptions),
-    "DCCF": BackboneSpec("recbole_darec.backbones.dccf:DCCF", DCCFOptions),
-    "GCCF": BackboneSpec("recbole_darec.backbones.gccf:GCCF", GCCFOptions),
-    "LightGCN": BackboneSpec("recbole_darec.backbones.lightgcn:LightGCN", GraphOptions),
-    "NCL": BackboneSpec("recbole_darec.backbones.ncl:NCL", NCLOptions),
-    "SGL": BackboneSpec("recbole_darec.backbones.sgl:SGL", SGLOptions),
-    "SimGCL": BackboneSpec("recbole_darec.backbones.simgcl:SimGCL", SimGCLOptions),
+BACKBONES: dict[str, str] = {
+    "AutoCF": "recbole_darec.backbones.autocf:AutoCF",
+    "DCCF": "recbole_darec.backbones.dccf:DCCF",
+    "GCCF": "recbole_darec.backbones.gccf:GCCF",
+    "LightGCN": "recbole_darec.backbones.lightgcn:LightGCN",
+    "NCL": "recbole_darec.backbones.ncl:NCL",
+    "SGL": "recbole_darec.backbones.sgl:SGL",
+    "SimGCL": "recbole_darec.backbones.simgcl:SimGCL",
 }
+
+# What a backbone's options may be made of: imported in a few milliseconds, unlike torch.
+_LIGHT = re.compile(
+    r"(__future__|typing|collections\.abc|math"
+    r"|recbole_darec\.(errors|settings\.\w+|backbones\.options))$"
+)
 
 
 @cache
@@ -84,21 +84,61 @@ def resolve_backbone(name: str) -> str:
     )
 
 
-def backbone_options(name: str) -> type | None:
-    """Return the option group of a backbone of this package, if it has one."""
-    spec = BACKBONES.get(name)
-    return spec.options if spec else None
+def backbone_options(name: str) -> type[Options] | None:
+    """Return the class of the options of a backbone of this package, None for one of RecBole's."""
+    return read_options(BACKBONES[name]) if name in BACKBONES else None
+
+
+@cache
+def read_options(location: str) -> type[Options]:
+    """Return the ``Options`` of a backbone's class, without importing torch and RecBole with it.
+
+    The backbone's file is read, and of its statements only those are run that its options are made
+    of: light imports, and the classes that derive from :class:`Options`.  A test holds the class
+    that comes out to the one that an import gives.
+
+    Args:
+        location: as in ``BACKBONES``, ``"package.module:Class"``.
+
+    Raises:
+        LookupError: the class names no ``Options`` of its own.
+    """
+    name, _, attribute = location.partition(":")
+    if name in sys.modules:
+        loaded: type[Options] = getattr(sys.modules[name], attribute).Options
+        return loaded
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    light = types.ModuleType(f"{name}:options")
+    sys.modules[light.__name__] = light  # where pydantic looks annotations up
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and _LIGHT.match(str(node.module)):
+            _run(node, light, spec.origin)
+        elif isinstance(node, ast.ClassDef) and _derives_from_options(node, light):
+            _run(node, light, spec.origin)
+            getattr(light, node.name).__module__ = name
+        elif isinstance(node, ast.ClassDef) and node.name == attribute:
+            for line in node.body:
+                if ast.unparse(line).startswith("Options: ") and isinstance(line, ast.AnnAssign):
+                    options: type[Options] = getattr(light, ast.unparse(line.value or line.target))
+                    return options
+    raise LookupError(f"{location} has no line 'Options: ClassVar[type] = …'")
+
+
+def _derives_from_options(node: ast.ClassDef, light: types.ModuleType) -> bool:
+    bases = [getattr(light, base.id, None) for base in node.bases if isinstance(base, ast.Name)]
+    return any(isinstance(base, type) and issubclass(base, Options) for base in bases)
+
+
+def _run(node: ast.stmt, light: types.ModuleType, file: str) -> None:
+    exec(compile(ast.Module([node], []), file, "exec"), light.__dict__)
 
 
 def backbone_class(name: str) -> Any:
     """Import and return the class of a backbone (ours before RecBole's)."""
     if name in BACKBONES:
-        module, _, attribute = BACKBONES[name].location.partition(":")
+        module, _, attribute = BACKBONES[name].partition(":")
     else:
         module, attribute = _recbole_models("general_recommender")[name], name
     return getattr(importlib.import_module(module), attribute)
-
-
-def model_properties() -> list[str]:
-    """Return the names of the backbones that have a property file of ours."""
-    return sorted(p.stem for p in (properties_dir() / "model").glob("*.yaml"))

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
+from recbole_darec.backbones.noise import noisy_views
 from recbole_darec.backbones.options import SimGCLOptions
-from recbole_darec.backbones.propagation import aggregate_over, noisy_views
+from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.backbones.views import contrast_rows_with_all, contrast_within_batch
 from recbole_darec.errors import OptionError
 
@@ -50,7 +51,7 @@ class SimGCL(GraphRecommender):
 
     def calculate_loss(self, interaction: Any) -> tuple[Tensor, Tensor]:
         """Return the ranking loss with its L2 term, and the weighted contrast of the views."""
-        self.forget_scores()
+        self.forget_embeddings()
         users, items = self.forward()
         ranking = self.ranking_loss(users, items, interaction) + self.l2_term(interaction)
         return ranking, self.options.ssl_weight * self._contrast(interaction)

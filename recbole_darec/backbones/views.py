@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics import counted, info_nce
+from recbole_darec.numerics import info_nce, unique_with_counts
 
 __all__ = [
     "contrast_rows_with_all",
@@ -30,7 +30,7 @@ def contrast_rows_with_all(
     Returns:
         a scalar.
     """
-    rows, counts = counted(ids)
+    rows, counts = unique_with_counts(ids)
     return info_nce(first[rows], second[rows], second, temperature, weights=counts)
 
 

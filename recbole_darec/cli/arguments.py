@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -20,8 +19,9 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
     Raises:
         OptionError: an argument is no option, has no value, or is given twice with two values.
     """
-    from recbole_darec.settings.layers import parse_value
-    from recbole_darec.settings.options import COMMON_OPTIONS, switches
+    from recbole_darec.settings.options import switches
+    from recbole_darec.settings.run_options import COMMON_OPTIONS
+    from recbole_darec.settings.values import parse_value
 
     alone = switches(*COMMON_OPTIONS)
     found: dict[str, Any] = {}
@@ -47,21 +47,11 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
 
 def options_help() -> str:
     """Return the text that lists this package's options with their defaults."""
-    from recbole_darec.alignment.registry import aligner_class, aligner_names
-    from recbole_darec.backbones.registry import BACKBONES
-    from recbole_darec.settings.options import COMMON_OPTIONS, documentation
+    from recbole_darec.resolve import option_groups
+    from recbole_darec.settings.options import documentation
 
-    groups: dict[str, list[type]] = {}
-    for group in COMMON_OPTIONS:
-        groups.setdefault("every run", []).append(group)
-    for name, spec in BACKBONES.items():
-        if spec.options is not None:
-            groups.setdefault(f"--model={name}", []).append(spec.options)
-    for name in aligner_names():
-        if dataclasses.fields(aligner_class(name).Options):
-            groups[f"--align={name}"] = [aligner_class(name).Options]
     lines = []
-    for title, members in groups.items():
+    for title, members in option_groups().items():
         lines.append(f"\noptions of {title}:")
         for group in members:
             for key, _, default, sentence in documentation(group):

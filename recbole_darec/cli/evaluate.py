@@ -11,19 +11,22 @@ from recbole_darec.errors import CheckpointError, OptionError, nearest
 
 __all__ = ["add_parser", "run"]
 
+_USAGE = "recbole-darec evaluate CHECKPOINT [--option=value ...]"
+_DESCRIPTION = "Rank all items with a trained model, e.g. under another --eval_mask."
+
 
 # Options of RecBole that change what is measured, or where; not what was trained.
 _RECBOLE_OPTIONS = ("metrics", "topk", "valid_metric", "data_path", "gpu_id", "use_gpu")
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the sub-command to the command line."""
-    parser = subparsers.add_parser(
+def add_parser(subparsers: Any, text: str) -> None:
+    """Add the sub-command to the command line; ``text`` is its line in the list of them all."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
         "evaluate",
-        help="metrics of a trained model",
-        description="Rank all items with a trained model, e.g. under another --eval_mask.",
+        help=text,
+        description=_DESCRIPTION,
+        usage=_USAGE,
         allow_abbrev=False,
-        usage="recbole-darec evaluate CHECKPOINT [--option=value ...]",
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a .pth file of a training run")
     parser.set_defaults(handler=run, takes_options=True)
@@ -49,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_training_options(names: Iterable[str]) -> None:
     """Raise an error for an option that a trained model has fixed: it would have no effect."""
-    from recbole_darec.settings.options import EvaluationOptions, ProfileSourceOptions, option_names
+    from recbole_darec.settings.options import option_names
+    from recbole_darec.settings.run_options import EvaluationOptions, ProfileSourceOptions
 
     allowed = [
         *option_names(EvaluationOptions, ProfileSourceOptions),

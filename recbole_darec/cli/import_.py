@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from recbole_darec.cli.command_options import add_options, options_from
+from recbole_darec.sources.options import RLMRecImportOptions, TableImportOptions
+
 __all__ = ["add_parser", "run"]
 
+_DESCRIPTION = "Turn data from elsewhere into RecBole's atomic files, profiles included."
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add ``import`` and its two sources to ``subparsers``; returns its parser."""
+
+def add_parser(subparsers: Any, text: str) -> None:
+    """Add the sub-command to the command line; ``text`` is its line in the list of them all."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "import",
+        help=text,
+        description=_DESCRIPTION,
         allow_abbrev=False,
-        help="turn data from elsewhere into RecBole's atomic files",
-        description="Turn data from elsewhere into RecBole's atomic files, profiles included.",
     )
     sources = parser.add_subparsers(dest="source_kind", metavar="SOURCE", required=True)
-
     rlmrec = sources.add_parser(
         "rlmrec",
         allow_abbrev=False,
@@ -28,91 +32,29 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
             "is run."
         ),
     )
-    rlmrec.add_argument(
-        "--source",
-        required=True,
-        metavar="DIR",
-        help="the release's folder, a folder of such folders, or a .zip of them",
-    )
-    _common(rlmrec)
-
+    add_options(rlmrec, RLMRecImportOptions)
     table = sources.add_parser(
         "table",
         allow_abbrev=False,
         help="one's own data: CSV or Parquet, JSON lines, .npy",
         description="Read a table of interactions, and profiles and embeddings where there are.",
     )
-    table.add_argument(
-        "--interactions",
-        required=True,
-        metavar="X.csv",
-        help=".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp]",
-    )
-    for kind, letter in (("user", "U"), ("item", "I")):
-        table.add_argument(
-            f"--{kind}-profiles",
-            metavar=f"{letter}.jsonl",
-            help="JSON lines with id and profile",
-        )
-        table.add_argument(
-            f"--{kind}-embeddings",
-            metavar=f"{letter}.npy",
-            help=f"matrix; row n belongs to record n of --{kind}-profiles or of --{kind}-ids",
-        )
-        table.add_argument(
-            f"--{kind}-ids",
-            metavar=f"{letter}.txt",
-            help=f"one id a line for the rows of --{kind}-embeddings",
-        )
-    table.add_argument(
-        "--split",
-        default="none",
-        metavar="none|3:1:1",
-        help=(
-            "without a split column: none leaves the split to RecBole, 3:1:1 fixes a random one "
-            "within each user (default: none)"
-        ),
-    )
-    table.add_argument(
-        "--split-seed", type=int, default=2020, metavar="N", help="seed of --split (default: 2020)"
-    )
-    _common(table)
-    return parser
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="the data set's name")
-    parser.add_argument(
-        "--out", default="dataset", metavar="DIR", help="where DIR/NAME is made (default: dataset)"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier import of that name"
-    )
+    add_options(table, TableImportOptions)
     parser.set_defaults(handler=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Import and print the report; returns 0, or raises a ``UserError``."""
+    report: Any
     if args.source_kind == "rlmrec":
+        release = options_from(args, RLMRecImportOptions)
         from recbole_darec.sources.importers.rlmrec import import_rlmrec
 
-        report = import_rlmrec(args.source, args.dataset, args.out, overwrite=args.overwrite)
+        report = import_rlmrec(**dict(release))
     else:
+        tables = options_from(args, TableImportOptions)
         from recbole_darec.sources.importers.table import import_table
 
-        report = import_table(
-            dataset=args.dataset,
-            out=args.out,
-            interactions=args.interactions,
-            user_profiles=args.user_profiles,
-            item_profiles=args.item_profiles,
-            user_embeddings=args.user_embeddings,
-            item_embeddings=args.item_embeddings,
-            user_ids=args.user_ids,
-            item_ids=args.item_ids,
-            split=args.split,
-            split_seed=args.split_seed,
-            overwrite=args.overwrite,
-        )
+        report = import_table(**dict(tables))
     print(report.table())
     return 0

@@ -14,14 +14,17 @@ from recbole_darec.errors import OptionError, nearest
 
 __all__ = ["main"]
 
-# Each sub-command, and the module in this package that has its add_parser.
+# Each sub-command: the module in this package that has its add_parser, and what it does.
 COMMANDS = {
-    "train": "train",
-    "evaluate": "evaluate",
-    "import": "import_",
-    "prepare": "prepare",
-    "profile": "profile",
-    "embed": "embed",
+    "train": ("train", "train and test one model"),
+    "evaluate": ("evaluate", "metrics of a trained model"),
+    "import": ("import_", "turn data from elsewhere into RecBole's atomic files"),
+    "prepare": (
+        "prepare",
+        "turn a public raw data set into atomic files, texts included",
+    ),
+    "profile": ("profile", "profiles of users and items, by a language model or a template"),
+    "embed": ("embed", "turn profile texts into profile embeddings"),
 }
 
 
@@ -32,7 +35,8 @@ class _Parser(argparse.ArgumentParser):
         raise OptionError(f"{message}; see '{self.prog} --help'")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of one sub-command or of all."""
     parser = _Parser(
         prog="recbole-darec",
         description="Language-model knowledge in RecBole's recommenders.",
@@ -42,8 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         title="sub-commands", dest="command", metavar="COMMAND", parser_class=_Parser
     )
-    for module in COMMANDS.values():
-        importlib.import_module(f"recbole_darec.cli.{module}").add_parser(subparsers)
+    for name, (module, text) in COMMANDS.items():
+        if command in (None, name):
+            importlib.import_module(f"recbole_darec.cli.{module}").add_parser(subparsers, text)
+        else:
+            subparsers.add_parser(name, help=text)
     return parser
 
 
@@ -64,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _parser()
+    parser = _parser(arguments[0] if arguments else "")
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise OptionError(
             f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], COMMANDS)}; "

@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from recbole_darec.cli.command_options import add_options, options_from
+from recbole_darec.sources.options import PrepareOptions, parse_share
+
 __all__ = ["add_parser", "run"]
+
+_DESCRIPTION = (
+    "Turn a public raw data set into RecBole's atomic files: faults counted and skipped, low "
+    "ratings dropped, k-core, a fixed split, texts carried along."
+)
 
 # source -> (help, description, the raw files that can be named)
 _SOURCES = {
@@ -35,92 +43,28 @@ _SOURCES = {
 }
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add ``prepare`` and its sources to ``subparsers``; returns its parser."""
+def add_parser(subparsers: Any, text: str) -> None:
+    """Add the sub-command to the command line; ``text`` is its line in the list of them all."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "prepare",
+        help=text,
+        description=_DESCRIPTION,
         allow_abbrev=False,
-        help="turn a public raw data set into RecBole's atomic files, texts included",
-        description=(
-            "Turn a public raw data set into RecBole's atomic files: faults counted and skipped, "
-            "low ratings dropped, k-core, a fixed split, texts carried along."
-        ),
     )
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
     for name, (short, description, files) in _SOURCES.items():
         source = sources.add_parser(name, allow_abbrev=False, help=short, description=description)
-        source.add_argument(
-            "--raw", required=True, metavar="DIR", help="the folder with the raw files"
-        )
-        for file in files:
-            source.add_argument(
-                f"--{file}", metavar="FILE", help=f"the raw file with the {file}, if not found"
-            )
-        _common(source, name)
-    return parser
-
-
-def _common(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument(
-        "--dataset", default=name, metavar="NAME", help=f"the data set's name (default: {name})"
-    )
-    parser.add_argument(
-        "--out", default="dataset", metavar="DIR", help="where DIR/NAME is made (default: dataset)"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier data set of that name"
-    )
-    if name != "steam":
-        parser.add_argument(
-            "--min-rating",
-            type=float,
-            metavar="R",
-            help="drop interactions rated lower (default: 3)",
-        )
-    parser.add_argument(
-        "--k-core",
-        type=int,
-        default=10,
-        metavar="K",
-        help="keep users and items with at least K interactions; 0 keeps all (default: 10)",
-    )
-    parser.add_argument(
-        "--split",
-        default="3:1:1",
-        metavar="A:B:C",
-        help="ratios of train, valid and test within each user (default: 3:1:1)",
-    )
-    parser.add_argument(
-        "--split-seed", type=int, default=2020, metavar="N", help="seed of --split (default: 2020)"
-    )
-    parser.add_argument(
-        "--max-faults",
-        default="1%",
-        metavar="P%",
-        help="stop when more than this share of a file's lines cannot be used (default: 1%%)",
-    )
+        unknown = {"reviews", "metadata", "users"} - set(files)
+        if name == "steam":  # which has no ratings
+            unknown.add("min_rating")
+        add_options(source, PrepareOptions, skip=unknown)
     parser.set_defaults(handler=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare and print the report; returns 0, or raises a ``UserError``."""
-    from recbole_darec.sources.raw.lines import parse_share
+    options = options_from(args, PrepareOptions, read={"max_faults": parse_share})
     from recbole_darec.sources.raw.prepare import prepare
 
-    report = prepare(
-        args.source,
-        args.raw,
-        args.dataset,
-        args.out,
-        reviews=getattr(args, "reviews", None),
-        metadata=getattr(args, "metadata", None),
-        users=getattr(args, "users", None),
-        min_rating=getattr(args, "min_rating", None),
-        k_core=args.k_core,
-        split=args.split,
-        split_seed=args.split_seed,
-        max_faults=parse_share(args.max_faults),
-        overwrite=args.overwrite,
-    )
-    print(report.table())
+    print(prepare(args.source, **dict(options)).table())
     return 0

@@ -10,6 +10,7 @@ from recbole_darec.errors import OptionError
 
 __all__ = ["add_parser", "run"]
 
+_USAGE = "recbole-darec train --model=NAME --dataset=NAME [--align=NAME] [--option=value ...]"
 _DESCRIPTION = """\
 Train a backbone with an aligner, and test the best epoch on all items.
 
@@ -45,16 +46,16 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the sub-command to the command line."""
-    parser = subparsers.add_parser(
+def add_parser(subparsers: Any, text: str) -> None:
+    """Add the sub-command to the command line; ``text`` is its line in the list of them all."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
         "train",
-        help="train and test one model",
+        help=text,
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
+        usage=_USAGE,
         allow_abbrev=False,
-        usage="recbole-darec train --model=NAME --dataset=NAME [--align=NAME] [--option=value ...]",
     )
     parser.add_argument("-h", "--help", action=_Help)
     for name, metavar, text in (
@@ -79,7 +80,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, test, and print the metrics."""
     from recbole_darec.cli.arguments import option_arguments
-    from recbole_darec.settings.layers import parse_value, resolve
+    from recbole_darec.resolve import resolve
+    from recbole_darec.settings.values import parse_value
 
     options = option_arguments(args.rest)
     for name in ("align", "preset", "resume"):

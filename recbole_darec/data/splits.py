@@ -2,13 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from recbole_darec.errors import DataError
 
-__all__ = ["parse_ratios", "part_sizes", "ratio_split"]
+__all__ = ["Split", "parse_ratios", "part_sizes", "ratio_split"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """How one file of interactions was split at random into training, validation and test.
+
+    Two splits are equal where they put the same rows of a file into the same parts: ``3:1:1`` and
+    ``0.6:0.2:0.2`` are one.
+
+    Attributes:
+        ratios: one positive number for each part.
+        group_by: ``user``, for a split within each user, or ``none``.
+        seed: of the random order.
+        interactions: rows of the file.
+        shares: the ratios as shares of 1.
+    """
+
+    ratios: tuple[float, ...] = field(compare=False)
+    group_by: str
+    seed: int
+    interactions: int
+    shares: tuple[float, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        total = sum(self.ratios)
+        object.__setattr__(self, "shares", tuple(round(r / total, 9) for r in self.ratios))
+
+    @classmethod
+    def from_eval_args(
+        cls, eval_args: Mapping[str, Any], *, seed: int, interactions: int
+    ) -> Split | None:
+        """Return the split that RecBole's ``eval_args`` ask for, None if not by three ratios."""
+        ratios = (eval_args.get("split") or {}).get("RS") or ()
+        if len(ratios) != 3:
+            return None
+        by_user = str(eval_args.get("group_by", "user")).lower() == "user"
+        return cls(
+            ratios=tuple(float(ratio) for ratio in ratios),
+            group_by="user" if by_user else "none",
+            seed=int(seed),
+            interactions=interactions,
+        )
+
+    @classmethod
+    def from_note(cls, note: Mapping[str, Any]) -> Split:
+        """Read what :meth:`note` wrote.
+
+        Raises:
+            DataError: an entry is missing or no number.
+        """
+        try:
+            return cls(
+                ratios=tuple(float(ratio) for ratio in note["ratios"]),
+                group_by=str(note["group_by"]),
+                seed=int(note["seed"]),
+                interactions=int(note["interactions"]),
+            )
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            raise DataError(
+                "a split is noted as ratios, group_by, seed and interactions, not as "
+                f"{str(note)[:80]}"
+            ) from None
+
+    def note(self) -> dict[str, Any]:
+        """Return the split as it is noted in files that are made from its training part."""
+        return {
+            "ratios": list(self.ratios),
+            "group_by": self.group_by,
+            "seed": self.seed,
+            "interactions": self.interactions,
+        }
+
+    def parts(self, users: np.ndarray) -> np.ndarray:
+        """Return the part of each row, ``uint8 [interactions]``; 0 is training.
+
+        Args:
+            users: the user of each row, in the file's order, anything sortable.
+        """
+        groups = users if self.group_by == "user" else None
+        return ratio_split(groups, self.interactions, ratios=self.ratios, seed=self.seed)
+
+    def __str__(self) -> str:
+        ratios = ":".join(f"{ratio:g}" for ratio in self.ratios)
+        return (
+            f"{ratios} by {self.group_by}, split_seed {self.seed}, of {self.interactions} "
+            "interactions"
+        )
 
 
 def parse_ratios(text: str) -> tuple[float, float, float]:

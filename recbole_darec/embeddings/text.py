@@ -6,8 +6,9 @@ a tab, and the numbers with spaces between them.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -16,17 +17,12 @@ import numpy as np
 
 from recbole_darec.data.files import replacing
 from recbole_darec.embeddings.binary import check_table, opened
-from recbole_darec.embeddings.decimals import parse_decimals
 from recbole_darec.errors import EmbeddingError
 
 __all__ = ["parse_text", "write_text"]
 
-_BATCH_BYTES = (
-    512 << 10
-)  # more would leave the CPU cache; with less, the cost of a NumPy call shows
+_BUFFER_BYTES = 512 << 10  # a line of 1,536 numbers has some 20 KB
 _PROGRESS_BYTES = 20 << 20
-
-_Payload = bytes | memoryview
 
 
 def parse_text(
@@ -48,7 +44,7 @@ def parse_text(
     """
     if not field_separator or not seq_separator or field_separator == seq_separator:
         raise ValueError("field_separator and seq_separator must be two different strings")
-    with opened(path, _BATCH_BYTES) as file:
+    with opened(path, _BUFFER_BYTES) as file:
         return _Reader(path, file, field_separator, seq_separator).read()
 
 
@@ -88,19 +84,11 @@ def write_text(
     return path
 
 
-def _keep_freed_memory() -> None:
-    """Have the C library keep the batches' work arrays for the next batch.
-
-    glibc gives freed memory back to the system as soon as it is more than a threshold, and takes
-    it anew, page by page, at the next batch: more than half of the time in a fresh process.  The
-    threshold follows the largest block that was freed so far; this frees one (that is never
-    touched, and so takes no memory).
-    """
-    np.empty(16 << 20, dtype=np.uint8)
-
-
 class _Reader:
-    """One pass over one file: the state of the parse, and the words for what is wrong."""
+    """One pass over one file: the state of the parse, and the words for what is wrong.
+
+    NumPy asks for one line at a time, so that the line it refuses is the one it was given last.
+    """
 
     def __init__(self, path: Path, file: IO[bytes], field_sep: str, seq_sep: str) -> None:
         self.path = path
@@ -111,32 +99,43 @@ class _Reader:
         self.n_columns = self.token_column = self.value_column = 0
         self.width = 0
         self.line_of: dict[str, int] = {}  # in file order, and so also the list of tokens
-        self.matrix = np.empty((0, 0), dtype=np.float32)
+        self.last: tuple[int, bytes] = (0, b"")
 
     def read(self) -> tuple[list[str], np.ndarray]:
         self._read_header()
-        _keep_freed_memory()
+        rows = self._rows()
+        first = next(rows, None)
+        if first is None:
+            raise EmbeddingError(f"{self.path} has a header and no rows")
+        self.width = first.count(b" ") + 1
+        try:
+            matrix = np.loadtxt(
+                itertools.chain([first], rows),
+                dtype=np.float32,
+                comments=None,
+                delimiter=" ",
+                ndmin=2,
+                encoding="ascii",
+            )
+        except ValueError as error:
+            raise self._refused(*self.last, str(error)) from None
+        if not np.isfinite([matrix.min(), matrix.max()]).all():
+            raise self._not_finite(int(np.isfinite(matrix).all(axis=1).argmin()))
+        return list(self.line_of), matrix
+
+    def _rows(self) -> Iterator[bytes]:
+        """Yield the numbers of each line, with single spaces between them."""
         with self._progress() as bar:
-            numbers: list[int] = []
-            payloads: list[_Payload] = []
-            pending = 0
             for number, line in enumerate(self.file, start=2):
+                if bar is not None:
+                    bar.update(len(line))
                 if line.isspace():
                     continue
-                numbers.append(number)
-                payloads.append(self._split(number, line))
-                pending += len(line)
-                if pending >= _BATCH_BYTES:
-                    self._store(numbers, payloads)
-                    if bar is not None:
-                        bar.update(pending)
-                    numbers, payloads, pending = [], [], 0
-            if numbers:
-                self._store(numbers, payloads)
-        if not self.line_of:
-            raise EmbeddingError(f"{self.path} has a header and no rows")
-        self.matrix.resize((len(self.line_of), self.width), refcheck=False)
-        return list(self.line_of), self.matrix
+                row = _single_spaced(self._split(number, line))
+                if not row:
+                    raise self._error(number, "no numbers")
+                self.last = number, row
+                yield row
 
     def _progress(self) -> AbstractContextManager[Any]:
         if self.size < _PROGRESS_BYTES or not sys.stderr.isatty():
@@ -170,8 +169,8 @@ class _Reader:
         self.token_column = types.index("token")
         self.value_column = types.index("float_seq")
 
-    def _split(self, number: int, line: bytes) -> _Payload:
-        """Note the line's token; return its numbers."""
+    def _split(self, number: int, line: bytes) -> bytes:
+        """Note the line's token; return its numbers, with one or more spaces between them."""
         stop = len(line) - (2 if line.endswith(b"\r\n") else 1 if line.endswith(b"\n") else 0)
         sep = len(self.field_sep)
         cells = []  # where each column is: the line itself is not copied
@@ -195,62 +194,45 @@ class _Reader:
             raise self._error(
                 number, f"the token {token!r} stands in line {earlier} already; one row per token"
             )
-        if self.seq_sep != b" ":
-            return line[cells[self.value_column]].replace(self.seq_sep, b" ")
-        return memoryview(line)[cells[self.value_column]]
+        return line[cells[self.value_column]].replace(self.seq_sep, b" ")
 
-    def _store(self, numbers: list[int], payloads: list[_Payload]) -> None:
-        """Convert the numbers of some lines and append the rows."""
-        row_ends = np.cumsum([len(p) + 1 for p in payloads])
-        try:
-            values, ends = parse_decimals(b" ".join(payloads) + b" ")
-        except ValueError:
-            raise self._first_fault(numbers, payloads) from None
-        counts = np.diff(np.searchsorted(ends, row_ends), prepend=0)
-        width = self.width or int(counts[0])
-        if width == 0 or (counts != width).any() or not np.isfinite(values).all():
-            raise self._first_fault(numbers, payloads)
-        stop = len(self.line_of)
-        start = stop - len(numbers)
-        if stop > len(self.matrix):
-            self._grow(start, stop, width)
-        self.matrix[start:stop] = values.reshape(-1, width)
-
-    def _grow(self, n_stored: int, n_needed: int, width: int) -> None:
-        # Guess from the lines so far; pages that are never written take no memory.
-        guess = int(n_needed * self.size / max(1, self.file.tell()) * 1.02) + 16
-        self.width = width
-        if n_stored == 0:
-            self.matrix = np.empty((max(n_needed, guess), width), dtype=np.float32)
-        else:
-            self.matrix.resize((max(n_needed, guess), width), refcheck=False)
-
-    def _first_fault(self, numbers: list[int], payloads: list[_Payload]) -> EmbeddingError:
-        """Find the first line that cannot be read, and say why."""
-        width = self.width
-        for number, payload in zip(numbers, payloads):
-            texts = [t for t in bytes(payload).split(b" ") if t]
-            for column, text in enumerate(texts, start=1):
+    def _refused(self, number: int, row: bytes, why: str) -> EmbeddingError:
+        """Say why NumPy refused the numbers of a line."""
+        texts = row.split(b" ")
+        for column, text in enumerate(texts, start=1):
+            try:
+                float(text)
+            except ValueError:
                 shown = text[:40].decode("utf-8", errors="replace")
-                try:
-                    with np.errstate(over="ignore"):
-                        finite = bool(np.isfinite(np.float32(float(text))))
-                except ValueError:
-                    return self._error(number, f"number {column} is {shown!r}, which is no number")
-                if not finite:
-                    return self._error(
-                        number, f"number {column} is {shown!r}, which is not a finite float32"
-                    )
-            if not texts:
-                return self._error(number, "no numbers")
-            width = width or len(texts)
-            if len(texts) != width:
-                return self._error(
-                    number, f"{len(texts):,} numbers, where the rows before have {width:,}"
-                )
-        raise AssertionError("a batch was refused in which every line can be read")
+                return self._error(number, f"number {column} is {shown!r}, which is no number")
+        if len(texts) != self.width:
+            return self._error(
+                number, f"{len(texts):,} numbers, where the rows before have {self.width:,}"
+            )
+        return self._error(number, why)  # such as 1_000, a number in Python only
+
+    def _not_finite(self, row: int) -> EmbeddingError:
+        """Show the first NaN or infinity of a row of the matrix as it stands in the file."""
+        number = list(self.line_of.values())[row]
+        self.file.seek(0)
+        line = next(itertools.islice(self.file, number - 1, None))
+        texts = _single_spaced(self._split(number, line)).split(b" ")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite([np.float32(float(text)) for text in texts])
+        column = int(finite.argmin())
+        return self._error(
+            number,
+            f"number {column + 1} is {texts[column][:40].decode()!r}, which is not a finite "
+            "float32",
+        )
 
     def _error(self, number: int, what: str) -> EmbeddingError:
         token = next((t for t, line in self.line_of.items() if line == number), None)
         where = f"{self.path}, line {number}" + (f" (token {token!r})" if token else "")
         return EmbeddingError(f"{where}: {what}")
+
+
+def _single_spaced(numbers: bytes) -> bytes:
+    if b"  " in numbers or numbers.startswith(b" ") or numbers.endswith(b" "):
+        return b" ".join(filter(None, numbers.split(b" ")))
+    return numbers

@@ -11,15 +11,16 @@ import hashlib
 import importlib.metadata
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from recbole_darec.data.profile_files import read_profiles
 from recbole_darec.data.store import store_path
@@ -27,6 +28,7 @@ from recbole_darec.embeddings.binary import opened, read_meta, with_suffix, writ
 from recbole_darec.encoders.base import Encoder
 from recbole_darec.encoders.vector_cache import Vectors, open_vector_cache
 from recbole_darec.errors import DataError, EmbeddingError, OptionError, some
+from recbole_darec.settings.options import CommandOptions, option
 
 __all__ = [
     "DTYPES",
@@ -43,34 +45,28 @@ DTYPES = ("float16", "float32")
 _UNIT = 1e-3  # float16 moves the length of a row of length 1 by less
 
 
-@dataclass(frozen=True)
-class EmbedRequest:
+class EmbedRequest(CommandOptions):
     """What is embedded, and where it goes.
 
     Attributes:
-        dataset: name of the data set.
-        data_path: the folder with the data set's folder in it.
-        sides: of ``user`` and ``item``.
-        dtype: of the files: ``float16`` or ``float32``.
         profiles: side -> profile file, where it is not the data set's own.
-        store: the store's file, where it is not the data set's own.
-        overwrite: replace embeddings that are there.
     """
 
-    dataset: str
-    data_path: Path = Path("dataset")
-    sides: Sequence[str] = SIDES
-    dtype: str = "float16"
-    profiles: Mapping[str, Path] = field(default_factory=dict)
-    store: Path | None = None
-    overwrite: bool = False
+    dataset: str = option(..., "The data set's name.", metavar="NAME")
+    data_path: Path = option(Path("dataset"), "The data set lies in DIR/NAME.", metavar="DIR")
+    sides: tuple[str, ...] = option(SIDES, "Whose profiles.", choices=SIDES, flag="side")
+    dtype: str = option("float16", "Of the files; the store keeps float32.", choices=DTYPES)
+    store: Path | None = option(None, "The store's file (default: NAME.store.sqlite).")
+    overwrite: bool = option(False, "Replace embeddings that are there.")
+    profiles: dict[str, Path] = Field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise OptionError(f"dtype is '{self.dtype}': it must be one of {', '.join(DTYPES)}")
-        wrong = [side for side in self.sides if side not in SIDES]
-        if wrong or not self.sides:
-            raise OptionError(f"sides are {some(self.sides) or 'none'}: there are user and item")
+    def __init__(self, dataset: str, data_path: str | Path = Path("dataset"), **more: Any) -> None:
+        super().__init__(dataset=dataset, data_path=data_path, **more)
+
+    def check_together(self) -> None:
+        """Refuse a request for nobody's profiles."""
+        if not self.sides:
+            raise OptionError("--side is empty: there are user and item")
 
     @property
     def folder(self) -> Path:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from recbole_darec.encoders.base import Encoder
+from recbole_darec.encoders.options import EncoderOptions
 from recbole_darec.errors import OptionError, nearest
-from recbole_darec.llm.client import Server
 
 __all__ = ["EncoderOptions", "parse_encoder"]
 
@@ -15,33 +13,6 @@ _HOW = (
     "write openai:MODEL, openai:MODEL@DIMENSIONS or st:NAME_OR_FOLDER, "
     "such as openai:text-embedding-3-large@1024 or st:all-MiniLM-L6-v2"
 )
-
-
-@dataclass(frozen=True)
-class EncoderOptions:
-    """How an encoder works; which rows come out does not depend on it.
-
-    Attributes:
-        batch_size: texts a batch; None leaves it to the encoder.
-        devices: of a sentence-transformers model.
-        workers: processes of a sentence-transformers model.
-        ray_address: of a cluster that runs a sentence-transformers model.
-        ray_workers: how many workers there.
-        server: of an OpenAI model.
-        requests_per_minute: of an OpenAI model.
-        tokens_per_minute: of an OpenAI model.
-        max_tokens: of one text, of an OpenAI model.
-    """
-
-    batch_size: int | None = None
-    devices: tuple[str, ...] = ()
-    workers: int | None = None
-    ray_address: str | None = None
-    ray_workers: int | None = None
-    server: Server = field(default_factory=Server)
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    max_tokens: int | None = None
 
 
 def parse_encoder(text: str, options: EncoderOptions | None = None) -> Encoder:

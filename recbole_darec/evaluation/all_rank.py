@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from logging import getLogger
 from typing import Any
 
@@ -42,6 +43,14 @@ class UserItems:
         """Return the users that have an item, ascending."""
         return np.flatnonzero(np.diff(self.starts))
 
+    def by_user(self) -> np.ndarray:
+        """Return each user's items: an array of one int64 tensor a user id."""
+        found = np.empty(len(self.starts) - 1, dtype=object)
+        items = torch.from_numpy(self.items)
+        for user, (start, end) in enumerate(zip(self.starts[:-1], self.starts[1:])):
+            found[user] = items[start:end]
+        return found
+
     def of(self, users: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``(row, item)`` for the items of ``users``; rows count within ``users``."""
         begin, end = self.starts[users], self.starts[users + 1]
@@ -68,6 +77,8 @@ class AllRankLoader(FullSortEvalDataLoader):
         batch_users: users in a batch.
     """
 
+    is_sequential = False  # asked by RecBole's case studies
+
     def __init__(self, config: Any, dataset: Any, masked: Sequence[Any], batch_users: int) -> None:
         self.logger = getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
@@ -79,6 +90,16 @@ class AllRankLoader(FullSortEvalDataLoader):
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+
+    @cached_property
+    def uid2history_item(self) -> np.ndarray:
+        """Each user's masked items, as RecBole's ``full_sort_scores`` asks for them."""
+        return self.history.by_user()
+
+    @cached_property
+    def uid2positive_item(self) -> np.ndarray:
+        """Each user's items to be found, under RecBole's name."""
+        return self.positive.by_user()
 
     def _init_batch_size_and_step(self) -> None:
         self.step = self.batch_users

@@ -7,18 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.evaluator import Collector, Evaluator
+from recbole.utils import EvaluatorType
 
-__all__ = ["ALL_DIGITS", "evaluate", "keep_all_digits"]
+from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 
-# RecBole rounds every metric to four digits; ours keep what a double holds.
-ALL_DIGITS = 15
-
-
-def keep_all_digits(evaluator: Any) -> None:
-    """Make RecBole's evaluator return unrounded metrics."""
-    for metric in evaluator.metric_class.values():
-        metric.decimal_place = ALL_DIGITS
+__all__ = ["evaluate"]
 
 
 @torch.no_grad()
@@ -31,8 +24,7 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
         train_data: the training loader, of which some metrics need the item counts.
         loader: an all-rank loader, or one of RecBole's with sampled candidates.
     """
-    collector, evaluator = Collector(config), Evaluator(config)
-    keep_all_digits(evaluator)
+    collector, evaluator = MetricCollector(config), MetricEvaluator(config)
     collector.data_collect(train_data)
     model.eval()
     all_rank = isinstance(loader, FullSortEvalDataLoader)
@@ -45,6 +37,9 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
             scores[marked] = -np.inf
         else:
             predicted = _predict(config, model, batch)
+            if config["eval_type"] == EvaluatorType.VALUE:  # of predictions and labels, no ranking
+                collector.eval_batch_collect(predicted, batch, positive_u, positive_i)
+                continue
             shape = (int(positive_u[-1]) + 1, loader._dataset.item_num)
             scores = torch.full(shape, -np.inf, device=predicted.device)
             scores[marked, batch[config["ITEM_ID_FIELD"]]] = predicted

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from recbole_darec.errors import MissingExtraError, OptionError, UserError
+from recbole_darec.errors import MissingExtraError, UserError
+from recbole_darec.llm.options import KEY_VARIABLE, Server, check_url
 
 __all__ = [
     "KEY_VARIABLE",
@@ -20,7 +19,6 @@ __all__ = [
     "without_secrets",
 ]
 
-KEY_VARIABLE = "OPENAI_API_KEY"
 _URL_VARIABLE = "OPENAI_BASE_URL"
 _LONGEST = 300  # characters of an error
 _NO_KEY = "none"  # servers of one's own ask for none, and the client for a text
@@ -28,49 +26,6 @@ _NO_KEY = "none"  # servers of one's own ask for none, and the client for a text
 
 class ServerError(UserError):
     """The server refuses what every request asks for: its key, its model, its address."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """Which server is asked, and how patiently.
-
-    Attributes:
-        base_url: of any server that speaks the OpenAI protocol, ending in ``/v1`` as a rule; None
-            takes OPENAI_BASE_URL, or else OpenAI's own.
-        timeout: seconds that one request may take.
-        retries: how often the client repeats a request after 408, 409, 429, 5xx or a lost
-            connection, with the pause that the server asks for or a growing one.
-        concurrency: requests under way at once.
-        key_variable: the environment variable with the key.
-    """
-
-    base_url: str | None = None
-    timeout: float = 120.0
-    retries: int = 6
-    concurrency: int = 16
-    key_variable: str = KEY_VARIABLE
-
-    def __post_init__(self) -> None:
-        if self.concurrency < 1:
-            raise OptionError(f"--concurrency must be at least 1, not {self.concurrency}")
-        if self.retries < 0:
-            raise OptionError(f"--retries must not be negative: {self.retries}")
-        if not 0 < self.timeout < float("inf"):
-            raise OptionError(f"--timeout must be a positive number of seconds, not {self.timeout}")
-        if self.base_url is not None:
-            _check_url("--base-url", self.base_url)
-
-
-def _check_url(name: str, url: str) -> None:
-    if "@" in url:  # not shown: what stands before it is a secret
-        raise OptionError(f"{name} must not hold a password: the key goes into {KEY_VARIABLE}")
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound or url != "".join(url.split()):
-        raise OptionError(f"{name} must be as in http://localhost:8000/v1, not '{url}'")
 
 
 def check_server(server: Server) -> None:
@@ -106,7 +61,7 @@ def _settings(server: Server) -> dict[str, Any]:
         raise MissingExtraError("openai", "llm") from None
     base_url = server.base_url or os.environ.get(_URL_VARIABLE) or None
     if base_url is not None:
-        _check_url(_URL_VARIABLE, base_url)
+        check_url(_URL_VARIABLE, base_url)
     key = _key(server)
     if key is None and base_url is None:
         raise ServerError(

@@ -7,24 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from recbole_darec.errors import OptionError
+from recbole_darec.llm.options import RateOptions
 
-__all__ = ["RateLimit", "check_limits"]
+__all__ = ["RateLimit"]
 
 _MINUTE = 60.0
 _MOMENT = 1e-3  # so that after the pause the minute is over, whatever the clock rounds
-
-
-def check_limits(
-    requests_per_minute: float | None = None, tokens_per_minute: float | None = None
-) -> None:
-    """Raise :class:`OptionError` for a limit that is no positive number; None is no limit."""
-    for name, limit in (
-        ("--requests-per-minute", requests_per_minute),
-        ("--tokens-per-minute", tokens_per_minute),
-    ):
-        if limit is not None and not 0 < limit < float("inf"):
-            raise OptionError(f"{name} must be a positive number, not {limit}")
 
 
 class RateLimit:
@@ -48,8 +36,10 @@ class RateLimit:
         tokens_per_minute: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_limits(requests_per_minute, tokens_per_minute)
-        limits = (requests_per_minute, tokens_per_minute)
+        rates = RateOptions(
+            requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
+        )
+        limits = (rates.requests_per_minute, rates.tokens_per_minute)
         self._buckets = [None if n is None else _Bucket(n, clock) for n in limits]
         self._turn = asyncio.Lock()
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
-from recbole_darec.numerics.rows import at_least_float32, counted, no_autocast, unit_rows
+from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
 
 __all__ = [
     "NeighbourMean",
     "at_least_float32",
     "centers_of",
-    "counted",
     "info_nce",
     "kmeans",
     "log_sum_exp",
     "nearest_rows",
     "no_autocast",
+    "unique_with_counts",
     "unit_rows",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32", "counted", "no_autocast", "unit_rows"]
+__all__ = ["at_least_float32", "no_autocast", "unique_with_counts", "unit_rows"]
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def unit_rows(rows: Tensor, eps: float | None = None) -> Tensor:
     return rows * inverse
 
 
-def counted(ids: Tensor) -> tuple[Tensor, Tensor | None]:
+def unique_with_counts(ids: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return distinct ids and how often each stands in ``ids``, where that saves time.
 
     An accelerator would have to wait for the number of distinct ids: there ``ids`` come back as

@@ -27,11 +27,11 @@ from recbole_darec.profiles.answers import (
     Unusable,
     read_response,
 )
+from recbole_darec.profiles.options import STRUCTURED, GenerationOptions
 from recbole_darec.profiles.prompts import Prompt
 
 __all__ = ["STRUCTURED", "Budget", "Generation", "Interviewer", "Tally"]
 
-STRUCTURED = ("auto", "schema", "json", "none")
 _SCHEMA = {
     "type": "json_schema",
     "json_schema": {
@@ -56,37 +56,8 @@ REFUSED = "the server refuses the request"
 _MOST_RAW = 20_000  # characters of a failed answer that are kept
 
 
-@dataclass(frozen=True)
-class Generation:
-    """How a model is asked.
-
-    Attributes:
-        model: its name on the server.
-        temperature: None leaves it to the server.
-        max_tokens: the longest answer, in tokens.
-        structured: ``schema`` and ``json`` ask the server to keep to that form, ``none`` trusts the
-            instruction, ``auto`` takes the first that the server knows.
-        attempts: how often one prompt is asked before it counts as failed.
-        most_words: the longest summarization that is accepted.
-    """
-
-    model: str
-    temperature: float | None = 0.0
-    max_tokens: int = 500
-    structured: str = "auto"
-    attempts: int = 3
-    most_words: int = 150
-
-    def __post_init__(self) -> None:
-        if not self.model.strip():
-            raise OptionError("--model is empty: name the language model")
-        if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise OptionError(f"--temperature must be between 0 and 2, not {self.temperature}")
-        for name in ("max_tokens", "attempts", "most_words"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.structured not in STRUCTURED:
-            raise OptionError(f"--structured must be one of {', '.join(STRUCTURED)}")
+class Generation(GenerationOptions):
+    """How a model is asked, and what a question to it is."""
 
     def question(self, prompt: Prompt) -> Question:
         """Return the question that a prompt is for this model."""
@@ -117,8 +88,6 @@ class Budget:
             raise OptionError(
                 "--max-cost needs the model's price: give a table that has it with --prices=FILE"
             )
-        if limit is not None and not limit >= 0:
-            raise OptionError(f"--max-cost must not be negative: {limit}")
         self.price = price
         self.limit = limit
         self._reserved = 0.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_darec.data.splits import ratio_split
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, some
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Material:
         train: the training interactions, in file order: ``user_id`` and ``item_id`` (text) and,
             where the data has them, ``rating``, ``timestamp`` and ``review``.
         counts: part to number of interactions.
-        split: how one file was split, as a run's own split is told; None where the parts are files.
+        split: how one file was split; None where the parts are files.
         train_sha256: digest of the training pairs, sorted: the same for the same training part.
         reviews_file: the file that has the reviews, or None.
     """
@@ -65,7 +65,7 @@ class Material:
     items: Side
     train: pd.DataFrame
     counts: Mapping[str, int]
-    split: Mapping[str, Any] | None
+    split: Split | None
     train_sha256: str
     reviews_file: Path | None = None
 
@@ -87,7 +87,8 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     Raises:
         DataError: a file is missing or malformed, or the split would depend on a training seed.
     """
-    from recbole_darec.settings.layers import data_folder, resolve
+    from recbole_darec.resolve import resolve
+    from recbole_darec.settings.layers import data_folder
 
     values = resolve("BPR", dataset, config_dict={"data_path": data_path, "align": "none"}).values
     folder = data_folder(data_path, dataset)
@@ -144,7 +145,7 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
 
 def _interactions(
     folder: Path, dataset: str, names: Mapping[str, str], values: Mapping[str, Any]
-) -> tuple[pd.DataFrame, np.ndarray, dict[str, Any] | None]:
+) -> tuple[pd.DataFrame, np.ndarray, Split | None]:
     """Return all interactions, the part of each, and how one file was split."""
     import pandas as pd
 
@@ -158,9 +159,13 @@ def _interactions(
         return pd.concat(frames, ignore_index=True)[list(frames[0].columns)], labels, None
     frame = _read_inter(folder / f"{dataset}.inter", names)
     seed = values.get("split_seed")
-    eval_args = values.get("eval_args") or {}
-    ratios = (eval_args.get("split", {"RS": (8, 1, 1)}) or {}).get("RS") or ()
-    if seed is None or len(ratios) != 3:
+    eval_args = {"split": {"RS": (8, 1, 1)}, **(values.get("eval_args") or {})}
+    split = (
+        Split.from_eval_args(eval_args, seed=seed, interactions=len(frame))
+        if seed is not None
+        else None
+    )
+    if split is None:
         raise DataError(
             f"the split of '{dataset}' depends on the training seed, and a profile must not tell "
             f"test interactions: fix it in {dataset}.yaml (split_seed: 2020, and eval_args with a "
@@ -173,16 +178,7 @@ def _interactions(
             "training part is not known here: filter the data before, or bring it in with a fixed "
             "split (--split 3:1:1)"
         )
-    by_user = str(eval_args.get("group_by", "user")).lower() == "user"
-    groups = frame["user_id"].to_numpy().astype(str) if by_user else None
-    labels = ratio_split(groups, len(frame), ratios=ratios, seed=seed)
-    split = {
-        "ratios": [float(r) for r in ratios],
-        "group_by": "user" if by_user else "none",
-        "seed": int(seed),
-        "interactions": len(frame),
-    }
-    return frame, labels, split
+    return frame, split.parts(frame["user_id"].to_numpy().astype(str)), split
 
 
 def _read_inter(path: Path, names: Mapping[str, str]) -> pd.DataFrame:

@@ -10,16 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import InstanceOf
 
 from recbole_darec.data.atomic import write_profiles
 from recbole_darec.data.files import replacing
 from recbole_darec.data.store import only_run, open_store
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.llm.client import Server, check_server, connect
-from recbole_darec.llm.limits import RateLimit, check_limits
+from recbole_darec.llm.limits import RateLimit
 from recbole_darec.llm.prices import Price, read_price
 from recbole_darec.llm.tokens import token_counter
 from recbole_darec.profiles.answers import SCHEMA, Answers, Profile
@@ -35,6 +37,7 @@ from recbole_darec.profiles.generate import (
     to_ask,
 )
 from recbole_darec.profiles.inputs import Material
+from recbole_darec.profiles.options import PlanOptions
 from recbole_darec.profiles.prompts import Prompt, PromptOptions, item_prompts, user_prompts
 from recbole_darec.profiles.template import tell_rows
 
@@ -54,39 +57,20 @@ _TO_COME = "(the item's profile, which is made first)"
 _ANSWER_TOKENS = 150  # what an answer takes as a rule, for the estimate of a dry run
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(PlanOptions):
     """What a run does.
 
     Attributes:
         domain, prompts: what the model is told.
         generation, server: which model, where, and how it is asked.
         store: the file of answers.
-        requests_per_minute, tokens_per_minute: None for no limit.
-        prices: a price table instead of the package's own.
-        max_cost: US dollars on these questions, over all runs.
-        retry_failed: ask again what failed.
-        batch: use the Batch API.
-        poll_seconds: pause between two looks at a batch.
     """
 
-    domain: Domain
+    domain: InstanceOf[Domain]
     generation: Generation
     store: Path
-    prompts: PromptOptions = field(default_factory=PromptOptions)
-    server: Server = field(default_factory=Server)
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    prices: Path | None = None
-    max_cost: float | None = None
-    retry_failed: bool = False
-    batch: bool = False
-    poll_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        check_limits(self.requests_per_minute, self.tokens_per_minute)
-        if self.max_cost is not None and not self.max_cost >= 0:
-            raise OptionError(f"--max-cost must not be negative: {self.max_cost}")
+    prompts: PromptOptions = PromptOptions()
+    server: Server = Server()
 
     def price(self) -> Price | None:
         """Return what the model costs, if the table knows it."""
@@ -421,7 +405,7 @@ def write_profile_files(
     note = {
         **about,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "split": material.split,
+        "split": material.split and material.split.note(),
         "train_sha256": material.train_sha256,
         "profiles": {kind: len(texts) for kind, texts in report.profiles.items()},
     }

@@ -17,40 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_darec.errors import OptionError
 from recbole_darec.profiles.domains import Domain
 from recbole_darec.profiles.inputs import Material, all_reviews, read_reviews
+from recbole_darec.profiles.options import PromptOptions
 from recbole_darec.profiles.template import article_first, first_words
 
 __all__ = ["Prompt", "PromptOptions", "item_prompts", "user_prompts"]
-
-
-@dataclass(frozen=True)
-class PromptOptions:
-    """How much enters a prompt.
-
-    Attributes:
-        items_per_user: sampled items in a user's prompt.
-        reviews_per_item: sampled reviews in the prompt of an item without a description.
-        text_words: words of a description or of a review that are shown.
-        max_words: words that the answer is asked to keep to.
-        seed: of the samples.
-    """
-
-    items_per_user: int = 10
-    reviews_per_item: int = 5
-    text_words: int = 150
-    max_words: int = 100
-    seed: int = 2020
-
-    def __post_init__(self) -> None:
-        for name, low in (
-            ("items_per_user", 1), ("reviews_per_item", 0), ("text_words", 1), ("max_words", 1)
-        ):  # fmt: skip
-            if getattr(self, name) < low:
-                raise OptionError(
-                    f"--{name.replace('_', '-')} must be at least {low}, not {getattr(self, name)}"
-                )
 
 
 @dataclass(frozen=True)

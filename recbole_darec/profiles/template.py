@@ -2,7 +2,7 @@
 
 No language model is asked.  An item is told by its own columns; a user by their own columns and
 by what their *training* interactions say.  A validation or test interaction never has any
-influence on a text: :func:`profile_texts` drops those rows before it looks at anything else.
+influence on a text: :mod:`recbole_darec.profiles.inputs` hands none on.
 
 The same input gives the same bytes: no randomness, no dates, no dependence on the order of the
 interactions.  What the columns of a data set mean is told by a :class:`ProfileSpec`, which
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_darec.errors import DataError, some
+from recbole_darec.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,12 +29,10 @@ __all__ = [
     "article_first",
     "first_words",
     "item_profile",
-    "profile_texts",
     "tell_rows",
     "user_profile",
 ]
 
-_TRAIN = 0
 _USER, _ITEM, _RATING, _TIME = "user_id", "item_id", "rating", "timestamp"
 
 # The articles that catalogues put behind the title.  A list, since "Paris, Texas" must stay.
@@ -208,53 +206,6 @@ def user_profile(
     return _sentences(sentences)
 
 
-def profile_texts(
-    items: pd.DataFrame,
-    users: pd.DataFrame,
-    interactions: pd.DataFrame,
-    labels: np.ndarray,
-    spec: ProfileSpec,
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Make the text of every user and every item of a data set.
-
-    Only rows labelled as training are read.  Of the other rows nothing but the user and item
-    *ids* is used, so that an id which occurs nowhere else still gets its (bare) text.
-
-    Args:
-        items: item table with the column ``item_id``; ids as strings.
-        users: user table with the column ``user_id``; ids as strings.
-        interactions: n rows with ``user_id``, ``item_id`` and, where the data has them,
-            ``rating`` and ``timestamp``.  A pair that occurs twice counts once: the latest.
-        labels: (n,) integers, one per row of ``interactions``; 0 marks a training interaction.
-        spec: what the columns mean.
-
-    Returns:
-        ``(user texts, item texts)``, each from id to text: the table's ids in the table's order,
-        then, sorted, the ids that occur in the interactions only.
-
-    Raises:
-        DataError: a column is missing, an id stands twice in a table, a rating or time is not a
-            number, or ``labels`` does not fit ``interactions``.
-    """
-    _need(items, "item table", [_ITEM])
-    _need(users, "user table", [_USER])
-    _need(interactions, "interactions", [_USER, _ITEM])
-    labels = np.asarray(labels)
-    if labels.shape != (len(interactions),):
-        raise DataError(
-            f"{labels.shape} split labels for {len(interactions)} interactions: "
-            "there must be one label per interaction"
-        )
-    item_rows = _rows(items, "item table", _ITEM)
-    user_rows = _rows(users, "user table", _USER)
-    for token in sorted(set(interactions[_ITEM].map(str)) - set(item_rows)):
-        item_rows[token] = {}
-    for token in sorted(set(interactions[_USER].map(str)) - set(user_rows)):
-        user_rows[token] = {}
-
-    return tell_rows(item_rows, user_rows, interactions[labels == _TRAIN], spec)
-
-
 def tell_rows(
     items: Mapping[str, Mapping[str, Any]],
     users: Mapping[str, Mapping[str, Any]],
@@ -266,7 +217,7 @@ def tell_rows(
     Args:
         items, users: id to row, in the order of the texts; a row may be empty.
         train: training interactions and no other: ``user_id``, ``item_id`` and, where the data has
-            them, ``rating`` and ``timestamp``, as in :func:`profile_texts`.
+            them, ``rating`` and ``timestamp``.  A pair that occurs twice counts once: the latest.
         spec: what the columns mean.
 
     Returns:
@@ -305,27 +256,6 @@ def _numbers(table: pd.DataFrame, column: str) -> list[float]:
     if not np.isfinite(values).all():
         raise DataError(f"column '{column}' of the interactions has a value that is not finite")
     return [float(value) for value in values]
-
-
-def _need(table: pd.DataFrame, what: str, columns: Iterable[str]) -> None:
-    for column in columns:
-        if column not in table.columns:
-            raise DataError(
-                f"the {what} has no column '{column}'; its columns are "
-                f"{some(table.columns, limit=10)}"
-            )
-
-
-def _rows(table: pd.DataFrame, what: str, key: str) -> dict[str, Mapping[str, Any]]:
-    """Return the table's rows by id, in its order."""
-    doubled = table[key][table[key].duplicated()]
-    if len(doubled):
-        raise DataError(f"the {what} has more than one row for the id {some(doubled.unique())}")
-    # Every kind of missing cell (NaN, NaT, NA) becomes None.
-    table = table.astype(object).where(table.notna(), None)
-    names = [str(name) for name in table.columns]
-    rows = (dict(zip(names, cells)) for cells in table.itertuples(index=False, name=None))
-    return {str(row[key]): row for row in rows}
 
 
 def _cell(row: Mapping[str, Any], column: str | None, unknown: frozenset[str]) -> str:

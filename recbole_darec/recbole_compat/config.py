@@ -8,9 +8,11 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
 
 from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
 from recbole_darec.recbole_compat.reconcile import reconcile
-from recbole_darec.settings.layers import Settings, data_folder
+from recbole_darec.settings.layers import data_folder
+from recbole_darec.settings.run_settings import Settings
 
 __all__ = ["AlignedConfig", "make_config"]
 
@@ -21,7 +23,16 @@ class AlignedConfig(Config):
     Mends: RecBole reads ``sys.argv`` wherever a Config is made, so that the arguments of a test
     runner or of a tuning worker become options, and command-line values silently override the
     trial's parameters.  Here the command line is one layer of :mod:`recbole_darec.settings.layers`.
+
+    Attributes:
+        settings: the run's settings, whose options
+            :func:`~recbole_darec.settings.options.options_from_config` hands out.
+        split: how the run's interactions were split, where it was by a seed of its own.  It stands
+            here because RecBole makes a model from a configuration and a data set, nothing else.
     """
+
+    settings: Settings
+    split: Split | None = None
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
@@ -51,6 +62,7 @@ def make_config(settings: Settings) -> AlignedConfig:
         config = AlignedConfig(model=named, dataset=settings.dataset, config_dict=values)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise OptionError(f"RecBole refuses an option: {error}") from error
+    config.settings = settings
     # RecBole reads ml-100k from its own package even where data_path holds a copy.
     config["data_path"] = str(
         data_folder(str(settings.values.get("data_path", "dataset/")), settings.dataset)

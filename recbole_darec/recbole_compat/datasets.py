@@ -12,9 +12,11 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import ModelType, get_trainer
 
-from recbole_darec.data.splits import ratio_split
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.recbole_compat.reconcile import reconcile
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import RunOptions
 
 __all__ = [
     "evaluation_loader",
@@ -127,8 +129,8 @@ def _check_inter_file(path: Path, config: Any) -> None:
         raise DataError(f"data file '{path}' holds a header and no interaction")
 
 
-def split_dataset(config: Any, dataset: Any) -> list[Any]:
-    """Return the training, validation and test parts of a data set.
+def split_dataset(config: Any, dataset: Any) -> tuple[list[Any], Split | None]:
+    """Return the training, validation and test parts, and the split if a seed of its own drew it.
 
     Mends: RecBole draws a ratio split from the training seed, so that runs with several seeds are
     measured on several test sets, and profiles made from one training part leak into another.
@@ -137,30 +139,15 @@ def split_dataset(config: Any, dataset: Any) -> list[Any]:
     Raises:
         DataError: a part is empty.
     """
-    seed = config["split_seed"]
-    if seed is not None and dataset.benchmark_filename_list is None:
-        args = config["eval_args"]
-        ratios = (args["split"] or {}).get("RS")
-        if ratios is None or len(ratios) != 3:
-            raise OptionError(
-                f"split_seed goes with a ratio split of three parts, not {args['split']}"
-            )
-        by_user = str(args["group_by"]).lower() == "user"
+    split = _fixed_split(config, dataset)
+    if split is not None:
         frame = dataset.inter_feat
-        users = dataset.field2id_token[dataset.uid_field][frame[dataset.uid_field].to_numpy()]
-        labels = ratio_split(
-            users.astype(str) if by_user else None, len(frame), ratios=ratios, seed=seed
-        )
+        labels = split.parts(frame[dataset.uid_field].to_numpy())
+        # RecBole takes consecutive rows as the parts, as it does with three files.
         order = np.argsort(labels, kind="stable")
         dataset.inter_feat = frame.iloc[order].reset_index(drop=True)
         dataset.benchmark_filename_list = ["train", "valid", "test"]
         dataset.file_size_list = np.bincount(labels, minlength=3).tolist()
-        dataset.fixed_split = {
-            "ratios": [float(r) for r in ratios],
-            "group_by": "user" if by_user else "none",
-            "seed": seed,
-            "interactions": len(frame),
-        }
     parts = dataset.build()
     for part, kind in zip(parts, ("training", "validation", "test")):
         if len(part.inter_feat) == 0:
@@ -168,7 +155,19 @@ def split_dataset(config: Any, dataset: Any) -> list[Any]:
                 f"the {kind} part of data set '{config['dataset']}' is empty; give it another "
                 "split (eval_args), or more interactions a user"
             )
-    return list(parts)
+    return list(parts), split
+
+
+def _fixed_split(config: Any, dataset: Any) -> Split | None:
+    """Return the split that ``split_seed`` draws, None where it draws none."""
+    seed = options_from_config(RunOptions, config).split_seed
+    if seed is None or dataset.benchmark_filename_list is not None:
+        return None
+    args = config["eval_args"]
+    split = Split.from_eval_args(args, seed=seed, interactions=len(dataset.inter_feat))
+    if split is None:
+        raise OptionError(f"split_seed goes with a ratio split of three parts, not {args['split']}")
+    return split
 
 
 def training_loader(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:

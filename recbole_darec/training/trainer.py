@@ -17,7 +17,9 @@ from torch.nn.utils.clip_grad import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_darec.errors import CheckpointError, UserError
-from recbole_darec.evaluation.ranking import keep_all_digits
+from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import RunOptions
 from recbole_darec.training.checkpoint import (
     checkpoint_name,
     from_plain,
@@ -68,18 +70,19 @@ class ResumableTrainer(_Trainer):
         self.run_settings = settings
         self.run_data = data
         self.own_class = own_class
-        align = str(config["align"])
+        options = options_from_config(RunOptions, config)
         folder = Path(self.checkpoint_dir)
-        name = checkpoint_name(config["model"], align, config["dataset"])
+        name = checkpoint_name(config["model"], options.align, config["dataset"])
         self.saved_model_file = str(folder / name)
-        self.snapshot_every = int(config["snapshot_every"] or 0)
+        self.snapshot_every = options.snapshot_every
         self.resume_file: Path | None = None
         self._random_state_to_restore: dict[str, Any] | None = None
         self._keep_files = True
         self.best_epoch = -1
-        self.diagnoses = bool(config["diagnostics"])
+        self.diagnoses = options.diagnostics
         self._latest_valid_result: Any = None
-        keep_all_digits(self.evaluator)
+        self.eval_collector = MetricCollector(config)
+        self.evaluator = MetricEvaluator(config)
 
     # ---- one epoch -------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from tiny_runs import QUICK, one_batch, scores
 from recbole_darec.alignment import registry
 from recbole_darec.alignment.contract import Aligner, Widths
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
-from recbole_darec.settings.layers import resolve
 
 
 class DoublesFinal(Aligner):

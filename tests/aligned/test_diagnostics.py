@@ -104,7 +104,7 @@ def test_a_step_tells_the_shape_of_each_part_and_the_gradient_of_each_term(
     assert set(model.diagnostics) == expected
     assert all(math.isfinite(value) for value in model.diagnostics.values())
     assert all(model.diagnostics[name] > 0 for name in expected if name.startswith("grad_"))
-    step = model._training_step(one_batch(run), *model.forward())
+    step = model._training_step(one_batch(run), dict(zip(("user", "item"), model.forward())))
     assert model.diagnostics["rank_collaborative"] == pytest.approx(
         float(effective_rank(step.collaborative.detach())), rel=1e-6
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_runs import prepared
 
 from recbole_darec.aligned.profile_rows import check_split
+from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError
 
 SPLIT = {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020, "interactions": 100}
 
 
-def check(made_from: object, run_split: object, **options: str) -> None:
+def check(made_from: object, run_split: dict[str, Any] | None, **otherwise: str) -> None:
     meta = {"user": {"file": "x.useremb.npy", "split": made_from}}
-    check_split(options, SimpleNamespace(fixed_split=run_split), meta)
+    check_split(meta, run_split and Split.from_note(run_split), **otherwise)
 
 
 @pytest.mark.parametrize("ratios", [[3, 1, 1], [0.6, 0.2, 0.2]])
@@ -41,9 +46,37 @@ def test_files_that_do_not_say_how_they_were_made_are_taken(
 ) -> None:
     check(None, None)
     check(None, SPLIT)
+    check("3:1:1, by hand", None)
+    check("3:1:1, by hand", SPLIT)
     assert not caplog.records
 
 
 def test_a_warning_can_be_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    check(SPLIT, None, profile_split="warn")
+    check(SPLIT, None, otherwise="warn")
     assert "may tell test interactions" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "note", [{"seed": 2020}, {**SPLIT, "ratios": ["a"]}, {**SPLIT, "ratios": [0, 0, 0]}]
+)
+def test_a_note_that_cannot_be_read_is_refused_with_its_file(note: object) -> None:
+    with pytest.raises(DataError, match=r"x\.useremb\.npy.*noted as ratios, group_by"):
+        check(note, SPLIT)
+
+
+def test_a_run_is_held_to_its_own_split(make_tiny: Callable, tmp_path: Path) -> None:
+    tiny = make_tiny(tmp_path)
+    tables = [(tiny.folder / f"tiny.{part}.inter").read_text() for part in ("train", "valid")]
+    header, *rows = "".join(tables).splitlines(keepends=True)
+    rows = [row for row in rows if row != header]
+    (tiny.folder / "tiny.inter").write_text(header + "".join(rows))
+    yaml = (tiny.folder / "tiny.yaml").read_text().replace("[train, valid, test]", "null")
+    (tiny.folder / "tiny.yaml").write_text(f"{yaml}eval_args: {{split: {{RS: [3, 1, 1]}}}}\n")
+    note = Split((3.0, 1.0, 1.0), "user", 7, len(rows)).note()
+    (tiny.folder / "tiny.useremb.json").write_text(json.dumps({"split": note}))
+    run = prepared(tmp_path, split_seed=7)
+    assert run.config.split == Split.from_note(note)
+    with pytest.raises(DataError, match="split_seed 7, of 480 interactions"):
+        prepared(tmp_path, split_seed=8)
+    with pytest.raises(DataError, match="another split"):
+        prepared(tmp_path)  # drawn from the training seed, which is no split of its own

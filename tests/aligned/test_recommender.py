@@ -118,17 +118,17 @@ def test_a_step_propagates_once_and_aligns_what_it_ranked_with(
 def test_a_step_leaves_no_graph_behind(data_path: Path) -> None:
     run = prepared(data_path)
     parts_of(run, one_batch(run))
-    assert run.model._seen is None
+    assert run.model._captured is None
     with torch.no_grad():
         run.model.forward()
-    assert run.model._seen is None
+    assert run.model._captured is None
 
 
 def test_a_failing_step_leaves_no_graph_behind(data_path: Path) -> None:
     run = prepared(data_path)
     with pytest.raises(KeyError):
         run.model.calculate_loss({})
-    assert run.model._seen is None
+    assert run.model._captured is None
 
 
 # ---- the backbone alone -----------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_batch_rows_point_at_the_batchs_users_and_items(data_path: Path) -> None
     run = prepared(data_path)
     batch = one_batch(run)
     users, items = (torch.arange(float(n)).view(-1, 1) for n in (61, 41))
-    step = run.model._training_step(batch, users, items + 1000)
+    step = run.model._training_step(batch, {"user": users, "item": items + 1000})
     table = step.collaborative.view(-1)
     assert len(table) == 100
     assert 0.0 not in table

@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 from conftest import environment
 
-from alignment.contract import AlignerContract
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.errors import OptionError
+from recbole_darec.testing import AlignerContract
 
 
 class TestNone(AlignerContract):

@@ -10,13 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-from alignment.contract import N_ITEMS, N_USERS, PROFILE_WIDTH, WIDTH, embeddings, planted_step
 from alignment.equations import naive
 from recbole_darec.alignment import equations
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.darec import DaRec, DaRecOptions
 from recbole_darec.alignment.projection import TwinProjection, mlp
 from recbole_darec.errors import OptionError
+from recbole_darec.testing.aligner_contract import (
+    N_ITEMS,
+    N_USERS,
+    PROFILE_WIDTH,
+    WIDTH,
+    embeddings,
+    planted_step,
+)
 
 TERMS = ("or", "uni", "glo", "loc")
 N = N_USERS + N_ITEMS

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from alignment.contract import N_USERS, embeddings, planted_step
 from recbole_darec.alignment.contract import Widths
 from recbole_darec.alignment.experts import ExpertMixture
 from recbole_darec.alignment.kar import KAR, KAROptions
+from recbole_darec.testing.aligner_contract import N_USERS, embeddings, planted_step
 
 
 def kar(**changed: Any) -> KAR:
     torch.manual_seed(0)
-    return KAR(KAROptions(**changed), Widths(8, 8, 12))
+    return KAR(KAROptions(**changed), Widths(8, 8, 12, ("user", "item")))
 
 
 def mixed_by_loop(mixture: ExpertMixture, profile: torch.Tensor, kind: str) -> torch.Tensor:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from alignment.contract import N_ITEMS, N_USERS, embeddings, planted_step
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.equations import principal_rows, relation_matching
 from recbole_darec.alignment.relational import Relational, RelationalOptions
 from recbole_darec.alignment.relational_con import RelationalCon, RelationalConOptions
 from recbole_darec.alignment.rlmrec_con import RLMRecCon, RLMRecConOptions
 from recbole_darec.numerics import NeighbourMean
+from recbole_darec.testing.aligner_contract import N_ITEMS, N_USERS, embeddings, planted_step
 
 N = N_USERS + N_ITEMS
 

@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 import torch
 
-from alignment.contract import N_ITEMS, N_USERS, embeddings, planted_step, take_step
 from alignment.equations import naive
 from recbole_darec.alignment import rlmrec_con
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.rlmrec_con import RLMRecCon, RLMRecConOptions
 from recbole_darec.alignment.rlmrec_gen import RLMRecGen, RLMRecGenOptions
 from recbole_darec.numerics import info_nce
+from recbole_darec.testing.aligner_contract import (
+    N_ITEMS,
+    N_USERS,
+    embeddings,
+    planted_step,
+    take_step,
+)
 
 N = N_USERS + N_ITEMS
 

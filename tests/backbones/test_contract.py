@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from backbones.contract import BackboneContract
+from recbole_darec.testing import BackboneContract
 
 
 class TestLightGCN(BackboneContract):

@@ -12,8 +12,8 @@ import torch
 from alignment.equations import naive
 from tiny_runs import one_batch, prepared
 
-from backbones.test_propagation import graph_of
-from backbones.test_sgl import naive_ranking
+from backbones.naive import naive_ranking
+from backbones.test_graph import graph_of
 from recbole_darec.backbones.dccf import VIEWS, intent_messages, masked_messages
 from recbole_darec.backbones.edges import EdgePattern
 from recbole_darec.errors import OptionError

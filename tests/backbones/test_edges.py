@@ -14,7 +14,7 @@ from recbole_darec.backbones.edges import (
     row_sums,
     weighted_sum,
 )
-from recbole_darec.backbones.propagation import BipartiteGraph
+from recbole_darec.backbones.graph import BipartiteGraph
 
 
 def pattern_of(n_nodes: int, share: float, seed: int) -> EdgePattern:

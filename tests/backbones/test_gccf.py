@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from alignment.equations import naive
@@ -15,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import one_batch, prepared
 
-from backbones.test_propagation import graph_of, graphs
-from backbones.test_sgl import naive_ranking
+from backbones.naive import naive_ranking
+from backbones.test_graph import graph_of, graphs
 from recbole_darec.backbones.gccf import GCCF
-from recbole_darec.backbones.propagation import BipartiteGraph, propagate_layers
+from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared
-from recbole_darec.settings.layers import resolve
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +34,6 @@ def run_of(data_path: Path, align: str = "none", **changed: Any) -> Prepared:
     torch.nn.init.normal_(run.model.user_embedding.weight)
     torch.nn.init.normal_(run.model.item_embedding.weight)
     return run
-
-
-def with_loops(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> BipartiteGraph:
-    users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return BipartiteGraph.from_interactions(users, items, n_users, n_items, self_loops=True)
 
 
 def naive_neighbours(
@@ -75,7 +69,7 @@ def naive_layers(ego: Any, neighbours: list[dict[int, float]], n_layers: int) ->
 @settings(max_examples=40, deadline=None)
 @given(graphs())
 def test_the_degree_counts_the_self_loop(graph: tuple) -> None:
-    built = with_loops(*graph).matrix().to_dense()
+    built = graph_of(*graph, self_loops=True).matrix().to_dense()
     for node, own in enumerate(naive_neighbours(*graph)):
         row = [own.get(other, 0.0) for other in range(len(built))]
         # RecBole's 1e-7 beside each degree is kept.
@@ -88,7 +82,7 @@ def test_a_dropped_graph_with_loops_and_its_transpose_mirror_each_other(
     graph: tuple, keep_rate: float, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    built = with_loops(*graph)
+    built = graph_of(*graph, self_loops=True)
     matrix, transpose = (m.to_dense() for m in built.drop_edges(keep_rate))
     assert torch.equal(matrix.T, transpose)
     whole = built.matrix().to_dense()
@@ -103,7 +97,8 @@ def test_a_graph_with_loops_has_no_subgraph_of_interactions() -> None:
     pairs = [(0, 0), (1, 0)]
     kept = torch.tensor([True, False])
     assert len(graph_of(pairs, 2, 1).subgraph(kept).columns) == 2
-    for graph in (with_loops(pairs, 2, 1), with_loops(pairs, 2, 1).to("cpu")):
+    looped = graph_of(pairs, 2, 1, self_loops=True)
+    for graph in (looped, looped.to("cpu")):
         with pytest.raises(ValueError, match="self-loops has no subgraph"):
             graph.subgraph(kept)
 
@@ -123,7 +118,7 @@ def test_layers_and_gradient_are_those_of_dense_products(
     graph: tuple, n_layers: int, keep_rate: float, loops: bool, used: list[bool]
 ) -> None:
     """Also where a loss looks at some of the layers only."""
-    built = with_loops(*graph) if loops else graph_of(*graph)
+    built = graph_of(*graph, self_loops=True) if loops else graph_of(*graph)
     generator = torch.Generator().manual_seed(3)
     ego = torch.randn(built.n_nodes, 5, generator=generator, requires_grad=True)
     weights = torch.randn(n_layers + 1, built.n_nodes, 5, generator=generator)
@@ -149,7 +144,7 @@ def test_layers_and_gradient_are_those_of_dense_products(
 
 
 def test_the_gradient_of_concatenated_layers_is_that_of_finite_differences() -> None:
-    graph = with_loops([(0, 0), (0, 1), (2, 1)], 3, 2)
+    graph = graph_of([(0, 0), (0, 1), (2, 1)], 3, 2, self_loops=True)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(5, 6, generator=generator).double()
 
@@ -170,7 +165,7 @@ def test_the_gradient_of_concatenated_layers_is_that_of_finite_differences() -> 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_layers_stay_in_float32_under_mixed_precision(dtype: torch.dtype) -> None:
-    graph = with_loops([(0, 0), (1, 0), (1, 1)], 2, 2)
+    graph = graph_of([(0, 0), (1, 0), (1, 1)], 2, 2, self_loops=True)
     ego = torch.randn(4, 3).to(dtype).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         layers = propagate_layers(ego, graph, 2)

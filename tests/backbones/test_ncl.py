@@ -1,12 +1,11 @@
-"""Our NCL beside RecBole's with the same clusters, and how these are made, kept and restored."""
+"""Our NCL beside RecBole's with the same clusters, and its loss by loops."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +13,12 @@ from alignment.equations import naive
 from recbole.model.general_recommender.ncl import NCL as RecBoleNCL
 from tiny_runs import one_batch, options, prepared
 
-from backbones.test_sgl import expected_embeddings, gradients, naive_ranking, relative
+from backbones.naive import expected_embeddings, gradients, naive_ranking, relative
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.ncl import NCL
 from recbole_darec.errors import OptionError
-from recbole_darec.run import Prepared, make_trainer, prepare
-from recbole_darec.settings.layers import resolve
+from recbole_darec.resolve import resolve
+from recbole_darec.run import Prepared, prepare
 
 CLUSTERS = ("user_centroids", "user_2cluster", "item_centroids", "item_2cluster")
 VISIBLE = {"ssl_reg": 0.02, "proto_reg": 0.03, "alpha": 0.7, "ssl_temp": 0.2, "num_clusters": 5}
@@ -118,7 +117,7 @@ def test_the_loss_is_the_loop_over_the_batch(reduction: str, data_path: Path) ->
     model.e_step()
     parts = [float(part.detach()) for part in model.calculate_loss(batch)]
 
-    matrix = model.norm_adj_mat.matrix().to_dense().double()
+    matrix = model.graph.matrix().to_dense().double()
     users, items = expected_embeddings(model, matrix)
     tables = [t.weight.detach().double() for t in (model.user_embedding, model.item_embedding)]
     wanted = naive_ranking(users, items, batch) / 40
@@ -157,7 +156,7 @@ def test_what_an_aligner_masks_is_masked_for_the_ranking_and_not_for_the_contras
 ) -> None:
     given = {name: value for name, value in VISIBLE.items() if name != "ssl_temp"}
     alone, masked = (
-        prepare(resolve("NCL", "tiny", None, _without_darecs(data_path, align=a, **given)))
+        prepare(resolve("NCL", "tiny", None, without_darecs(data_path, align=a, **given)))
         for a in ("none", align)
     )
     masked.model.load_state_dict(alone.model.state_dict(), strict=False)
@@ -170,128 +169,12 @@ def test_what_an_aligner_masks_is_masked_for_the_ranking_and_not_for_the_contras
     assert losses[0][2] == losses[1][2], "prototypes attract the rows that were clustered"
 
 
-def _without_darecs(data_path: Path, **changed: Any) -> dict[str, Any]:
+def without_darecs(data_path: Path, **changed: Any) -> dict[str, Any]:
     given = options(data_path, **changed)
     return {k: v for k, v in given.items() if k not in _DARECS}
 
 
 _DARECS = ("align_width", "align_mlp_hidden", "align_sample")
-
-# ---- clusters ----------------------------------------------------------------------------------
-
-
-def test_the_padding_is_in_no_cluster_and_prototypes_are_the_members_mean(data_path: Path) -> None:
-    model = random_graph(data_path).model
-    with torch.no_grad():
-        # Far away, it would be a cluster of its own.
-        model.user_embedding.weight[0] = 1e3
-        model.item_embedding.weight[0] = 1e3
-    model.e_step()
-    for kind in ("user", "item"):
-        rows = getattr(model, f"{kind}_embedding").weight.detach()[1:]
-        centers, labels = (getattr(model, f"{kind}_{what}") for what in ("centroids", "2cluster"))
-        assert centers.shape == (5, 8)
-        assert len(labels) == len(rows) + 1
-        assert sorted(set(labels[1:].tolist())) == list(range(5))
-        assert not centers.requires_grad
-        for n in range(5):
-            mean = rows[labels[1:] == n].mean(0)
-            torch.testing.assert_close(centers[n], mean / mean.norm(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("align", aligner_names())
-def test_clusters_depend_on_nothing_but_embeddings_and_seed(align: str, data_path: Path) -> None:
-    plain = random_graph(data_path).model
-    plain.e_step()
-    given = _without_darecs(data_path, align=align, num_clusters=5)
-    model = prepare(resolve("NCL", "tiny", None, given)).model
-    batch = one_batch(random_graph(data_path))
-    torch.manual_seed(99)
-    model.train()
-    model.e_step()
-    model.calculate_loss(batch)
-    before = torch.get_rng_state()
-    model.e_step()
-    assert torch.equal(torch.get_rng_state(), before)
-    assert model._seen is None
-    for name in CLUSTERS:
-        assert torch.equal(getattr(model, name), getattr(plain, name)), name
-    plain.seed += 1
-    plain.e_step()
-    assert not torch.equal(model.user_2cluster, plain.user_2cluster)
-
-
-def test_there_are_at_most_as_many_clusters_as_users_or_items(
-    data_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        run = random_graph(data_path, num_clusters=50, epochs=2, warm_up_step=0)
-        assert make_trainer(run).fit(run.train_data, saved=False)
-    (said,) = [r.getMessage() for r in caplog.records if "num_clusters" in r.getMessage()]
-    assert said == (
-        "num_clusters=50 is more than there are to cluster: 50 clusters of 60 users and 40 of 40 "
-        "items are made; set num_clusters lower"
-    )
-    assert len(run.model.user_centroids) == 50
-    assert len(run.model.item_centroids) == 40
-    caplog.clear()
-    random_graph(data_path, num_clusters=40)
-    assert not caplog.records
-
-
-def test_a_step_before_the_first_clustering_says_what_is_missing(data_path: Path) -> None:
-    run = random_graph(data_path)
-    with pytest.raises(RuntimeError, match=r"before the first e_step\(\)"):
-        run.model.calculate_loss(one_batch(run))
-
-
-def test_a_checkpoint_brings_the_clusters_back(data_path: Path) -> None:
-    first, second = (random_graph(data_path).model for _ in range(2))
-    first.e_step()
-    with torch.no_grad():
-        first.user_embedding.weight += 1.0
-    second.load_other_parameter(first.other_parameter())
-    for name in CLUSTERS:
-        assert torch.equal(getattr(first, name), getattr(second, name))
-
-
-class WithoutClusters(NCL):
-    """Like RecBole's NCL, whose clusters are in no checkpoint."""
-
-    other_parameter_names: ClassVar = ["restore_user_e", "restore_item_e"]
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        self.other_parameter_name = self.other_parameter_names
-
-
-WithoutClusters.__name__ = "NCL"
-
-
-@pytest.mark.parametrize(("model", "epochs"), [("NCL", [1, 2, 3, 4]), (WithoutClusters, [3])])
-def test_a_run_can_go_on_between_two_clusterings_if_they_are_kept(
-    model: Any,
-    epochs: list[int],
-    data_path: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    import recbole_darec.training.trainer as module
-
-    seen = []
-    save = module.save_checkpoint
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        module, "save_checkpoint", lambda content, path: seen.append(content) or save(content, path)
-    )
-    run = prepared(data_path, model, align="none", epochs=5, m_step=3, num_clusters=4)
-    make_trainer(run).fit(run.train_data, run.valid_data)
-    snapshots = [content for content in seen if "next_epoch" in content]
-    assert [content["next_epoch"] for content in snapshots] == epochs
-    if model == "NCL":
-        labels = [content["other_parameter"]["user_2cluster"] for content in snapshots]
-        assert torch.equal(labels[0], labels[1])
-        assert torch.equal(labels[2], run.model.user_2cluster)
 
 
 # ---- options -----------------------------------------------------------------------------------

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import one_batch, prepared
 
-from backbones.test_propagation import graph_of, graphs
-from backbones.test_sgl import dense, naive_contrast, naive_ranking
-from recbole_darec.backbones.propagation import aggregate_over, noisy_views
+from backbones.naive import dense, naive_contrast, naive_ranking
+from backbones.test_graph import graph_of, graphs
+from recbole_darec.backbones.noise import noisy_views
+from recbole_darec.backbones.propagation import aggregate_over
 from recbole_darec.backbones.simgcl import SimGCL
 from recbole_darec.errors import OptionError
 from recbole_darec.run import Prepared

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import TinyDataset, command, environment, write_tiny
+from conftest import command, environment
+
+from recbole_darec.testing import TinyDataset, write_tiny
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conftest import N_ITEMS, N_USERS, WIDTH, TinyDataset, command, environment
+from conftest import command, environment
 
 from cli.conftest import Interrupted, write_quick
+from recbole_darec.testing.tiny_dataset import N_ITEMS, N_USERS, WIDTH, TinyDataset
 
 
 @dataclass

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SCRIPT, RunCli, TinyDataset, command, environment
+from conftest import SCRIPT, RunCli, command, environment
 
 from cli.conftest import Interrupted, write_quick
 from cli.test_bad_input import ARGUMENTS
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.registry import BACKBONES
-from recbole_darec.settings.options import COMMON_OPTIONS, option_names
+from recbole_darec.settings.options import option_names
+from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.testing import TinyDataset
 
 MODEL_AND_DATA = ("--model=LightGCN", "--dataset=tiny")
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.data.splits import parse_ratios, part_sizes, ratio_split
+from recbole_darec.data.splits import Split, parse_ratios, part_sizes, ratio_split
 from recbole_darec.errors import DataError
 
 RATIOS = st.sampled_from([(3, 1, 1), (0.8, 0.1, 0.1), (8, 1, 1), (1, 1, 1), (1, 5, 4), (4, 1)])
@@ -98,3 +100,44 @@ def test_bad_input():
     for text in ["3:1", "3:1:1:1", "3:0:1", "3:-1:1", "a:b:c", "", "3;1;1", "nan:1:1", "inf:1:1"]:
         with pytest.raises(DataError, match="three positive numbers"):
             parse_ratios(text)
+
+
+@given(
+    users=USERS,
+    ratios=st.sampled_from([(3.0, 1.0, 1.0), (0.8, 0.1, 0.1)]),
+    group_by=st.sampled_from(["user", "none"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_split_comes_back_from_its_note_and_draws_the_same_parts(users, ratios, group_by, seed):
+    split = Split(ratios, group_by, seed, len(users))
+    again = Split.from_note(json.loads(json.dumps(split.note())))
+    assert again == split
+    assert again.note() == split.note()
+    groups = users if group_by == "user" else None
+    expected = ratio_split(groups, len(users), ratios, seed)
+    np.testing.assert_array_equal(again.parts(users), expected)
+
+
+def test_splits_are_equal_where_the_parts_are():
+    split = Split((3.0, 1.0, 1.0), "user", 2020, 100)
+    assert split == Split((0.6, 0.2, 0.2), "user", 2020, 100)
+    assert hash(split) == hash(Split((0.6, 0.2, 0.2), "user", 2020, 100))
+    others = [
+        Split((8.0, 1.0, 1.0), "user", 2020, 100),
+        Split((3.0, 1.0, 1.0), "none", 2020, 100),
+        Split((3.0, 1.0, 1.0), "user", 2021, 100),
+        Split((3.0, 1.0, 1.0), "user", 2020, 101),
+        None,
+    ]
+    assert all(split != other for other in others)
+    assert str(split) == "3:1:1 by user, split_seed 2020, of 100 interactions"
+
+
+def test_only_three_ratios_are_a_split():
+    def of(eval_args):
+        return Split.from_eval_args(eval_args, seed=1, interactions=9)
+
+    assert of({"split": {"RS": [3, 1, 1]}, "group_by": None}) == Split((3, 1, 1), "none", 1, 9)
+    assert of({"split": {"RS": [3, 1, 1]}}) == Split((3, 1, 1), "user", 1, 9)
+    for eval_args in ({}, {"split": None}, {"split": {"RS": [4, 1]}}, {"split": {"LS": "all"}}):
+        assert of(eval_args) is None

@@ -60,11 +60,11 @@ def test_other_separators_crlf_bom_and_extra_columns(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.matrix, np.float32([[1.5, -2, 0.3], [0.5, 2, 3]]))
 
 
-def test_many_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recbole_darec.embeddings.text._BATCH_BYTES", 200)
+def test_many_rows_of_growing_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recbole_darec.embeddings.text._BUFFER_BYTES", 200)
     rng = np.random.default_rng(0)
     matrix = rng.standard_normal((300, 5)).astype(np.float32)
-    matrix[100:] *= 1e-9  # longer lines than the first guess of the size is made from
+    matrix[100:] *= 1e-9  # longer lines than those before
     tokens = [f"t{i}" for i in range(300)]
     path = write_text(tmp_path / "a.useremb", tokens, matrix, "uid", "emb")
     table = read_table(path, cache=False)

@@ -50,7 +50,7 @@ def test_what_names_no_encoder(text: str, message: str) -> None:
         ("openai:x", {"workers": 2}, "--workers does not belong"),
         ("openai:x", {"ray_address": "auto"}, "--ray-address does not belong"),
         ("openai:x", {"batch_size": 2049}, "1 to 2,048 texts"),
-        ("openai:x", {"max_tokens": 0}, "--max-tokens must be at least 1"),
+        ("openai:x", {"max_tokens": 0}, "--max-tokens=0 must be at least 1"),
         ("st:x", {"tokens_per_minute": 5.0}, "--tokens-per-minute does not belong to an st:"),
         ("st:x", {"ray_workers": 2}, "name it with --ray-address"),
         ("st:x", {"ray_address": "auto", "workers": 2}, "give --ray-workers"),

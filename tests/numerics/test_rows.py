@@ -6,7 +6,7 @@ from alignment.equations import naive
 from alignment.equations.samples import matrices
 from hypothesis import given
 
-from recbole_darec.numerics import unit_rows
+from recbole_darec.numerics import unique_with_counts, unit_rows
 
 
 @given(matrices)
@@ -39,3 +39,11 @@ def test_eps_bounds_what_counts_as_zero() -> None:
 
 def test_nan_is_not_hidden() -> None:
     assert unit_rows(torch.tensor([[float("nan"), 1.0]])).isnan().all()
+
+
+def test_an_accelerator_is_not_asked_how_many_ids_differ() -> None:
+    ids = torch.tensor([4, 1, 4, 4])
+    distinct, counts = unique_with_counts(ids)
+    assert (distinct.tolist(), counts.tolist()) == ([1, 4], [1, 3])
+    elsewhere = ids.to("meta")
+    assert unique_with_counts(elsewhere) == (elsewhere, None)

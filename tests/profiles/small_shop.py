@@ -58,7 +58,7 @@ def shop(data_path: Path, **size: int) -> Material:
 def plan_for(base_url: str, folder: Path, server: dict | None = None, **options: object) -> Plan:
     """A plan with quick retries; ``options`` are those of Generation or of Plan."""
     of_model = {
-        name: options.pop(name) for name in list(options) if name in Generation.__dataclass_fields__
+        name: options.pop(name) for name in list(options) if name in Generation.model_fields
     }
     patience = {"retries": 3, "timeout": 20.0, "concurrency": 8, **(server or {})}
     return Plan(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from .test_ml_100k_sample import make
+from .tables import ml_100k
+from .test_ml_100k_sample import split_labels
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,8 +30,8 @@ def test_the_split_of_a_run_is_that_of_the_sample(
     dataset = create_dataset(config)
     parts = split_dataset(config, dataset)
 
-    _, _, inter = make.read_ml_100k()
-    labels = make.split_labels(inter)
+    _, _, inter = ml_100k()
+    labels = split_labels(inter)
     for label, part in enumerate(parts):
         users, items = (
             dataset.field2id_token[field][np.asarray(part.inter_feat[field])]

@@ -11,20 +11,17 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from recbole_darec.data.splits import ratio_split
 from recbole_darec.embeddings.binary import read_binary
-from recbole_darec.profiles.domains import read_domain
-from recbole_darec.profiles.template import profile_texts
+
+from .tables import ml_100k, texts_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "atomic_data" / "ml-100k"
 COUNTS = {"user": 943, "item": 1682}
-# The columns of RecBole's own .item and .user files.
-ML_100K = read_domain("movies").spec(
-    ["item_id", "movie_title", "release_year", "class"],
-    ["user_id", "age", "gender", "occupation", "zip_code"],
-)
 SIDES = pytest.mark.parametrize("side", ["user", "item"])
 
 
@@ -46,17 +43,21 @@ needs_encoder = pytest.mark.skipif(
 )
 
 
+def split_labels(inter: pd.DataFrame) -> np.ndarray:
+    """The sample's fixed split: (n,), 0 train, 1 validation, 2 test."""
+    users = inter["user_id"].to_numpy().astype(str)
+    return ratio_split(users, len(users), ratios=(3, 1, 1), seed=2020)
+
+
 @pytest.fixture(scope="module")
 def tables():
-    users, items, inter = make.read_ml_100k()
-    return users, items, inter, make.split_labels(inter)
+    users, items, inter = ml_100k()
+    return users, items, inter, split_labels(inter)
 
 
 @pytest.fixture(scope="module")
-def texts(tables) -> dict[str, dict[str, str]]:
-    users, items, inter, labels = tables
-    of_user, of_item = profile_texts(items, users, inter, labels, ML_100K)
-    return {"user": of_user, "item": of_item}
+def texts() -> dict[str, dict[str, str]]:
+    return make.make_texts(make.ml_100k())
 
 
 def committed_texts(side: str) -> dict[str, str]:
@@ -118,7 +119,7 @@ def test_held_out_interactions_never_move_a_text(tables, texts) -> None:
         (scrambled, labels),
         (inter[labels == 0], labels[labels == 0]),
     ]:
-        of_user, of_item = profile_texts(items, users, changed, changed_labels, ML_100K)
+        of_user, of_item = texts_of(items, users, changed, changed_labels)
         assert of_user == texts["user"]
         assert of_item == texts["item"]
 
@@ -127,7 +128,7 @@ def test_training_interactions_do_move_the_texts(tables, texts) -> None:
     """Another seed of the split gives other training rows, so nearly every user's text differs."""
     users, items, inter, labels = tables
     other = np.random.default_rng(7).permutation(labels)
-    of_user, of_item = profile_texts(items, users, inter, other, ML_100K)
+    of_user, of_item = texts_of(items, users, inter, other)
     assert sum(of_user[u] != texts["user"][u] for u in of_user) > 900
     assert of_item == texts["item"]
 

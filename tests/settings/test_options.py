@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import math
 import re
-from dataclasses import dataclass
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_darec import resources
 from recbole_darec.alignment.registry import aligner_class, aligner_names
-from recbole_darec.backbones.registry import BACKBONES
+from recbole_darec.backbones.registry import (
+    BACKBONES,
+    backbone_class,
+    backbone_options,
+    read_options,
+)
 from recbole_darec.errors import OptionError
 from recbole_darec.resources import properties_dir
-from recbole_darec.settings.layers import read_yaml
 from recbole_darec.settings.options import (
-    COMMON_OPTIONS,
+    Options,
+    declarations,
     documentation,
     option,
     option_names,
     options_from_config,
     parse_options,
-    refuse_unknown,
 )
+from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.values import read_yaml
 
 # Which property file documents which groups.
-GROUPS: list[tuple[str, type]] = [
+GROUPS: list[tuple[str, type[Options]]] = [
     *(("overall.yaml", group) for group in COMMON_OPTIONS),
-    *((f"model/{n}.yaml", spec.options) for n, spec in BACKBONES.items() if spec.options),
+    *((f"model/{name}.yaml", read_options(location)) for name, location in BACKBONES.items()),
     *(
         (f"align/{name}.yaml", aligner_class(name).Options)
         for name in aligner_names()
-        if dataclasses.fields(aligner_class(name).Options)
+        if option_names(aligner_class(name).Options)
     ),
 ]
 OPTIONS = [
@@ -44,8 +53,7 @@ OPTIONS = [
 ]
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(Options):
     """One option of each kind."""
 
     count: int = option(3, "A count.", low=1)
@@ -70,13 +78,11 @@ def test_each_option_is_documented_in_its_property_file_with_the_same_default(
     assert name in values, f"{name} is missing in properties/{file}"
     assert values[name] == default
     assert type(values[name]) is type(default)
-    line = next(ln for ln in path.read_text("utf-8").splitlines() if ln.startswith(f"{name}:"))
-    comment = re.search(r"#\s+\(([\w ]+)\)\s+(\S.*)", line)
-    assert comment, f"{name} in properties/{file} has no comment '# (type) what it does'"
-    # The type is the declaration's, without bounds and null, and with the word for the text.
-    wanted = kind.split(",")[0].replace(" or null", "")
-    word = re.search(r"or '(\w+)'$", kind)
-    assert comment[1] == (wanted.replace("str", word[1]) if word else wanted)
+    # The comment beside the value, which goes on below it.
+    lines = re.search(rf"^{name}:.*\n(?: +#.*\n)*", path.read_text("utf-8"), re.M)
+    assert lines
+    comment = " ".join(line.partition("# ")[2] for line in lines[0].splitlines())
+    assert comment == f"({kind}) {sentence}"
     assert sentence.endswith(".")
 
 
@@ -85,11 +91,10 @@ def test_property_files_hold_no_option_that_nobody_declares() -> None:
     for path in sorted(properties_dir().rglob("*.yaml")):
         relative = path.relative_to(properties_dir()).as_posix()
         ours = re.findall(
-            r"^(\w+):.*#\s+\((?:int|float|str|bool|list)[\w ]*\)", path.read_text(), re.M
+            r"^(\w+):.*#\s+\((?:int|float|str|bool|list)[\w ]*", path.read_text(), re.M
         )
         declared = {name for file, group in GROUPS for name in option_names(group)}
-        if path.parent.name == "model":
-            declared |= {"embedding_size", "n_layers", "reg_weight"}
+        declared |= {name for file, group in GROUPS for name in group.RECBOLE_DEFAULTS}
         assert set(ours) <= declared, relative
 
 
@@ -104,6 +109,36 @@ def test_no_two_groups_of_one_run_declare_the_same_option() -> None:
         for other, aligner in of["align"]:
             names = option_names(*common, backbone, aligner)
             assert len(names) == len(set(names)), f"{file} and {other}"
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbones_options_are_read_as_an_import_gives_them(name: str) -> None:
+    """In a process without torch its file is read, and not run."""
+    real = backbone_class(name).Options
+    code = (
+        "import json, sys\n"
+        "from recbole_darec.backbones.registry import BACKBONES, read_options\n"
+        "from recbole_darec.settings.options import declarations, documentation\n"
+        f"group = read_options(BACKBONES[{name!r}])\n"
+        "assert not {'torch', 'recbole', 'numpy'} & set(sys.modules)\n"
+        "print(json.dumps([group.__module__, group.__qualname__, documentation(group),\n"
+        "                  {k: repr(v) for k, v in declarations(group).items()},\n"
+        "                  group.RECBOLE_DEFAULTS, group.check_together.__qualname__]))\n"
+    )
+    root = str(Path(resources.__file__).resolve().parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [
+        real.__module__,
+        real.__qualname__,
+        [list(row) for row in documentation(real)],
+        {key: repr(value) for key, value in declarations(real).items()},
+        real.RECBOLE_DEFAULTS,
+        real.check_together.__qualname__,
+    ]
+    assert backbone_options(name) is not None
 
 
 # ---- checks ----------------------------------------------------------------------------------
@@ -197,7 +232,7 @@ def test_options_are_read_from_whatever_answers_like_a_config() -> None:
         ),
         max_leaves=4,
     ),
-    name=st.sampled_from([f.name for f in dataclasses.fields(Sample)]),
+    name=st.sampled_from(list(Sample.model_fields)),
 )
 def test_any_value_is_either_taken_or_refused_by_name(value: Any, name: str) -> None:
     refused = None
@@ -214,9 +249,9 @@ def test_any_value_is_either_taken_or_refused_by_name(value: Any, name: str) -> 
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
-    refuse_unknown(["count"], ["count"], "here")
-    with pytest.raises(OptionError, match=r"unknown option 'cuont' in here .*'count'"):
-        refuse_unknown(["count", "cuont"], ["count", "share"], "here")
+    assert Sample(count=4).count == 4
+    with pytest.raises(OptionError, match=r"unknown option 'cuont' .*'count'"):
+        Sample(count=4, cuont=5)
 
 
 def test_documentation_says_type_bounds_default_and_sentence() -> None:

@@ -15,10 +15,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec import resources, settings
+from recbole_darec import resources
 from recbole_darec.cli.arguments import option_arguments
 from recbole_darec.errors import DataError, OptionError
-from recbole_darec.settings.layers import parse_value, read_yaml, resolve
+from recbole_darec.resolve import resolve
+from recbole_darec.settings.layers import with_conditions
+from recbole_darec.settings.run_settings import Settings
+from recbole_darec.settings.values import parse_value, read_yaml
 
 # ---- precedence ------------------------------------------------------------------------------
 
@@ -75,7 +78,7 @@ class Layers:
         command_line: Mapping[str, Any] | None = None,
         model: Any = "LightGCN",
         dataset: str | None = "toy",
-    ) -> settings.Settings:
+    ) -> Settings:
         files = [str(self.paths[f]) for f in ("file 1", "file 2") if self.paths[f].is_file()]
         base = {"data_path": str(self.root / "dataset")}
         return resolve(model, dataset, files, {**base, **(config_dict or {})}, command_line)
@@ -84,8 +87,7 @@ class Layers:
 @pytest.fixture
 def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layers:
     made = Layers(tmp_path)
-    for module in ("recbole_darec.settings.layers", "recbole_darec.backbones.registry"):
-        monkeypatch.setattr(f"{module}.properties_dir", lambda: made.properties)
+    monkeypatch.setattr("recbole_darec.settings.layers.properties_dir", lambda: made.properties)
     return made
 
 
@@ -336,7 +338,7 @@ def test_the_paper_preset_trains_rlmrec_as_it_was_released(
     # The entries alone: a backbone need not be there to be named.
     preset = read_yaml(resources.properties_dir() / "preset" / "paper.yaml")
     dataset = ("amazon", "yelp", "steam")[place]
-    found = settings._with_conditions(preset, model, dataset, align, "paper.yaml")
+    found = with_conditions(preset, model, dataset, align, "paper.yaml")
     released = {key: values[place] for key, values in RELEASED[model, align].items()}
     assert {key: found[key] for key in released} == released
     assert found.get("negatives") == ("all" if align == "rlmrec_con" else None)
@@ -684,12 +686,12 @@ def test_malformed_arguments_are_errors(arguments: list[str], words: str) -> Non
 def test_resolving_imports_neither_torch_nor_recbole() -> None:
     code = (
         "import sys\n"
-        "from recbole_darec.settings.layers import resolve\n"
+        "from recbole_darec.resolve import resolve\n"
         "resolve('LightGCN', 'ml-100k', None, {'preset': 'paper'}, {'align': 'darec'})\n"
         "heavy = {'torch', 'recbole', 'pandas', 'numpy', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    root = str(Path(settings.__file__).resolve().parents[1])
+    root = str(Path(resources.__file__).resolve().parents[1])
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
     )

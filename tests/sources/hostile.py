@@ -90,7 +90,8 @@ def object_array(marker: Path) -> bytes:
 def coo_with_setstate(marker: Path) -> bytes:
     """The allowed class, given a ``__setstate__`` of the attacker's choice, then a state."""
     made = glob("scipy.sparse._coo.coo_matrix") + b")\x81"
-    first = b"}" + text("__setstate__") + glob("os.system") + b"sb"
+    # SciPy 1.18 has a __setstate__ of its own there, which keeps what it finds beside coords.
+    first = b"}" + text("coords") + b")s" + text("__setstate__") + glob("os.system") + b"sb"
     return whole(made + first + text(touch(marker)) + b"b")
 
 

@@ -24,13 +24,14 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 from __future__ import annotations
 
 from recbole_darec.numerics.kmeans import centers_of, kmeans
+from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
 from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
-from .relations import principal_rows, relation_matching
+from .relations import relation_matching
 from .total import weighted_terms
 from .uniformity import uniformity
 

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unit_rows
 
-__all__ = ["principal_rows", "relation_matching"]
+__all__ = ["relation_matching"]
 
 # Elements of one of the two buffers: 1 MiB of float32 each stay in a core's cache;
 # an accelerator wants few, large launches.
@@ -26,38 +26,6 @@ _LOG2_E = 1.4426950408889634
 
 # A cosine over a temperature stays within this; exp of it, times many rows, within float32.
 _LARGEST = 60.0
-
-
-def principal_rows(rows: Tensor, width: int) -> Tensor:
-    """Return unit rows in the leading principal directions of the centred unit rows.
-
-    Text embeddings share a direction (the squared norm of the mean of unit rows is around 0.4),
-    which makes all cosines alike; without their mean the cosines tell texts apart.  The leading
-    directions hold most of them at a fraction of the width.
-
-    Args:
-        rows: shape (N, w), N >= 1.
-        width: number of directions; limited by the width and the number of the rows.
-
-    Returns:
-        shape (N, min(width, w, N)), float32 for half-precision input, without gradient; a row that
-        equals the mean is zero.
-
-    Raises:
-        ValueError: ``width`` < 1.
-    """
-    if width < 1:
-        raise ValueError(f"there must be at least one direction, got width {width}")
-    with torch.no_grad():
-        unit = unit_rows(rows)
-        centred = unit - unit.mean(0)
-        with no_autocast(centred):
-            # In float64: the small eigenvalues of a float32 product of squares are noise.
-            covariance = centred.T.double() @ centred.double()
-            directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
-            kept = directions[:, : min(width, *rows.shape)].to(centred.dtype)
-            # The eps is absolute: what is left of a row that equals the mean is rounding.
-            return unit_rows(centred @ kept, eps=1e-6)
 
 
 def relation_matching(

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 from recbole_darec.errors import DataError
 
-__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "parse_share", "read_lines"]
+__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "read_lines"]
 
 MAX_LINE = 8 << 20
 """The longest line in bytes; a longer one is a fault.  It bounds what one line can take."""
@@ -39,21 +39,6 @@ class Fault(NamedTuple):
 
     times: int
     first: str
-
-
-def parse_share(text: str) -> float:
-    """Read a share in percent (``"5"``, ``"5%"``, ``"0.5 %"``) as a number between 0 and 1.
-
-    Raises:
-        DataError: it is no number between 0 and 100.
-    """
-    try:
-        percent = float(text.strip().rstrip("%"))
-    except ValueError:
-        percent = -1.0
-    if not 0 <= percent <= 100:
-        raise DataError(f"a share of faults is a percentage from 0 to 100 such as 5%, not '{text}'")
-    return percent / 100
 
 
 @dataclass

@@ -19,6 +19,7 @@ from recbole_darec.data import atomic
 from recbole_darec.data.splits import parse_ratios, ratio_split
 from recbole_darec.errors import DataError, OptionError, nearest, some
 from recbole_darec.sources.importers.base import Coverage
+from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
 from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
@@ -182,7 +183,13 @@ def prepare(
         )
     name = atomic.check_dataset_name(dataset or source)
     ratios = parse_ratios(split)
-    _check_options(k_core, split_seed, max_faults, min_rating)
+    SelectionOptions(  # checks them
+        min_rating=min_rating,
+        k_core=k_core,
+        split=split,
+        split_seed=split_seed,
+        max_faults=max_faults,
+    )
     given = {"reviews": reviews, "metadata": metadata, "users": users}
     opened = _open(source, Path(raw), {key: file for key, file in given.items() if file})
     if opened.rated:
@@ -228,19 +235,6 @@ def prepare(
         report.files = sorted(path.name for path in folder.iterdir())
     report.seconds = time.perf_counter() - started
     return report
-
-
-def _check_options(
-    k_core: int, split_seed: int, max_faults: float, min_rating: float | None
-) -> None:
-    if k_core < 0:
-        raise OptionError(f"--k-core is a whole number from 0 (off) on, not {k_core}")
-    if not 0 <= split_seed < 1 << 32:
-        raise OptionError(f"--split-seed is a whole number from 0 to 2^32 - 1, not {split_seed}")
-    if not 0 <= max_faults <= 1:
-        raise OptionError(f"--max-faults is a share from 0 % to 100 %, not {100 * max_faults:g} %")
-    if min_rating is not None and not np.isfinite(min_rating):
-        raise OptionError(f"--min-rating is a number, not {min_rating}")
 
 
 def _open(source: str, raw: Path, files: dict[str, str]) -> Source:

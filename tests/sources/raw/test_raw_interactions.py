@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError
+from recbole_darec.sources.options import parse_share
 from recbole_darec.sources.raw import interactions, prepare
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.interactions import Scan, read_again, scan, select
@@ -16,7 +17,6 @@ from recbole_darec.sources.raw.kcore import k_core
 from recbole_darec.sources.raw.lines import (
     MAX_LINE,
     Faults,
-    parse_share,
     read_lines,
 )
 

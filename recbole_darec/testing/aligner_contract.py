@@ -1,17 +1,30 @@
-"""What every alignment method must do, on tensors alone; a new one's test is three lines."""
+"""What every alignment method must do, on tensors alone."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
-from recbole_darec.settings.options import parse_options
+from recbole_darec.settings.options import option_names, parse_options
+
+__all__ = [
+    "N_ITEMS",
+    "N_USERS",
+    "PROFILE_WIDTH",
+    "WIDTH",
+    "AlignerContract",
+    "embeddings",
+    "planted_step",
+    "take_step",
+]
 
 N_USERS, N_ITEMS, WIDTH, PROFILE_WIDTH = 30, 20, 8, 12
 
@@ -20,34 +33,42 @@ class AlignerContract:
     """Inherit, and name the method.
 
     Attributes:
-        align: the name that ``--align`` takes.
+        align: the name that ``--align`` takes, or a class of your own.
         options: what it needs on 50 rows.
         refused: option values that it must refuse.
     """
 
-    align: ClassVar[str]
+    align: ClassVar[str | type[Aligner]]
     options: ClassVar[dict[str, Any]] = {}
     refused: ClassVar[list[tuple[str, Any]]] = []
 
+    @property
+    def method(self) -> type[Aligner]:
+        """The class that ``align`` stands for."""
+        return aligner_class(self.align) if isinstance(self.align, str) else self.align
+
     def make(self, **changed: Any) -> Aligner:
+        """Return a new aligner of seed 0, with ``options`` and what is ``changed`` of them."""
         torch.manual_seed(0)
-        method = aligner_class(self.align)
-        return method(self.parsed(**changed), Widths(WIDTH, WIDTH, PROFILE_WIDTH))
+        widths = Widths(WIDTH, WIDTH, PROFILE_WIDTH, ("user", "item"))
+        return self.method(self.parsed(**changed), widths)
 
     def parsed(self, **changed: Any) -> Any:
-        return parse_options(aligner_class(self.align).Options, {**self.options, **changed})
+        """Return the method's checked options."""
+        return parse_options(self.method.Options, {**self.options, **changed})
 
-    def parameters(self, aligner: Aligner) -> list[torch.Tensor]:
+    def parameters(self, aligner: Aligner) -> list[Tensor]:
+        """Return what the method trains."""
         return [] if aligner.modules is None else list(aligner.modules.parameters())
 
-    def descend(self, aligner: Aligner, table: torch.Tensor, n_steps: int) -> list[float]:
+    def descend(self, aligner: Aligner, table: Tensor, n_steps: int) -> list[float]:
         """Adam on the method's own losses, over the embeddings and the method's parameters."""
         optimizer = torch.optim.Adam([table, *self.parameters(aligner)], lr=0.01)
         values = []
         for _ in range(n_steps):
-            loss = sum(take_step(aligner, table).values())
+            loss = _sum(take_step(aligner, table))
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             values.append(float(loss.detach()))
         return values
@@ -62,7 +83,8 @@ class AlignerContract:
         losses = take_step(aligner, table)
         if not losses:
             pytest.skip("the method adds no loss")
-        sum(losses.values()).backward()
+        torch.autograd.backward(_sum(losses))
+        assert table.grad is not None
         assert bool(table.grad.isfinite().all())
         for rows in (table.grad[:N_USERS], table.grad[N_USERS:]):
             assert bool((rows != 0).any())
@@ -75,7 +97,9 @@ class AlignerContract:
         step = planted_step(embeddings())
         before = step.profiles.clone()
         losses = take_step(self.make(), step.collaborative, step)
-        sum((loss for loss in losses.values()), torch.zeros((), requires_grad=True)).backward()
+        torch.autograd.backward(
+            sum((loss for loss in losses.values()), torch.zeros((), requires_grad=True))
+        )
         assert torch.equal(step.profiles, before)
         assert step.profiles.grad is None
 
@@ -125,30 +149,32 @@ class AlignerContract:
             assert len(altered) == len(step.collaborative)
 
     def test_an_option_of_the_wrong_type_is_refused_by_name(self) -> None:
-        for field in dataclasses.fields(aligner_class(self.align).Options):
-            with pytest.raises(OptionError, match=field.name):
-                self.parsed(**{field.name: {"a": "mapping"}})
+        for name in option_names(self.method.Options):
+            with pytest.raises(OptionError, match=name):
+                self.parsed(**{name: {"a": "mapping"}})
         for name, value in self.refused:
             with pytest.raises(OptionError, match=name):
                 self.parsed(**{name: value})
 
 
-def embeddings(seed: int = 1) -> torch.Tensor:
-    """A table of users above items, trainable, in no order yet."""
+def embeddings(seed: int = 1) -> Tensor:
+    """Return a trainable table ``[50, 8]`` of users above items, in no order yet."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(N_USERS + N_ITEMS, WIDTH, generator=generator).requires_grad_()
 
 
 def take_step(
-    aligner: Aligner, table: torch.Tensor, step: TrainingStep | None = None
-) -> dict[str, torch.Tensor]:
-    """The losses of a step of a backbone that propagates from one row of a block to the next.
+    aligner: Aligner, table: Tensor, step: TrainingStep | None = None
+) -> dict[str, Tensor]:
+    """Return the losses of one step of a backbone that propagates within each block of a kind.
 
     Where the method changes what ranks, the ranking loss is one of them.
     """
     step = planted_step(table) if step is None else step
     ego = aligner.alter_ego(table, step.kinds)
-    rows = aligner.alter_final(ego + ego.roll(2, 0), step.profiles, step.kinds)
+    # From one kind to the other it would hide that a method forgets one of them.
+    neighbours = torch.cat([ego[rows].roll(2, 0) for rows in step.kinds.values()])
+    rows = aligner.alter_final(ego + neighbours, step.profiles, step.kinds)
     losses = aligner.losses(dataclasses.replace(step, collaborative=rows))
     if aligner.alters("final"):
         user, item, other = (rows[step.batch[role]] for role in ("user", "item", "neg_item"))
@@ -156,8 +182,8 @@ def take_step(
     return losses
 
 
-def planted_step(table: torch.Tensor) -> TrainingStep:
-    """A step whose profiles say to which of two blocks a row belongs."""
+def planted_step(table: Tensor) -> TrainingStep:
+    """Return a step whose profiles ``[N, 12]`` say to which of two blocks a row belongs."""
     generator = torch.Generator().manual_seed(2)
     blocks = torch.randn(2, PROFILE_WIDTH, generator=generator)
     noise = 0.2 * torch.randn(len(table), PROFILE_WIDTH, generator=generator)
@@ -168,3 +194,7 @@ def planted_step(table: torch.Tensor) -> TrainingStep:
         kinds={"user": slice(0, N_USERS), "item": slice(N_USERS, N_USERS + N_ITEMS)},
         batch={"user": batch, "item": N_USERS + batch, "neg_item": N_USERS + batch + 5},
     )
+
+
+def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack(list(losses.values())).sum()

@@ -1,18 +1,29 @@
-"""What every backbone must do, alone and under an aligner; a new one's test is three lines."""
+"""What every backbone must do, alone and under an aligner."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from tiny_runs import one_batch, options, outcome, parameters, prepared, scores
+from torch import Tensor
 
 from recbole_darec import load_data_and_model, run_recbole_darec
 from recbole_darec.embeddings import read_table
-from recbole_darec.run import make_trainer
+from recbole_darec.run import Prepared, make_trainer
+from recbole_darec.testing.tiny_dataset import write_tiny
+from recbole_darec.testing.tiny_runs import (
+    one_batch,
+    options,
+    outcome,
+    parameters,
+    prepared,
+    scores,
+)
+
+__all__ = ["BackboneContract"]
 
 ALIGNED = pytest.mark.parametrize("align", ["none", "darec"])
 
@@ -20,33 +31,47 @@ ALIGNED = pytest.mark.parametrize("align", ["none", "darec"])
 class BackboneContract:
     """Inherit, and name the backbone.
 
+    Each test runs in a temporary folder of its own, on the tiny data set, with one thread.
+
     Attributes:
-        backbone: its registered name, or its class.
-        options: what it needs on a data set of 60 users.
+        backbone: the name that ``--model`` takes, or a class of your own.
+        options: what it needs on a data set of 60 users and 40 items.
+        data_path: the folder in which the test's data set ``tiny`` is.
     """
 
     backbone: ClassVar[str | type]
     options: ClassVar[dict[str, Any]] = {}
+    data_path: Path
 
     @pytest.fixture(autouse=True)
-    def _in_own_folder(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_tiny: Callable
-    ) -> None:
+    def _in_own_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
-        self.data_path = make_tiny(tmp_path / "dataset").data_path
+        self.data_path = write_tiny(tmp_path / "dataset").data_path
 
-    def prepared(self, align: str, **changed: Any) -> Any:
+    @pytest.fixture(autouse=True)
+    def _one_thread(self) -> Iterator[None]:
+        """More than one would wait for each other: a tiny step has nothing to share out."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(before)
+
+    def prepared(self, align: str, **changed: Any) -> Prepared:
+        """Return everything of a quick run but its training."""
         return prepared(self.data_path, self.backbone, align=align, **self.options, **changed)
 
     def run(self, align: str, **changed: Any) -> dict[str, Any]:
+        """Train and test, and return the run's result."""
         given = options(self.data_path, align=align, **{**self.options, **changed})
         return run_recbole_darec(self.backbone, "tiny", config_dict=given)
 
     def load(self, file: str) -> Any:
+        """Return what a checkpoint holds, as :func:`recbole_darec.load_data_and_model` does."""
         own_class = None if isinstance(self.backbone, str) else self.backbone
         return load_data_and_model(file, own_class)
 
-    def a_step(self, run: Any) -> list[torch.Tensor]:
+    def a_step(self, run: Prepared) -> list[Tensor]:
+        """Return the parts of the loss of the first batch."""
         run.model.train()
         if hasattr(run.model, "e_step"):
             run.model.e_step()
@@ -59,7 +84,7 @@ class BackboneContract:
         parts = self.a_step(run)
         assert all(bool(part.isfinite().all()) for part in parts)
         assert len(run.model.loss_names) == len(parts)
-        sum(part.sum() for part in parts).backward()
+        torch.autograd.backward(_sum(parts))
         for name, value in run.model.named_parameters():
             assert value.grad is not None, name
             assert bool(value.grad.isfinite().all()), name
@@ -79,9 +104,8 @@ class BackboneContract:
                 for name, value in run.model.named_parameters()
                 if side in name and not name.startswith("alignment")
             ]
-            grads = torch.autograd.grad(
-                sum(parts[n] for n in extra), tables, retain_graph=True, allow_unused=True
-            )
+            total = _sum([parts[n] for n in extra])
+            grads = torch.autograd.grad(total, tables, retain_graph=True, allow_unused=True)
             assert any(g is not None and bool((g != 0).any()) for g in grads), side
 
     @ALIGNED
@@ -96,9 +120,9 @@ class BackboneContract:
                 run.model.e_step()
             for batch in run.train_data:
                 parts = run.model.calculate_loss(batch.to(run.config["device"]))
-                loss = sum(parts) if isinstance(parts, tuple) else parts
+                loss = _sum(parts if isinstance(parts, tuple) else [parts])
                 optimizer.zero_grad()
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimizer.step()
                 total += float(loss.detach())
             losses.append(total)
@@ -158,3 +182,8 @@ class BackboneContract:
             rows = [table.tokens.index(token) for token in tokens]
             expected = torch.from_numpy(table.matrix[rows].copy())
             assert torch.equal(run.model.profile_rows[run.model._kinds[kind]], expected)
+
+
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    """Add the parts of a loss up; RecBole's L2 term is of shape ``[1]``, others are scalars."""
+    return torch.stack([part.sum() for part in parts]).sum()

@@ -1,0 +1,139 @@
+"""RecBole's metrics, and what they are computed from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
+import numpy as np
+import torch
+from recbole.evaluator import Collector, Evaluator
+from recbole.evaluator import metrics as recbole_metrics
+
+__all__ = ["MetricCollector", "MetricEvaluator"]
+
+# RecBole rounds every metric to four digits; ours keep what a double holds.
+_ALL_DIGITS = 15
+
+# Collected anew in each evaluation; what was collected of the training part stays.
+_OF_ONE_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+
+# In a list of recommended items: no item.  RecBole's padding has this id, and is never recommended.
+_NONE = 0
+
+
+class MetricCollector(Collector):
+    """RecBole's collector, from which every metric that RecBole documents can be computed.
+
+    RecBole moves all that it has collected to the CPU, the number of items and the item counts
+    among it, which are no tensors: item coverage, Gini index, average popularity and tail
+    percentage end in a traceback.  It counts the padding as an item, which no list can hold.  And
+    where a user has fewer than k items left to rank, masked ones fill the list up.
+    """
+
+    def data_collect(self, train_data: Any) -> None:
+        """Collect what the metrics need of the training part."""
+        super().data_collect(train_data)
+        for name, field in (("items", "ITEM_ID_FIELD"), ("users", "USER_ID_FIELD")):
+            if self.register.need(f"data.num_{name}"):
+                count = train_data._dataset.num(self.config[field]) - 1
+                self.data_struct.set(f"data.num_{name}", count)
+
+    def eval_batch_collect(
+        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: Any, positive_i: Any
+    ) -> None:
+        """Collect a batch; masked items count as none in the lists of recommended items."""
+        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        if self.register.need("rec.items"):
+            # The lists of this batch are the last rows.
+            listed = self.data_struct.get("rec.items")[-len(scores_tensor) :]
+            left_out = torch.isneginf(scores_tensor.gather(1, listed))
+            listed.masked_fill_(left_out, _NONE)
+
+    def get_data_struct(self) -> Any:
+        """Return what was collected, on the CPU, and forget what belongs to one evaluation."""
+        collected = self.data_struct
+        for key, value in collected._data_dict.items():
+            if isinstance(value, torch.Tensor):
+                collected._data_dict[key] = value.cpu()
+        returned = copy.deepcopy(collected)
+        for key in _OF_ONE_EVALUATION:
+            if key in collected:
+                del collected[key]
+        return returned
+
+
+class MetricEvaluator(Evaluator):
+    """RecBole's evaluator with unrounded metrics, and lists that may end before k."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        for name, metric in self.metric_class.items():
+            if name in _LIST_METRICS:
+                metric = self.metric_class[name] = _LIST_METRICS[name](config)
+            metric.decimal_place = _ALL_DIGITS
+
+
+class _ItemCoverage(recbole_metrics.ItemCoverage):
+    def get_coverage(self, item_matrix: np.ndarray, num_items: int) -> float:
+        return float(super().get_coverage(_listed(item_matrix), num_items))
+
+
+class _ShannonEntropy(recbole_metrics.ShannonEntropy):
+    def get_entropy(self, item_matrix: np.ndarray) -> float:
+        return float(super().get_entropy(_listed(item_matrix)))
+
+
+class _GiniIndex(recbole_metrics.GiniIndex):
+    def get_gini(self, item_matrix: np.ndarray, num_items: int) -> float:
+        return float(super().get_gini(_listed(item_matrix), num_items))
+
+
+class _MeanOverList:
+    """A metric that is a mean over the items of a list."""
+
+    def metric_info(self, values: np.ndarray) -> np.ndarray:
+        """Return the means over the first 1 to k items; NaN in ``values`` is no item."""
+        counts = (~np.isnan(values)).cumsum(axis=1)
+        sums = np.nancumsum(values, axis=1)
+        return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
+
+
+class _AveragePopularity(_MeanOverList, recbole_metrics.AveragePopularity):
+    def get_pop(self, item_matrix: np.ndarray, item_count: Mapping[int, int]) -> np.ndarray:
+        return _looked_up(item_matrix, item_count)
+
+
+class _TailPercentage(_MeanOverList, recbole_metrics.TailPercentage):
+    def get_tail(self, item_matrix: np.ndarray, count_items: Mapping[int, int]) -> np.ndarray:
+        if self.tail > 1:
+            tail = [item for item, count in count_items.items() if count <= self.tail]
+        else:
+            by_count = sorted(count_items, key=lambda item: (count_items[item], item))
+            tail = by_count[: max(int(len(by_count) * self.tail), 1)]
+        return _looked_up(item_matrix, dict.fromkeys(tail, 1))
+
+
+_LIST_METRICS = {
+    "itemcoverage": _ItemCoverage,
+    "shannonentropy": _ShannonEntropy,
+    "giniindex": _GiniIndex,
+    "averagepopularity": _AveragePopularity,
+    "tailpercentage": _TailPercentage,
+}
+
+
+def _listed(item_matrix: np.ndarray) -> np.ndarray:
+    """Return the recommended items of all lists as one column."""
+    return item_matrix[item_matrix != _NONE][:, None]
+
+
+def _looked_up(item_matrix: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """Return each item's value, 0 where it has none, NaN where there is no item."""
+    table = np.zeros(max([int(item_matrix.max()), *map(int, values)], default=0) + 1)
+    table[list(values)] = list(values.values())
+    found = table[item_matrix]
+    found[item_matrix == _NONE] = np.nan
+    return found

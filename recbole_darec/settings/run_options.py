@@ -1,0 +1,99 @@
+"""The options of every run: what it does, where its profiles come from, how it is evaluated."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from recbole_darec.settings.options import Options, option
+
+__all__ = ["COMMON_OPTIONS", "EvaluationOptions", "ProfileSourceOptions", "RunOptions"]
+
+
+class RunOptions(Options):
+    """What a run does, whatever its backbone and aligner."""
+
+    RECBOLE_DEFAULTS: ClassVar = {
+        "train_batch_size": 2048,
+        "eval_step": 1,
+        "stopping_step": 10,
+    }
+
+    align: str = option("darec", "Alignment method, or none for the backbone alone.")
+    preset: str | None = option(
+        None, "A file of properties/preset, read after the data set's own properties."
+    )
+    split_seed: int | None = option(
+        None,
+        "Seed of the ratio split. Null draws the split from `seed`, as RecBole does; a number "
+        "keeps one split whatever `seed` is.",
+        low=0,
+        high=2**32 - 1,
+    )
+    resume: bool | str = option(
+        False,
+        "Continue a run that was cut off: true for the newest one with these very options, or "
+        "the path of its .resume file.",
+    )
+    snapshot_every: int = option(
+        1, "Epochs between two snapshots for --resume; 0 writes none.", low=0
+    )
+    diagnostics: bool = option(
+        False,
+        "Log each epoch the effective rank and mean direction of the embeddings and of the "
+        "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
+    )
+    num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+
+
+class ProfileSourceOptions(Options):
+    """Where the profile embeddings E^L come from and what is done to them."""
+
+    profile_dir: str | None = option(
+        None,
+        "Folder of <dataset>.useremb and <dataset>.itememb; null looks in the data set's folder "
+        "and then among the samples that the package carries.",
+    )
+    user_profile_file: str | None = option(None, "User embedding file, instead of a search.")
+    item_profile_file: str | None = option(None, "Item embedding file, instead of a search.")
+    missing_profile: str = option(
+        "error",
+        "What a user or item without a profile gets: an error, the mean row, or a zero row.",
+        choices=("error", "mean", "zero"),
+    )
+    profile_width: int | None = option(
+        None, "Expected number of columns; null takes whatever the files hold.", low=1
+    )
+    profile_split: str = option(
+        "error",
+        "What to do where the profiles say that they were made from another split than this "
+        "run's, so that they may tell test interactions: an error, or a warning.",
+        choices=("error", "warn"),
+    )
+    profile_control: str = option(
+        "none",
+        "Control experiment: shuffle gives each user and item another one's row, random gives "
+        "Gaussian rows.",
+        choices=("none", "shuffle", "random"),
+    )
+    profile_control_seed: int = option(0, "Seed of the control.", low=0)
+
+
+class EvaluationOptions(Options):
+    """How the all-rank evaluation is done."""
+
+    RECBOLE_DEFAULTS: ClassVar = {
+        "metrics": ["Recall", "NDCG", "MRR", "Hit", "Precision"],
+        "topk": [5, 10, 20],
+        "valid_metric": "Recall@20",
+    }
+
+    eval_mask: str = option(
+        "train_valid",
+        "Items left out of the ranking at test time: those of training (the papers' protocol), "
+        "or of training and validation (RecBole's).",
+        choices=("train", "train_valid"),
+    )
+    eval_batch_users: int = option(1024, "Users ranked at a time.", low=1)
+
+
+COMMON_OPTIONS: tuple[type[Options], ...] = (RunOptions, ProfileSourceOptions, EvaluationOptions)

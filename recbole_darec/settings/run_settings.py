@@ -1,0 +1,123 @@
+"""The settings of one run: what was chosen, its values, and its options as checked objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_darec.settings.options import Options, parse_options
+from recbole_darec.settings.recbole_options import CheckedRecBoleOptions
+from recbole_darec.settings.run_options import (
+    COMMON_OPTIONS,
+    EvaluationOptions,
+    ProfileSourceOptions,
+    RunOptions,
+)
+
+__all__ = ["Methods", "Settings", "make_settings"]
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The backbones, or the aligners, that a run may choose from.
+
+    Attributes:
+        names: returns every name that the option takes.
+        exact: returns a name as it is registered, or raises an :class:`OptionError`.
+        options: returns the class of a method's options, None for one without a class.
+    """
+
+    names: Callable[[], list[str]]
+    exact: Callable[[str], str]
+    options: Callable[[str], type[Options] | None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one run, checked.
+
+    Attributes:
+        model: exact name of the backbone.
+        model_class: the class that the caller gave instead of a name, or None.
+        dataset: name of the data set.
+        align: name of the aligner.
+        values: every option that is not RecBole's own default, plain values only.
+        run: what the run does.
+        profile_source: where the profile embeddings come from.
+        evaluation: how the run is evaluated.
+        aligner: the aligner's options.
+        backbone: the backbone's options; None for one that has no class of options.
+    """
+
+    model: str
+    model_class: type | None
+    dataset: str
+    align: str
+    values: dict[str, Any]
+    run: RunOptions
+    profile_source: ProfileSourceOptions
+    evaluation: EvaluationOptions
+    aligner: Options
+    backbone: Options | None
+
+    @property
+    def groups(self) -> tuple[Options, ...]:
+        """All groups of options."""
+        groups = (self.run, self.profile_source, self.evaluation, self.aligner, self.backbone)
+        return tuple(group for group in groups if group is not None)
+
+    def with_values(self, values: Mapping[str, Any]) -> Settings:
+        """Return the settings of the same backbone and aligner with other values."""
+        return make_settings(
+            self.model,
+            self.model_class,
+            self.dataset,
+            self.align,
+            dict(values),
+            type(self.aligner),
+            None if self.backbone is None else type(self.backbone),
+        )
+
+    def without_aligner(self) -> Settings:
+        """Return the settings of the backbone alone."""
+        values = {**self.values, "align": "none"}
+        backbone = None if self.backbone is None else type(self.backbone)
+        return make_settings(
+            self.model, self.model_class, self.dataset, "none", values, Options, backbone
+        )
+
+
+def make_settings(
+    model: str,
+    model_class: type | None,
+    dataset: str,
+    align: str,
+    values: dict[str, Any],
+    aligner: type[Options],
+    backbone: type[Options] | None,
+) -> Settings:
+    """Return the settings, with every value that an option declares checked and of its type."""
+    if isinstance(values.get("learner"), str):
+        values["learner"] = values["learner"].lower()  # as RecBole reads it
+    made = []
+    for group in (*COMMON_OPTIONS, aligner, CheckedRecBoleOptions, backbone or Options):
+        options = parse_options(group, values)
+        made.append(options)
+        values.update((name, value) for name, value in options if name in values)
+    run, source, evaluation, of_aligner, _, of_backbone = made
+    assert isinstance(run, RunOptions)
+    assert isinstance(source, ProfileSourceOptions)
+    assert isinstance(evaluation, EvaluationOptions)
+    return Settings(
+        model,
+        model_class,
+        dataset,
+        align,
+        values,
+        run,
+        source,
+        evaluation,
+        of_aligner,
+        None if backbone is None else of_backbone,
+    )

@@ -1,0 +1,122 @@
+"""What the imports of data from elsewhere are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_darec.errors import DataError
+from recbole_darec.settings.options import CommandOptions, option
+
+__all__ = [
+    "FolderOptions",
+    "PrepareOptions",
+    "RLMRecImportOptions",
+    "SelectionOptions",
+    "TableImportOptions",
+    "parse_share",
+]
+
+_LARGEST_SEED = 2**32 - 1
+
+
+class FolderOptions(CommandOptions):
+    """Where a data set is made."""
+
+    out: Path = option(Path("dataset"), "Where DIR/NAME is made.", metavar="DIR")
+    overwrite: bool = option(False, "Replace an earlier data set of that name.")
+
+
+class RLMRecImportOptions(FolderOptions):
+    """What is read of RLMRec's release."""
+
+    dataset: str = option(..., "The data set's name.", metavar="NAME")
+    source: Path = option(
+        ...,
+        "The release's folder, a folder of such folders, or a .zip of them.",
+        metavar="DIR",
+    )
+
+
+class TableImportOptions(FolderOptions):
+    """What is read of one's own data."""
+
+    dataset: str = option(..., "The data set's name.", metavar="NAME")
+    interactions: Path = option(
+        ...,
+        ".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp].",
+        metavar="X.csv",
+    )
+    user_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="U.jsonl")
+    user_embeddings: Path | None = option(
+        None,
+        "Matrix; row n belongs to record n of --user-profiles or of --user-ids.",
+        metavar="U.npy",
+    )
+    user_ids: Path | None = option(
+        None, "One id a line for the rows of --user-embeddings.", metavar="U.txt"
+    )
+    item_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="I.jsonl")
+    item_embeddings: Path | None = option(
+        None,
+        "Matrix; row n belongs to record n of --item-profiles or of --item-ids.",
+        metavar="I.npy",
+    )
+    item_ids: Path | None = option(
+        None, "One id a line for the rows of --item-embeddings.", metavar="I.txt"
+    )
+    split: str = option(
+        "none",
+        "Without a split column: none leaves the split to RecBole, 3:1:1 fixes a random one "
+        "within each user.",
+        metavar="none|3:1:1",
+    )
+    split_seed: int = option(2020, "Seed of --split.", low=0, high=_LARGEST_SEED)
+
+
+class SelectionOptions(CommandOptions):
+    """What is kept of a raw data set, and how it is split."""
+
+    min_rating: float | None = option(
+        None, "Drop interactions rated lower (default: 3).", metavar="R"
+    )
+    k_core: int = option(
+        10, "Keep users and items with at least K interactions; 0 keeps all.", low=0, metavar="K"
+    )
+    split: str = option(
+        "3:1:1", "Ratios of train, valid and test within each user.", metavar="A:B:C"
+    )
+    split_seed: int = option(2020, "Seed of --split.", low=0, high=_LARGEST_SEED)
+    max_faults: float = option(
+        0.01,
+        "Stop when more than this share of a file's lines cannot be used (default: 1%).",
+        low=0.0,
+        high=1.0,
+        metavar="P%",
+    )
+
+
+class PrepareOptions(SelectionOptions, FolderOptions):
+    """What is read of a public raw data set, and where it goes."""
+
+    dataset: str | None = option(
+        None, "The data set's name (default: the source's).", metavar="NAME"
+    )
+    raw: Path = option(..., "The folder with the raw files.", metavar="DIR")
+    reviews: Path | None = option(None, "The raw file with the reviews, if not found.")
+    metadata: Path | None = option(None, "The raw file with the metadata, if not found.")
+    users: Path | None = option(None, "The raw file with the users, if not found.")
+
+
+def parse_share(text: str) -> float:
+    """Read a share in percent (``"5"``, ``"5%"``, ``"0.5 %"``) as a number between 0 and 1.
+
+    Raises:
+        DataError: it is no number between 0 and 100.
+    """
+    try:
+        percent = float(text.strip().rstrip("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise DataError(f"a share of faults is a percentage from 0 to 100 such as 5%, not '{text}'")
+    return percent / 100

@@ -1,0 +1,196 @@
+"""The text filter against its formulas in dense loops, and the choice of its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_darec.filters import FilterInputs, FilterWeights, FittedFilter, tuned_weights
+from recbole_darec.filters.equations import standardised, text_graph
+from recbole_darec.filters.tuning import hold_out, recall
+
+from . import naive
+
+USERS, ITEMS, WIDTH = 14, 11, 5
+
+
+def planted(seed: int, users: int = USERS, items: int = ITEMS) -> np.ndarray:
+    """A training matrix with an empty user and an empty item."""
+    x = (np.random.RandomState(seed).random_sample((users, items)) < 0.35).astype(float)
+    x[1] = 0
+    x[:, 2] = 0
+    return x
+
+
+def profiles(seed: int, n: int, missing: tuple[int, ...] = ()) -> np.ndarray:
+    rows = np.random.RandomState(seed).standard_normal((n, WIDTH)) + 0.5
+    rows[list(missing)] = 0.0
+    return rows
+
+
+def fitted(
+    x: np.ndarray,
+    items: np.ndarray | None,
+    users: np.ndarray | None,
+    weights: FilterWeights,
+    k: int = 3,
+) -> FittedFilter:
+    tensors = [None if rows is None else torch.from_numpy(rows).float() for rows in (items, users)]
+    return FittedFilter(
+        FilterInputs.of(sp.csr_matrix(x), *tensors, width=3, n_neighbours=k), weights
+    )
+
+
+WEIGHTS = st.builds(
+    FilterWeights,
+    two_hops=st.sampled_from([0.0, 0.5]),
+    text=st.sampled_from([0.0, 0.3]),
+    popularity=st.sampled_from([0.0, 0.2]),
+    match=st.sampled_from([0.0, 0.2]),
+    user_text=st.sampled_from([0.0, 0.25]),
+    item_exponent=st.sampled_from([0.3, 0.5]),
+)
+
+
+@settings(max_examples=60)
+@given(
+    weights=WEIGHTS,
+    seed=st.integers(0, 1000),
+    with_items=st.booleans(),
+    with_users=st.booleans(),
+    missing=st.booleans(),
+)
+def test_scores_are_the_formulas(
+    weights: FilterWeights, seed: int, with_items: bool, with_users: bool, missing: bool
+) -> None:
+    x = planted(seed)
+    items = profiles(seed + 1, ITEMS, (4,) if missing else ()) if with_items else None
+    users = profiles(seed + 2, USERS, (0, 5) if missing else ()) if with_users else None
+    found = fitted(x, items, users, weights).scores(np.arange(USERS))
+    w = weights
+    wanted = naive.scores(
+        x, items, users, c=w.two_hops, t=w.text, p=w.popularity,
+        h=w.match if with_items else 0.0, g=w.user_text, b=w.item_exponent, width=3, k=3,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+
+
+def test_users_come_in_the_asked_order_and_alone() -> None:
+    weights = FilterWeights(two_hops=0.5, text=0.3, match=0.2, user_text=0.25)
+    one = fitted(planted(3), profiles(4, ITEMS), profiles(5, USERS), weights)
+    every = one.scores(np.arange(USERS))
+    np.testing.assert_allclose(one.scores(np.array([7, 2])), every[[7, 2]], rtol=1e-5, atol=1e-6)
+
+
+def test_weight_zero_of_text_is_the_filter_without_profiles() -> None:
+    weights = FilterWeights(two_hops=0.5, text=0.4, match=0.2, user_text=0.25, popularity=0.2)
+    x = planted(6)
+    with_text = fitted(x, profiles(7, ITEMS), profiles(8, USERS), weights.without_text())
+    alone = fitted(x, None, None, weights)
+    rows = np.arange(USERS)
+    np.testing.assert_allclose(with_text.scores(rows), alone.scores(rows), rtol=1e-5, atol=1e-6)
+
+
+def test_the_text_graph_leaves_out_rows_without_a_profile() -> None:
+    rows = torch.from_numpy(profiles(1, 9, (2, 6)))
+    graph = text_graph(rows, width=3, n_neighbours=2).toarray()
+    np.testing.assert_allclose(graph, naive.graph(rows.numpy(), 3, 2), rtol=1e-4, atol=1e-5)
+    assert not graph[[2, 6]].any()
+    assert not graph[:, [2, 6]].any()
+    assert not np.diag(graph).any()
+
+
+def test_a_single_profile_has_no_neighbour() -> None:
+    rows = torch.zeros(4, 3)
+    rows[1] = 1.0
+    assert text_graph(rows).nnz == 0
+
+
+def test_standardised_rows() -> None:
+    scores = torch.randn(5, 40, dtype=torch.float64) * 3 + 7
+    scores[2] = 4.0
+    found = standardised(scores)
+    assert torch.equal(found[2], torch.zeros(40, dtype=torch.float64))
+    others = found[[0, 1, 3, 4]]
+    torch.testing.assert_close(others.mean(1), torch.zeros(4, dtype=torch.float64))
+    torch.testing.assert_close(others.std(1, correction=0), torch.ones(4, dtype=torch.float64))
+
+
+@given(seed=st.integers(0, 500))
+def test_a_fifth_of_each_users_items_is_held_out(seed: int) -> None:
+    x = sp.csr_matrix(planted(seed, 20, 30))
+    kept, held = hold_out(x, seed)
+    assert (kept + held != x).nnz == 0
+    assert kept.multiply(held).nnz == 0
+    for user in range(20):
+        count = x[user].nnz
+        assert held[user].nnz == (max(1, int(count * 0.2)) if count >= 3 else 0)
+    again = hold_out(x, seed)
+    assert (again[1] != held).nnz == 0
+
+
+def test_nothing_can_be_held_out_of_users_with_two_items() -> None:
+    with pytest.raises(ValueError, match="no user has 3"):
+        hold_out(sp.csr_matrix(np.eye(4) + np.eye(4, k=1)))
+
+
+def test_recall_by_hand() -> None:
+    scores = torch.tensor([[5.0, 4, 3, 2, 1], [1, 2, 3, 4, 5]])
+    known = sp.csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]))
+    wanted = sp.csr_matrix(np.array([[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]]))
+    # First user: items 1 and 2 are on top, one of two found; second: 3 and 2, one of two.
+    assert recall(scores, known, wanted, cut=2) == 0.5
+    assert recall(scores, known, wanted, cut=4) == 1.0
+
+
+def blocks(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users like items of their own block, seldom met; the profiles say the block."""
+    rng = np.random.RandomState(seed)
+    users, items, n_blocks = 240, 120, 8
+    own = np.arange(users)[:, None] % n_blocks == np.arange(items) % n_blocks
+    x = ((rng.random_sample((users, items)) < 0.25) & own).astype(float)
+    mean = rng.standard_normal((n_blocks, WIDTH)) * 2
+    rows = [
+        mean[np.arange(n) % n_blocks] + 0.2 * rng.standard_normal((n, WIDTH))
+        for n in (items, users)
+    ]
+    return x, rows[0], rows[1]
+
+
+def test_tuning_takes_texts_that_tell_and_leaves_texts_that_do_not() -> None:
+    x, items, users = blocks()
+    rng = np.random.RandomState(1)
+
+    def weights(item_rows: np.ndarray, user_rows: np.ndarray) -> FilterWeights:
+        tensors = [torch.from_numpy(rows).float() for rows in (item_rows, user_rows)]
+        inputs = FilterInputs.of(sp.csr_matrix(x), *tensors)
+        return tuned_weights(inputs)
+
+    telling = weights(items, users)
+    assert telling.text or telling.match or telling.user_text
+    random = weights(rng.standard_normal(items.shape), rng.standard_normal(users.shape))
+    assert random.match < 0.3
+    assert random.text <= 0.3
+
+
+def test_fixed_weights_stay_and_tuning_repeats() -> None:
+    x, items, users = blocks(3)
+    inputs = FilterInputs.of(
+        sp.csr_matrix(x), torch.from_numpy(items).float(), torch.from_numpy(users).float()
+    )
+    fixed = {"text": 0.7, "item_exponent": 0.45, "match": 0.05}
+    found = tuned_weights(inputs, fixed)
+    assert (found.text, found.item_exponent, found.match) == (0.7, 0.45, 0.05)
+    assert tuned_weights(inputs, fixed) == found
+
+
+def test_pieces_that_cannot_be_made_have_weight_zero() -> None:
+    x, items, _ = blocks(2)
+    found = tuned_weights(FilterInputs.of(sp.csr_matrix(x)))
+    assert (found.text, found.match, found.user_text) == (0.0, 0.0, 0.0)
+    only_items = FilterInputs.of(sp.csr_matrix(x), torch.from_numpy(items).float())
+    assert tuned_weights(only_items).user_text == 0.0
