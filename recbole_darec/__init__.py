@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recbole_darec.aligned.recommender import AlignedRecommender, DaRecMixin
     from recbole_darec.errors import UserError
-    from recbole_darec.run import (
-        evaluate_checkpoint,
-        load_data_and_model,
-        objective_function,
-        run_recbole_darec,
-    )
+    from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
+    from recbole_darec.run import objective_function, run_recbole_darec
 
 __version__ = "0.1.0"
 
@@ -40,8 +36,8 @@ _HOMES = {
     "AlignedRecommender": "recbole_darec.aligned.recommender",
     "DaRecMixin": "recbole_darec.aligned.recommender",
     "UserError": "recbole_darec.errors",
-    "evaluate_checkpoint": "recbole_darec.run",
-    "load_data_and_model": "recbole_darec.run",
+    "evaluate_checkpoint": "recbole_darec.loaded",
+    "load_data_and_model": "recbole_darec.loaded",
     "objective_function": "recbole_darec.run",
     "run_recbole_darec": "recbole_darec.run",
 }

@@ -1,8 +1,9 @@
-"""One run, told as a story: options, data, embeddings, model, training, evaluation, result."""
+"""One run, told as a story: settings, data, embeddings, model, training, evaluation, result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -12,32 +13,23 @@ import torch
 
 from recbole_darec import recbole_compat as compat
 from recbole_darec.aligned.recommender import aligned_class
-from recbole_darec.alignment.registry import aligner_class
-from recbole_darec.errors import CheckpointError, EmbeddingError, OptionError
+from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
-from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.resolve import resolve
 from recbole_darec.settings.run_settings import Settings
-from recbole_darec.training.checkpoint import (
-    data_fingerprint,
-    load_checkpoint,
-    settings_fingerprint,
-)
+from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.preflight import check_outputs
-from recbole_darec.training.trainer import (
-    check_identity,
-    keeping_best,
-    load_parameters,
-    read_snapshot,
-    trainer_class,
-)
+from recbole_darec.training.snapshots import read_snapshot
+from recbole_darec.training.trainer import trainer_class
 
 __all__ = [
-    "LoadedRun",
-    "evaluate_checkpoint",
-    "load_data_and_model",
+    "Prepared",
+    "make_trainer",
     "objective_function",
+    "prepare",
     "run_recbole_darec",
+    "train",
 ]
 
 
@@ -52,19 +44,7 @@ class Prepared:
     valid_data: Any
     test_data: Any
     model: Any
-    data: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class LoadedRun:
-    """A trained model with its data, as :func:`load_data_and_model` returns it."""
-
-    config: Any
-    model: Any
-    dataset: Any
-    train_data: Any
-    valid_data: Any
-    test_data: Any
+    identity: RunIdentity
 
 
 def run_recbole_darec(
@@ -100,7 +80,7 @@ def run_recbole_darec(
         UserError: an option, a file or a checkpoint is at fault; the message says which.
     """
     settings = resolve(model, dataset, config_file_list, config_dict, command_line)
-    result = _train(settings, saved=saved, verbose=True)
+    result = train(settings, saved=saved)
     if queue is not None:
         queue.put(result)
     return result
@@ -123,65 +103,37 @@ def objective_function(
         ``test_result``, as RecBole's function of this name.
     """
     settings = resolve(None, None, config_file_list, config_dict, None)
-    result = _train(settings, saved=saved, verbose=False)
+    result = train(settings, saved=saved, verbose=False)
     return {"model": settings.model, **result}
 
 
-def load_data_and_model(
-    model_file: str, model: type | None = None
-) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """Load a trained model and its data, in this or in another process than it was trained in.
+def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> dict[str, Any]:
+    """Train and test one model.
 
     Args:
-        model_file: a checkpoint that a run wrote.
-        model: the recommender class, where the run was given a class and not a name.
+        settings: of the run, checked.
+        saved: whether to write checkpoints; see :func:`run_recbole_darec`.
+        verbose: whether each epoch is logged.
 
     Returns:
-        ``config, model, dataset, train_data, valid_data, test_data``, as RecBole's function.
+        As :func:`run_recbole_darec`.
 
     Raises:
-        CheckpointError: the file is damaged, or the data set has changed since.
+        UserError: a file or a checkpoint is at fault; the message says which.
     """
-    run = _load(Path(model_file), {}, model)
-    return run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
-
-
-def evaluate_checkpoint(
-    model_file: str,
-    options: Mapping[str, Any] | None = None,
-    model: type | None = None,
-) -> dict[str, dict[str, float]]:
-    """Rank all items for the validation and test users with a trained model.
-
-    Args:
-        model_file: a checkpoint that a run wrote.
-        options: evaluation options that replace the checkpoint's, such as ``eval_mask``.
-        model: the recommender class, where the run was given a class and not a name.
-
-    Returns:
-        Metrics by name, unrounded, under ``valid`` and ``test``.
-    """
-    run = _load(Path(model_file), options or {}, model)
-    return {
-        part: evaluate(run.config, run.model, run.train_data, loader)
-        for part, loader in (("valid", run.valid_data), ("test", run.test_data))
-    }
-
-
-def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     with compat.logging_until_checked() as kept:
         run = prepare(settings)
         check_outputs(run.config, run.model)
-        _check_snapshot(run)
+        _check_resumable(run)
     config = run.config
     compat.start_logging(config, kept)
     log = getLogger()
     log.info(run.model)
     trainer = make_trainer(run)
     if settings.run.resume:
-        trainer.resume(settings.run.resume)
+        trainer.snapshots.resume(settings.run.resume)
     progress = bool(config["show_progress"]) and verbose
-    with keeping_best(trainer):
+    with _telling_what_is_kept(trainer):
         best_score, best_result = trainer.fit(
             run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
         )
@@ -190,7 +142,7 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
-    trainer.forget_snapshot()
+    trainer.snapshots.forget()
     return {
         "best_valid_score": best_score,
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -201,19 +153,10 @@ def _train(settings: Settings, *, saved: bool, verbose: bool) -> dict[str, Any]:
     }
 
 
-def _check_snapshot(run: Prepared) -> None:
-    """Refuse a wrong ``--resume=FILE`` before anything is written."""
-    resume = run.settings.run.resume
-    if isinstance(resume, str):
-        given = run.settings.model_class
-        name = given.__name__ if given else run.config["model"]
-        fingerprint = settings_fingerprint(name, run.config["dataset"], run.settings.values)
-        read_snapshot(Path(resume), run.config, run.data, fingerprint)
-
-
 def prepare(settings: Settings) -> Prepared:
     """Read and check everything; writes nothing."""
-    config = compat.make_config(settings)
+    backbone = settings.model_class or backbone_class(settings.model)
+    config = compat.make_config(settings, backbone)
     if settings.run.num_threads:
         torch.set_num_threads(settings.run.num_threads)
     compat.init_seed(config["seed"], config["reproducibility"])
@@ -224,13 +167,22 @@ def prepare(settings: Settings) -> Prepared:
     test_data = _evaluation_loader(config, "test", parts, test_sampler)
     _check_topk(config, dataset)
     compat.init_seed(config["seed"], config["reproducibility"])
-    backbone = settings.model_class or compat.backbone_class(settings.model)
     model_class = aligned_class(backbone, settings.align)
     model = model_class(config, train_data._dataset).to(config["device"])
-    return Prepared(
-        settings, config, dataset, train_data, valid_data, test_data, model,
-        data_fingerprint(dataset),
-    )  # fmt: skip
+    identity = RunIdentity(
+        model=config["model"],
+        align=str(config["align"]),
+        dataset=config["dataset"],
+        own_class=settings.model_class.__name__ if settings.model_class else None,
+        settings=settings.values,
+        data=data_fingerprint(dataset),
+    )
+    return Prepared(settings, config, dataset, train_data, valid_data, test_data, model, identity)
+
+
+def make_trainer(run: Prepared) -> Any:
+    """Return the trainer that RecBole has for the backbone, with ours over it."""
+    return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
 
 
 def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
@@ -256,60 +208,25 @@ def _check_topk(config: Any, dataset: Any) -> None:
         )
 
 
-def make_trainer(run: Prepared) -> Any:
-    kind = trainer_class(compat.recbole_trainer(run.config))
-    given = run.settings.model_class
-    return kind(run.config, run.model, run.settings.values, run.data, given and given.__name__)
+def _check_resumable(run: Prepared) -> None:
+    """Refuse a wrong ``--resume=FILE`` before anything is written."""
+    resume = run.settings.run.resume
+    if isinstance(resume, str):
+        read_snapshot(Path(resume), run.identity)
 
 
-def _load(path: Path, options: Mapping[str, Any], model_class: type | None) -> LoadedRun:
-    content = load_checkpoint(path)
-    if "settings" not in content:
-        raise CheckpointError(f"'{path}' does not say how its model was made")
-    own_class = content["own_class"]
-    if own_class != (model_class and model_class.__name__):
-        raise CheckpointError(
-            f"'{path}' was trained with a class of the caller's, {own_class}: load it in Python, "
-            "and give that class as model="
-            if own_class
-            else f"'{path}' holds the registered model '{content['model']}': leave model= out"
-        )
-    settings = _stored_settings(content, options, model_class)
+@contextlib.contextmanager
+def _telling_what_is_kept(trainer: Any) -> Iterator[None]:
+    """On Ctrl-C say what was kept and how to go on, then let the interrupt pass."""
     try:
-        run = prepare(settings)
-    except EmbeddingError as error:
-        if model_class is not None or aligner_class(settings.align).alters("final"):
-            raise
-        # Ranking is the backbone's own: what only training needs may be gone by now.
-        getLogger().warning(f"Loading '{path}' without its aligner: {error}")
-        content = _without_aligner(content)
-        run = prepare(settings.without_aligner())
-    check_identity(content, run.config, run.data, path)
-    load_parameters(run.model, content, path)
-    run.model.eval()
-    return LoadedRun(
-        run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
-    )
-
-
-def _without_aligner(content: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in content["state_dict"].items() if not k.startswith("alignment.")}
-    return {**content, "align": "none", "state_dict": kept}
-
-
-def _stored_settings(
-    content: Mapping[str, Any], options: Mapping[str, Any], model_class: type | None
-) -> Settings:
-    """Return a checkpoint's settings with ``options`` over them.
-
-    The stored ones were checked when the run was made, and may hold options of other models, as a
-    property file may; only the new ones are checked.
-    """
-    stored = {**content["settings"], "resume": False}
-    data_path = {"data_path": stored["data_path"]} if "data_path" in stored else {}
-    given = {**data_path, "align": content["align"], **options}
-    resolved = resolve(
-        model_class or content["model"], content["data"]["dataset"], config_dict=given
-    )
-    changed = {name: resolved.values[name] for name in options}
-    return resolved.with_values({**stored, **changed})
+        yield
+    except KeyboardInterrupt:
+        log = getLogger()
+        if trainer.best_epoch >= 0 and Path(trainer.saved_model_file).is_file():
+            log.info(f"Interrupted; the best model so far (epoch {trainer.best_epoch}) is in "
+                     f"'{trainer.saved_model_file}'")  # fmt: skip
+        else:
+            log.info("Interrupted before the first checkpoint")
+        if trainer.snapshots.file is not None:
+            log.info("The same command with --resume goes on with this run")
+        raise

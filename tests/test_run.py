@@ -12,6 +12,7 @@ import torch
 from tiny_runs import options, outcome, prepared
 
 from recbole_darec import run_recbole_darec
+from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.resolve import resolve
@@ -99,11 +100,11 @@ def stock_parts(data_path: Path, seed: int) -> list[set[tuple[str, str]]]:
     from recbole_darec.run import Prepared
 
     settings = resolve("LightGCN", "tiny", None, options(data_path, seed=seed, align="none"))
-    config = make_config(settings)
+    config = make_config(settings, backbone_class(settings.model))
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
-    return parts_of(Prepared(settings, config, dataset, *loaders, None, {}))
+    return parts_of(Prepared(settings, config, dataset, *loaders, None, None))
 
 
 def test_a_split_seed_needs_three_ratios(unsplit: Path) -> None:

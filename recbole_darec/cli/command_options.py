@@ -29,12 +29,13 @@ def add_options(
         skip: names of options that this parser does not have.
         defaults: other defaults than the declared ones; an option of these need not be given.
     """
+    defaults = defaults or {}
     for name, declared in declarations(options).items():
         if name in skip:
             continue
         field = options.model_fields[name]
-        given = defaults is not None and name in defaults
-        default = defaults[name] if defaults is not None and given else field.default
+        given = name in defaults
+        default = defaults.get(name, field.default)
         text = str(field.description).rstrip(".")
         kinds = kinds_of(field.annotation)
         settings: dict[str, Any] = {"dest": _dest(options, name)}
@@ -95,8 +96,9 @@ def _value(text: str, kinds: tuple[Any, ...]) -> Any:
     """Return the number that a text is, where one is declared; what is none is refused later."""
     if type(None) in kinds and text.lower() == "none" and str not in kinds:
         return None
-    for kind in (int, float):
-        if kind in kinds:
+    # A whole number is shown as it was written where it is refused.
+    for kind in (int, float) if float in kinds else kinds:
+        if kind in (int, float):
             try:
                 return kind(text)
             except ValueError:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         )
 
     from recbole_darec.evaluation.report import metrics_table
-    from recbole_darec.run import evaluate_checkpoint
+    from recbole_darec.loaded import evaluate_checkpoint
 
     print(metrics_table(evaluate_checkpoint(args.checkpoint, options)))
     return 0

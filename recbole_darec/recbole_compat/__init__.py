@@ -8,7 +8,6 @@ from __future__ import annotations
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.utils import ModelType, init_seed
 
-from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.recbole_compat.config import AlignedConfig, make_config
 from recbole_darec.recbole_compat.datasets import (
     evaluation_loader,
@@ -23,7 +22,6 @@ from recbole_darec.recbole_compat.reconcile import reconcile
 __all__ = [
     "AlignedConfig",
     "ModelType",
-    "backbone_class",
     "evaluation_loader",
     "init_seed",
     "load_dataset",

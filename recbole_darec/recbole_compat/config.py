@@ -7,7 +7,6 @@ from typing import Any
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
 
-from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
 from recbole_darec.recbole_compat.reconcile import reconcile
@@ -42,18 +41,21 @@ class AlignedConfig(Config):
         return config_dict
 
 
-def make_config(settings: Settings) -> AlignedConfig:
+def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     """Return RecBole's configuration for the settings of one run.
 
     Mends: RecBole looks model, trainer and data set up by name and fails for a class that it does
     not ship.  It is given the backbone's class and keeps the backbone's name, under which its own
     lookups (``NCLTrainer``, a special loader) still work.
 
+    Args:
+        settings: of the run, checked.
+        backbone: the model's class.
+
     Raises:
         UserError: RecBole refuses an option.
     """
     reconcile()
-    backbone = settings.model_class or backbone_class(settings.model)
     named = type(settings.model, (backbone,), {}) if settings.model_class else backbone
     values = {k: v for k, v in settings.values.items() if v is not None or k in _NULLABLE}
     if values.get("use_gpu") is False:

@@ -100,8 +100,10 @@ def make_settings(
     """Return the settings, with every value that an option declares checked and of its type."""
     if isinstance(values.get("learner"), str):
         values["learner"] = values["learner"].lower()  # as RecBole reads it
+    groups: list[type[Options]] = [*COMMON_OPTIONS, aligner, CheckedRecBoleOptions]
+    groups.append(backbone or Options)
     made = []
-    for group in (*COMMON_OPTIONS, aligner, CheckedRecBoleOptions, backbone or Options):
+    for group in groups:
         options = parse_options(group, values)
         made.append(options)
         values.update((name, value) for name, value in options if name in values)

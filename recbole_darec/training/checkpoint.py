@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import json
 import os
 import secrets
 import time
@@ -27,13 +25,13 @@ from recbole_darec.errors import CheckpointError, UserError, first_line
 __all__ = [
     "FORMAT",
     "checkpoint_name",
-    "data_fingerprint",
     "from_plain",
     "load_checkpoint",
+    "load_parameters",
+    "parameters_of",
     "plain",
     "remove_unfinished",
     "save_checkpoint",
-    "settings_fingerprint",
 ]
 
 FORMAT = "recbole_darec/1"
@@ -42,22 +40,6 @@ FORMAT = "recbole_darec/1"
 # not trained (ItemKNN, EASE) keep such beside their parameters.
 _KIND = "recbole_darec_kind"
 _CSR_PARTS = ("data", "indices", "indptr")
-
-# Options that change where or how a run is shown, and not what it computes.  (The number of
-# threads is none of them: it decides the last digit of a sum.)
-_WITHOUT_EFFECT = frozenset(
-    {
-        "resume",
-        "show_progress",
-        "state",
-        "checkpoint_dir",
-        "log_wandb",
-        "wandb_project",
-        "snapshot_every",
-        "loss_decimal_place",
-        "metric_decimal_place",
-    }
-)
 
 
 def checkpoint_name(model: str, align: str, dataset: str) -> str:
@@ -169,29 +151,33 @@ def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
     return content
 
 
-def settings_fingerprint(model: str, dataset: str, values: Mapping[str, Any]) -> str:
-    """Return a short digest of everything that decides a run's outcome."""
-    kept = {k: v for k, v in values.items() if k not in _WITHOUT_EFFECT}
-    text = json.dumps([model, dataset, kept], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def data_fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return what identifies a data set: its counts and a digest of its ids and interactions."""
-    digest = hashlib.sha256()
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
-        digest.update(b"\0")
-    users, items = (
-        np.asarray(dataset.inter_feat[field], dtype=np.int64)
-        for field in (dataset.uid_field, dataset.iid_field)
-    )
-    # Sorted, because a split reorders them.
-    digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
-    return {
-        "dataset": str(dataset.dataset_name),
-        "users": int(dataset.user_num) - 1,
-        "items": int(dataset.item_num) - 1,
-        "interactions": len(users),
-        "content": digest.hexdigest()[:16],
+def parameters_of(model: Any) -> dict[str, Any]:
+    """Return what a checkpoint holds of a model: its tensors, and what it keeps beside them."""
+    other = {
+        # Scores kept for the next evaluation are a function of the parameters: computed anew.
+        name: None if name.startswith("restore_") else plain(value)
+        for name, value in model.other_parameter().items()
     }
+    return {"state_dict": plain(model.state_dict()), "other_parameter": other}
+
+
+def load_parameters(model: Any, content: Mapping[str, Any], path: Path) -> None:
+    """Put a checkpoint's parameters into ``model``.
+
+    Args:
+        model: the model that is to have them.
+        content: what the file holds.
+        path: the file, for messages.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise CheckpointError(
+            f"checkpoint '{path}' does not fit this model: {' '.join(lines[1:2] or lines)[:160]}; "
+            "use the options that it was trained with"
+        ) from None
+    model.load_other_parameter(from_plain(content["other_parameter"]))

@@ -14,7 +14,7 @@ from conftest import SCRIPT, RunCli, command, environment
 from cli.conftest import Interrupted, write_quick
 from cli.test_bad_input import ARGUMENTS
 from recbole_darec.alignment.registry import aligner_class, aligner_names
-from recbole_darec.backbones.registry import BACKBONES
+from recbole_darec.backbones.registry import BACKBONES, read_options
 from recbole_darec.settings.options import option_names
 from recbole_darec.settings.run_options import COMMON_OPTIONS
 from recbole_darec.testing import TinyDataset
@@ -95,7 +95,7 @@ def test_the_help_of_train_lists_every_option_of_ours(tmp_path: Path, run_cli: R
         done = run_cli(args, tmp_path, script=script)
         assert (done.returncode, done.stderr) == (0, "")
         groups = [*COMMON_OPTIONS, *(aligner_class(name).Options for name in aligner_names())]
-        groups += [spec.options for spec in BACKBONES.values() if spec.options]
+        groups += map(read_options, BACKBONES.values())
         shown = set(re.findall(r"^\s*--(\w+)", done.stdout, re.M))
         assert set(option_names(*groups)) | {"model", "dataset", "config_files"} <= shown
         assert "n_centers= [5]" in done.stdout

@@ -244,9 +244,12 @@ def test_batches(texts: set, size: int, characters: int) -> None:
         (["--encoder=openai:m", "--data-path=nowhere"], "there is no data set 'd' in nowhere"),
         (["--encoder=openai:m", "--side=user", "--item-profiles=x"], "without effect"),
         (["--encoder=openai:m", "--user-profiles=x"], "x does not exist"),
-        (["--encoder=openai:m", "--batch-size=0"], "below 1"),
-        (["--encoder=openai:m", "--tokens-per-minute=-1"], "must be a positive number"),
-        (["--encoder=openai:m", "--dtype=int8"], "invalid choice"),
+        (["--encoder=openai:m", "--batch-size=0"], "--batch-size=0 must be at least 1"),
+        (
+            ["--encoder=openai:m", "--tokens-per-minute=-1"],
+            "per-minute=-1 must be above 0",
+        ),
+        (["--encoder=openai:m", "--dtype=int8"], "must be one of float16, float32"),
         (["--encoder=openai:m", "--base-url=host"], "--base-url must be as in"),
         (["--encoder=openai:m"], "no API key: set the environment variable OPENAI_API_KEY"),
         ([], "required: --encoder"),
@@ -278,11 +281,11 @@ def test_a_missing_profile_file_names_the_ways_out(tmp_path: Path) -> None:
 
 
 def test_wrong_request() -> None:
-    with pytest.raises(OptionError, match="dtype is 'int8'"):
+    with pytest.raises(OptionError, match="--dtype='int8' must be one of float16, float32"):
         EmbedRequest("d", dtype="int8")
-    with pytest.raises(OptionError, match="sides are none"):
+    with pytest.raises(OptionError, match="--side is empty"):
         EmbedRequest("d", sides=[])
-    with pytest.raises(OptionError, match="sides are users"):
+    with pytest.raises(OptionError, match=r"'users'.* must be one of user, item"):
         EmbedRequest("d", sides=["users"])
 
 

@@ -8,7 +8,7 @@ from scipy.sparse import dok_matrix
 from tiny_runs import options
 
 from recbole_darec.recbole_compat import make_config, reconcile
-from recbole_darec.settings.layers import resolve
+from recbole_darec.resolve import resolve
 
 
 def test_a_dok_matrix_takes_a_dictionary() -> None:
@@ -24,7 +24,7 @@ def test_a_dok_matrix_takes_a_dictionary() -> None:
 def test_a_stock_model_makes_its_adjacency_matrix(tiny_dataset, monkeypatch) -> None:
     """RecBole's NGCF, RecBole's loaders: D^-1/2 A D^-1/2 of the training interactions."""
     monkeypatch.chdir(tiny_dataset.data_path.parent)
-    config = make_config(resolve("NGCF", "tiny", None, options(tiny_dataset.data_path)))
+    config = make_config(resolve("NGCF", "tiny", None, options(tiny_dataset.data_path)), NGCF)
     train, _, _ = data_preparation(config, create_dataset(config))
     model = NGCF(config, train._dataset)
     users, items = (train._dataset.inter_feat[name].numpy() for name in ("user_id", "item_id"))

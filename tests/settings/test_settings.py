@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_darec import resources
+from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.cli.arguments import option_arguments
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resolve import resolve
@@ -120,7 +121,7 @@ def test_recboles_own_defaults_are_the_lowest_layer() -> None:
 
     found = resolve("LightGCN", "ml-100k", None, None, {"learning_rate": 0.5})
     assert "weight_decay" not in found.values
-    config = make_config(found)
+    config = make_config(found, backbone_class(found.model))
     assert config["weight_decay"] == 0.0  # RecBole's overall.yaml
     assert config["train_batch_size"] == 2048  # properties/overall.yaml
     assert config["topk"] == [5, 10, 20]  # RecBole's is [10]
@@ -134,7 +135,7 @@ def test_recboles_config_reads_neither_argv_nor_eval(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(sys, "argv", ["pytest", "--learning_rate=7"])
     found = resolve("LightGCN", "ml-100k", None, {"checkpoint_dir": "max"})
-    config = make_config(found)
+    config = make_config(found, backbone_class(found.model))
     assert config["learning_rate"] == found.values["learning_rate"] != 7
     assert config["checkpoint_dir"] == "max"  # RecBole's own Config would eval() it
 
@@ -142,7 +143,10 @@ def test_recboles_config_reads_neither_argv_nor_eval(monkeypatch: pytest.MonkeyP
 def test_use_gpu_false_means_the_cpu() -> None:
     from recbole_darec.recbole_compat.config import make_config
 
-    config = make_config(resolve("LightGCN", "ml-100k", None, {"use_gpu": False, "gpu_id": 0}))
+    config = make_config(
+        resolve("LightGCN", "ml-100k", None, {"use_gpu": False, "gpu_id": 0}),
+        backbone_class("LightGCN"),
+    )
     assert str(config["device"]) == "cpu"
     assert config["gpu_id"] == ""
 

@@ -225,7 +225,7 @@ def test_missing_files(tmp_path):
 
 def parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    import_.add_parser(parser.add_subparsers())
+    import_.add_parser(parser.add_subparsers(), "")
     return parser.parse_args(["import", *words])
 
 

@@ -70,7 +70,7 @@ def test_a_snapshot_holds_plain_values_only(
         if path.suffix == ".resume":
             seen.append(torch.load(path, weights_only=True))
 
-    monkeypatch.setattr("recbole_darec.training.trainer.save_checkpoint", watched)
+    monkeypatch.setattr("recbole_darec.training.snapshots.save_checkpoint", watched)
     run_recbole_darec("LightGCN", "tiny", config_dict=options(data_path, epochs=3))
     assert [content["next_epoch"] for content in seen] == [1, 2]
     assert all(map(only_plain, seen))
@@ -317,4 +317,4 @@ def test_the_same_run_twice_gives_the_same_parameters(data_path: Path) -> None:
     assert outcome(first) == outcome(second)
     states = [load_checkpoint(Path(r["model_file"]))["state_dict"] for r in (first, second)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert prepared(data_path).data == load_checkpoint(Path(first["model_file"]))["data"]
+    assert prepared(data_path).identity.data == load_checkpoint(Path(first["model_file"]))["data"]

@@ -115,7 +115,7 @@ def test_a_solved_model_is_kept_and_loaded(model: str, data_path: Path) -> None:
 def test_both_optimisers_of_recvae_are_in_a_snapshot(
     data_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import recbole_darec.training.trainer as module
+    import recbole_darec.training.snapshots as module
 
     seen = []
     save = module.save_checkpoint

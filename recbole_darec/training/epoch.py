@@ -1,0 +1,63 @@
+"""One epoch: a loop over batches that waits for the device once, at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.clip_grad import clip_grad_norm_
+
+__all__ = ["train_epoch"]
+
+
+def train_epoch(
+    batches: Iterable[Any],
+    loss_of: Callable[[Any], Any],
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    device: torch.device,
+    mixed_precision: bool = False,
+    scaled: bool = False,
+    clip: Mapping[str, Any] | None = None,
+) -> Tensor:
+    """Take a step per batch; the losses are summed where they are, and read when all is done.
+
+    Args:
+        batches: RecBole's interactions.
+        loss_of: a batch to its loss, a scalar or a tuple of them.
+        model: whose gradients are clipped.
+        optimizer: takes the steps.
+        device: where the model is.
+        mixed_precision: compute the loss under autocast.
+        scaled: scale it, so that small gradients survive half precision.
+        clip: arguments of ``clip_grad_norm_``; None clips nothing.
+
+    Returns:
+        the parts of the loss in each step, float64 ``[steps, parts]`` on the CPU.
+    """
+    scaler = _grad_scaler(device, scaled)
+    steps: list[Tensor] = []
+    for batch in batches:
+        batch = batch.to(device)
+        optimizer.zero_grad()
+        with torch.autocast(device_type=device.type, enabled=mixed_precision):
+            losses = loss_of(batch)
+        parts = losses if isinstance(losses, tuple) else (losses,)
+        loss = torch.stack([part.float().reshape(()) for part in parts])
+        scaler.scale(loss.sum()).backward()
+        if clip:
+            scaler.unscale_(optimizer)
+            clip_grad_norm_(model.parameters(), **clip)
+        scaler.step(optimizer)
+        scaler.update()
+        steps.append(loss.detach())
+    return torch.stack(steps).double().cpu()
+
+
+def _grad_scaler(device: torch.device, enabled: bool) -> Any:
+    if hasattr(torch, "amp") and hasattr(torch.amp, "GradScaler"):
+        return torch.amp.GradScaler(device.type, enabled=enabled)
+    return torch.cuda.amp.GradScaler(enabled=enabled)

@@ -1,0 +1,128 @@
+"""What says that two runs are one, or that a file belongs to a run: model, options, data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_darec.errors import CheckpointError
+from recbole_darec.training.checkpoint import plain
+
+__all__ = ["RunIdentity", "data_fingerprint"]
+
+# Options that change where or how a run is shown, and not what it computes.  (The number of
+# threads is none of them: it decides the last digit of a sum.)
+_WITHOUT_EFFECT = frozenset(
+    {
+        "resume",
+        "show_progress",
+        "state",
+        "checkpoint_dir",
+        "log_wandb",
+        "wandb_project",
+        "snapshot_every",
+        "loss_decimal_place",
+        "metric_decimal_place",
+    }
+)
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which run it is; every file that the run writes says so.
+
+    Attributes:
+        model: name of the backbone.
+        align: name of the aligner.
+        dataset: name of the data set.
+        own_class: name of the class that the caller gave instead of a registered name, or None.
+        settings: every option of the run, plain values, from which a later process makes the same
+            model.
+        data: what :func:`data_fingerprint` returns.
+    """
+
+    model: str
+    align: str
+    dataset: str
+    own_class: str | None
+    settings: Mapping[str, Any]
+    data: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """A short digest of everything that decides the run's outcome but the data."""
+        return self._digest(self.own_class or self.model, self.settings)
+
+    def entries(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its run."""
+        return {
+            "model": self.model,
+            "align": self.align,
+            "own_class": self.own_class,
+            "settings": plain(self.settings),
+            "data": self.data,
+        }
+
+    def same_options(self, content: Mapping[str, Any]) -> bool:
+        """Tell whether a checkpoint's options are this run's, but for those without effect."""
+        name = content["own_class"] or content["model"]
+        return self._digest(name, content["settings"]) == self.fingerprint
+
+    def check(self, content: Mapping[str, Any], path: Path) -> None:
+        """Refuse a checkpoint of another model or data set.
+
+        Args:
+            content: what the file holds.
+            path: the file, for messages.
+
+        Raises:
+            CheckpointError: model, aligner or data are not this run's.
+        """
+        for key, here in (("model", self.model), ("align", self.align)):
+            if content[key] != here:
+                raise CheckpointError(
+                    f"checkpoint '{path}' holds {key} '{content[key]}', and this run's is '{here}'"
+                )
+        if content["data"] != self.data:
+            raise CheckpointError(
+                f"checkpoint '{path}' was trained on {_described(content['data'])}, and this run "
+                f"reads {_described(self.data)}, or others of them; give it the data that it was "
+                "trained on"
+            )
+
+    def _digest(self, name: str, settings: Mapping[str, Any]) -> str:
+        kept = {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}
+        text = json.dumps([name, self.dataset, kept], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def data_fingerprint(dataset: Any) -> dict[str, Any]:
+    """Return what identifies a data set: its counts and a digest of its ids and interactions."""
+    digest = hashlib.sha256()
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
+        digest.update(b"\0")
+    users, items = (
+        np.asarray(dataset.inter_feat[field], dtype=np.int64)
+        for field in (dataset.uid_field, dataset.iid_field)
+    )
+    # Sorted, because a split reorders them.
+    digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
+    return {
+        "dataset": str(dataset.dataset_name),
+        "users": int(dataset.user_num) - 1,
+        "items": int(dataset.item_num) - 1,
+        "interactions": len(users),
+        "content": digest.hexdigest()[:16],
+    }
+
+
+def _described(data: Mapping[str, Any]) -> str:
+    counts = [f"{data.get(name, '?')} {name}" for name in ("users", "items", "interactions")]
+    return f"{data.get('dataset')} with {', '.join(counts)}"
