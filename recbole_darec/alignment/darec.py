@@ -29,7 +29,7 @@ class DaRecOptions(Options):
     )
     align_sample: int | str = option(
         4096,
-        "Rows sampled per step, users and items together (N-hat); all takes every one.",
+        "Rows of all kinds (users, items) sampled per step (N-hat); all takes every one.",
         low=2,
         or_word="all",
     )

@@ -22,9 +22,9 @@ __all__ = ["KAR", "KAROptions"]
 class KAROptions(Options):
     """Options of KAR."""
 
-    kar_shared_experts: int = option(2, "Experts that users and items share.", low=1)
+    kar_shared_experts: int = option(2, "Experts that all kinds (users, items) share.", low=1)
     kar_own_experts: int = option(
-        2, "Experts of the users' preferences alone, and as many of the items' facts.", low=0
+        2, "Experts of each kind alone: of the users' preferences, of the items' facts.", low=0
     )
     kar_hidden: list[int] | None = option(
         None,

@@ -24,7 +24,7 @@ class NeighbourOptions(Options):
         low=0.0,
     )
     n_neighbours: int = option(
-        10, "Neighbours of a user or item: the nearest of its kind by its profile.", low=1
+        10, "Neighbours of each row (user, item): the nearest of its kind by profile.", low=1
     )
     relation_width: int = option(
         128, "Principal directions in which the centred profiles are compared.", low=1

@@ -27,7 +27,7 @@ class RelationalOptions(NeighbourOptions):
         0.0, "Weight of the matching of relations; 0 leaves it and its cost out.", low=0.0
     )
     relation_sample: int = option(
-        512, "Users, and as many items, whose relations are matched in a step.", low=2
+        512, "Rows of each kind (users, items) whose relations are matched per step.", low=2
     )
     relation_temperature: float = option(
         0.5, "Temperature of the relations among the embeddings.", low=0.02

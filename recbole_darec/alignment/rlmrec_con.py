@@ -28,14 +28,14 @@ class RLMRecConOptions(Options):
     kd_temperature: float = option(0.2, "Temperature of the alignment's InfoNCE.", above=0.0)
     negatives: str = option(
         "batch",
-        "Whose profiles a user's is told apart from: those of the batch's users, or, as RLMRec "
-        "has it, of all users, each projected in each step.",
+        "Whose profiles one of the first kind (a user's) is told apart from: those of the batch, "
+        "or, as RLMRec has it, of the whole kind, each projected per step.",
         choices=("batch", "all"),
     )
     kd_sample: int | str = option(
         "all",
-        "Rows of the batch that are aligned in a step, of its users, positive and negative items "
-        "each; all takes the whole batch, as RLMRec does.",
+        "Rows of each role in the batch (users, positive and negative items) that are aligned per "
+        "step; all takes the whole batch, as RLMRec does.",
         low=2,
         or_word="all",
     )

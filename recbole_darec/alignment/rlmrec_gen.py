@@ -23,7 +23,7 @@ class RLMRecGenOptions(Options):
 
     mask_ratio: float = option(
         0.1,
-        "Share of the users and items whose ego embeddings are masked in a step.",
+        "Share of all rows (users and items) whose ego embeddings are masked per step.",
         above=0.0,
         below=1.0,
     )
