@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_darec.cli.command_options import add_options, options_from
-from recbole_darec.encoders.embed import SIDES, EmbedRequest, embed_profiles
-from recbole_darec.encoders.options import EncoderOptions
-from recbole_darec.encoders.parse import parse_encoder
+from recbole_darec.encoders.options import SIDES, EmbedRequest, EncoderOptions
 from recbole_darec.errors import OptionError
 from recbole_darec.llm.options import Server
 from recbole_darec.settings.options import CommandOptions, option
@@ -80,5 +78,8 @@ def run(args: argparse.Namespace) -> int:
     given = options_from(args, EmbedOptions)
     request = options_from(args, EmbedRequest, sides=given.sides, profiles=given.profiles)
     options = options_from(args, EncoderOptions, server=options_from(args, Server))
+    from recbole_darec.encoders.embed import embed_profiles
+    from recbole_darec.encoders.parse import parse_encoder
+
     print(embed_profiles(request, parse_encoder(given.encoder, options)).table())
     return 0

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from recbole_darec.data.profile_files import read_profiles
 from recbole_darec.data.store import store_path
 from recbole_darec.embeddings.binary import opened, read_meta, with_suffix, write_binary
 from recbole_darec.encoders.base import Encoder
 from recbole_darec.encoders.distinct import encode_distinct
+from recbole_darec.encoders.options import DTYPES, SIDES, EmbedRequest
 from recbole_darec.encoders.vector_cache import open_vector_cache
-from recbole_darec.errors import DataError, EmbeddingError, OptionError, some
-from recbole_darec.settings.options import CommandOptions, option
+from recbole_darec.errors import DataError, EmbeddingError, some
 
 __all__ = [
     "DTYPES",
@@ -37,43 +36,7 @@ __all__ = [
     "embed_profiles",
 ]
 
-SIDES = ("user", "item")
-DTYPES = ("float16", "float32")
 _UNIT = 1e-3  # float16 moves the length of a row of length 1 by less
-
-
-class EmbedRequest(CommandOptions):
-    """What is embedded, and where it goes.
-
-    Attributes:
-        profiles: side -> profile file, where it is not the data set's own.
-    """
-
-    dataset: str = option(..., "The data set's name.", metavar="NAME")
-    data_path: Path = option(Path("dataset"), "The data set lies in DIR/NAME.", metavar="DIR")
-    sides: tuple[str, ...] = option(SIDES, "Whose profiles.", choices=SIDES, flag="side")
-    dtype: str = option("float16", "Of the files; the store keeps float32.", choices=DTYPES)
-    store: Path | None = option(None, "The store's file (default: NAME.store.sqlite).")
-    overwrite: bool = option(False, "Replace embeddings that are there.")
-    profiles: dict[str, Path] = Field(default_factory=dict)
-
-    def __init__(self, dataset: str, data_path: str | Path = Path("dataset"), **more: Any) -> None:
-        values: dict[str, Any] = {"dataset": dataset, "data_path": data_path, **more}
-        super().__init__(**values)
-
-    def check_together(self) -> None:
-        """Refuse a request for nobody's profiles."""
-        if not self.sides:
-            raise OptionError("--side is empty: there are user and item")
-
-    @property
-    def folder(self) -> Path:
-        """The data set's folder."""
-        return Path(self.data_path) / self.dataset
-
-    def stem(self, side: str) -> Path:
-        """The path of a side's files without their suffixes."""
-        return self.folder / f"{self.dataset}.{side}emb"
 
 
 @dataclass
