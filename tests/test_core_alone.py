@@ -40,8 +40,8 @@ def run_alone(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_every_module_imports(tmp_path: Path) -> None:
     done = run_alone(
-        "import importlib, pkgutil, recbole_darec\n"
-        "names = [m.name for m in pkgutil.walk_packages(recbole_darec.__path__, 'recbole_darec.')]\n"
+        "import importlib, pkgutil, recbole_darec as package\n"
+        "names = [m.name for m in pkgutil.walk_packages(package.__path__, 'recbole_darec.')]\n"
         "for name in names:\n"
         "    if not name.endswith('.__main__'):\n"
         "        importlib.import_module(name)\n"
