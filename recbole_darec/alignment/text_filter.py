@@ -128,12 +128,8 @@ class TextFilter(Aligner):
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
         if self._fitted is None:
-            from recbole_darec.filters import (
-                FilterInputs,
-                FilterWeights,
-                FittedFilter,
-                tuned_weights,
-            )
+            from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+            from recbole_darec.filters.tuning import tuned_weights
 
             users, items = (ranking.profiles[rows] for rows in _ends(ranking))
             inputs = FilterInputs.of(

@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import option_names, parse_options
@@ -148,6 +150,25 @@ class AlignerContract:
             assert altered.dim() == 2
             assert len(altered) == len(step.collaborative)
 
+    def test_scores_keep_their_shape_and_profiles(self) -> None:
+        aligner, step = self.make(), planted_step(embeddings())
+        if not aligner.alters("scores"):
+            pytest.skip("the method alters no scores")
+        rng = np.random.RandomState(0)
+        pairs = csr_matrix((rng.random_sample((N_USERS, N_ITEMS)) < 0.3).astype(np.float32))
+        ranking = Ranking(pairs, step.profiles, step.kinds)
+        before = step.profiles.clone()
+        aligner.check_ranking(ranking)
+        scores, users = torch.randn(3, N_ITEMS), torch.tensor([4, 0, 9])
+        metric = iter(range(100))
+        aligner.tune_scores(ranking, lambda: float(next(metric)))
+        found = aligner.alter_scores(scores, users, ranking)
+        assert found.shape == scores.shape
+        assert bool(found.isfinite().all())
+        alone = aligner.alter_scores(scores[1:2], users[1:2], ranking)
+        torch.testing.assert_close(found[1:2], alone, rtol=1e-4, atol=1e-5)
+        assert torch.equal(step.profiles, before)
+
     def test_an_option_of_the_wrong_type_is_refused_by_name(self) -> None:
         for name in option_names(self.method.Options):
             with pytest.raises(OptionError, match=name):
@@ -197,4 +218,6 @@ def planted_step(table: Tensor) -> TrainingStep:
 
 
 def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    if not losses:  # a method that adds none
+        return torch.zeros((), requires_grad=True)
     return torch.stack(list(losses.values())).sum()

@@ -112,6 +112,18 @@ class TestKARWithAWiderRepresentation(TestKAR):
     options: ClassVar = {"kar_fusion": "concat", "kar_hidden": [], "kar_own_experts": 0}
 
 
+class TestTextFilter(AlignerContract):
+    align = "text_filter"
+    refused: ClassVar = [
+        ("filter_weight", 1.5),
+        ("filter_weight", -0.1),
+        ("filter_text", -1.0),
+        ("filter_item_exponent", 2.0),
+        ("filter_neighbours", 0),
+        ("filter_width", 0),
+    ]
+
+
 def test_every_registered_method_is_held_to_the_contract() -> None:
     tested = {c.align for c in AlignerContract.__subclasses__()}
     # At least: the documentation has an example of its own, which its test holds to the contract.

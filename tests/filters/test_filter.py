@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_darec.filters import FilterInputs, FilterWeights, FittedFilter, tuned_weights
 from recbole_darec.filters.equations import standardised, text_graph
-from recbole_darec.filters.tuning import hold_out, recall
+from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.tuning import hold_out, recall, tuned_weights
 
 from . import naive
 

@@ -1,0 +1,160 @@
+"""The text filter's fusion with a backbone's scores, and the aligners that are joined by +."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_matrix
+
+from recbole_darec.alignment.contract import Aligner, Ranking, Widths
+from recbole_darec.alignment.registry import aligner_class, aligner_options
+from recbole_darec.errors import OptionError
+from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.settings.options import option_names, parse_options
+
+USERS, ITEMS, WIDTH = 20, 15, 6
+FIXED: dict[str, Any] = {
+    "filter_two_hops": 0.5, "filter_text": 0.3, "filter_popularity": 0.2, "filter_match": 0.2,
+    "filter_user_text": 0.25, "filter_item_exponent": 0.3, "filter_neighbours": 3,
+}  # fmt: skip
+
+
+def ranking(seed: int = 0, profiles: bool = True) -> Ranking:
+    rng = np.random.RandomState(seed)
+    pairs = csr_matrix((rng.random_sample((USERS, ITEMS)) < 0.35).astype(np.float32))
+    rows = torch.from_numpy(rng.standard_normal((USERS + ITEMS, WIDTH))).float()
+    kinds = {"user": slice(0, USERS), "item": slice(USERS, USERS + ITEMS)}
+    return Ranking(pairs, rows if profiles else torch.zeros(USERS + ITEMS, 1), kinds)
+
+
+def made(align: str = "text_filter", **options: Any) -> Aligner:
+    method = aligner_class(align)
+    widths = Widths(4, 4, WIDTH, ("user", "item"))
+    aligner: Aligner = method(parse_options(method.Options, options), widths)
+    return aligner
+
+
+def standard(rows: np.ndarray) -> np.ndarray:
+    return (rows - rows.mean(1, keepdims=True)) / rows.std(1, keepdims=True)
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5, 1.0])
+def test_scores_are_mixed_by_their_deviations(weight: float) -> None:
+    data, users = ranking(), torch.tensor([3, 0, 11])
+    scores = torch.randn(3, ITEMS, generator=torch.Generator().manual_seed(1))
+    found = made(filter_weight=weight, **FIXED).alter_scores(scores, users, data)
+    inputs = FilterInputs.of(
+        data.interactions, data.profiles[USERS:], data.profiles[:USERS], n_neighbours=3
+    )
+    weights = FilterWeights(0.5, 0.3, 0.2, 0.2, 0.25, 0.3)
+    filtered = FittedFilter(inputs, weights).scores(users.numpy()).astype(float)
+    wanted = (1 - weight) * standard(scores.double().numpy()) + weight * standard(filtered)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_weight_zero_gives_the_scores_themselves() -> None:
+    scores = torch.randn(2, ITEMS)
+    aligner = made(filter_weight=0.0)
+    assert aligner.leaves_scores()
+    assert aligner.alter_scores(scores, torch.tensor([1, 2]), ranking()) is scores
+
+
+def test_the_fusion_weight_is_the_best_on_validation_and_the_least_of_equals() -> None:
+    data = ranking()
+    for best in (0.0, 0.3, 0.5, 1.0):
+        aligner = made(**FIXED)
+        assert aligner.leaves_scores(), "nothing is altered before it is found"
+
+        def validate(aligner: Aligner = aligner, best: float = best) -> float:
+            return -abs(float(aligner.modules.fusion) - best)
+
+        aligner.tune_scores(data, validate)
+        assert float(aligner.modules.fusion) == pytest.approx(best)
+    aligner = made(**FIXED)
+    aligner.tune_scores(data, lambda: 1.0)
+    assert float(aligner.modules.fusion) == 0.0
+
+
+def test_a_loaded_filter_ranks_as_the_saved_one_without_tuning() -> None:
+    data, users, scores = ranking(2), torch.arange(USERS), torch.randn(USERS, ITEMS)
+    first, second = made(), made()
+    first.tune_scores(data, lambda: float(first.modules.fusion))
+    second.modules.load_state_dict(first.modules.state_dict())
+    found = first.alter_scores(scores, users, data)
+    assert not torch.equal(found, scores)
+    assert torch.equal(second.alter_scores(scores, users, data), found)
+
+
+def test_a_fixed_weight_is_not_validated() -> None:
+    aligner = made(filter_weight=0.4, **FIXED)
+
+    def never() -> float:
+        raise AssertionError
+
+    aligner.tune_scores(ranking(), never)
+    assert float(aligner.modules.fusion) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("name", ["filter_text", "filter_match", "filter_user_text"])
+def test_a_weight_of_texts_needs_texts(name: str) -> None:
+    with pytest.raises(OptionError, match=rf"{name}=0\.3 is a weight of profiles.*there are none"):
+        made(**{name: 0.3}).check_ranking(ranking(profiles=False))
+    made(**{name: 0.0}).check_ranking(ranking(profiles=False))
+
+
+def test_tuning_needs_users_with_three_items() -> None:
+    data = ranking()
+    pairs = csr_matrix(np.eye(USERS, ITEMS, dtype=np.float32))
+    poor = Ranking(pairs, data.profiles, data.kinds)
+    with pytest.raises(OptionError, match="3 training items or more, and there are none: give all"):
+        made().check_ranking(poor)
+    made(**FIXED).check_ranking(poor)
+
+
+# ---- joined --------------------------------------------------------------------------------------
+
+
+def test_joined_methods_have_the_options_of_each() -> None:
+    joined = option_names(aligner_options("rlmrec_con+text_filter"))
+    wanted = [
+        n for part in ("rlmrec_con", "text_filter") for n in option_names(aligner_options(part))
+    ]
+    assert sorted(joined) == sorted(wanted)
+    method = aligner_class("rlmrec_con+text_filter")
+    assert method.alters("scores")
+    assert not method.alters("final")
+    assert method.needs_embeddings()
+    assert not aligner_class("text_filter").needs_embeddings()
+
+
+def test_joined_losses_are_the_parts_own() -> None:
+    from recbole_darec.testing.aligner_contract import embeddings, planted_step
+
+    widths = Widths(8, 8, 12, ("user", "item"))
+    found = []
+    for align in ("rlmrec_con", "rlmrec_con+text_filter"):
+        torch.manual_seed(4)
+        method = aligner_class(align)
+        aligner = method(parse_options(method.Options, {}), widths)
+        torch.manual_seed(5)
+        losses = aligner.losses(planted_step(embeddings()))
+        found.append({name: float(loss.detach()) for name, loss in losses.items()})
+    assert found[0]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("kar+relational", "kar and relational both change the representation"),
+        ("darec+darec", "must join different methods"),
+        ("none+text_filter", "must join different methods, and not none"),
+        ("text_filter+relationa", "unknown align 'relationa'.*did you mean 'relational'"),
+    ],
+)
+def test_methods_that_clash_are_refused(name: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        aligner_class(name)
