@@ -37,7 +37,7 @@ from recbole_darec.errors import DataError, EmbeddingError, UserError, some  # n
 from recbole_darec.profiles.domains import read_domain  # noqa: E402
 from recbole_darec.profiles.inputs import Material, read_material  # noqa: E402
 from recbole_darec.profiles.template import template_profiles  # noqa: E402
-from recbole_darec.resources import recbole_dir  # noqa: E402
+from recbole_darec.environment import recbole_dir  # noqa: E402
 
 NAME = "ml-100k"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"

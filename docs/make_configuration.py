@@ -20,7 +20,8 @@ if str(ROOT) not in sys.path:
 
 from recbole_darec.alignment.registry import aligner_class, aligner_names  # noqa: E402
 from recbole_darec.backbones.registry import BACKBONES, backbone_class  # noqa: E402
-from recbole_darec.resources import properties_dir, recbole_dir  # noqa: E402
+from recbole_darec.environment import recbole_dir  # noqa: E402
+from recbole_darec.resources import properties_dir  # noqa: E402
 from recbole_darec.settings.options import Options, documentation, option_names  # noqa: E402
 from recbole_darec.settings.property_files import property_file, section  # noqa: E402
 from recbole_darec.settings.recbole_options import CheckedRecBoleOptions  # noqa: E402

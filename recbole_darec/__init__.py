@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from recbole_darec.errors import UserError
     from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
     from recbole_darec.run import objective_function, run_recbole_darec
+
+if sys.version_info < (3, 10):
+    raise ImportError(
+        "recbole_darec needs Python 3.10 or newer, and this is "
+        + ".".join(map(str, sys.version_info[:2]))
+    )
 
 __version__ = "0.1.0"
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from recbole_darec.errors import UserError
 
-__all__ = ["atomic_data_dir", "properties_dir", "recbole_dir"]
+__all__ = ["atomic_data_dir", "properties_dir"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -20,14 +19,6 @@ def properties_dir() -> Path:
 def atomic_data_dir() -> Path:
     """Return the folder ``atomic_data/``."""
     return _resource("atomic_data")
-
-
-def recbole_dir() -> Path:
-    """Return the folder of the installed RecBole, without importing it (that takes seconds)."""
-    spec = importlib.util.find_spec("recbole")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("RecBole is not installed: pip install recbole==1.2.1")
-    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _resource(name: str) -> Path:

@@ -235,7 +235,7 @@ def check_pip(words: list[str]) -> None:
     setup = (ROOT / "setup.py").read_text("utf-8")
     for extras in re.findall(r"\.\[([\w,]+)\]", " ".join(words)):
         for extra in extras.split(","):
-            assert f'"{extra}": [' in setup, extra
+            assert re.search(rf'^        "{extra}": \S', setup, re.M), extra
 
 
 def test_a_wrong_command_is_noticed() -> None:

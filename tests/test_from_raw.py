@@ -13,7 +13,7 @@ import pytest
 from conftest import RunCli
 
 from recbole_darec.embeddings.binary import read_binary
-from recbole_darec.resources import recbole_dir
+from recbole_darec.environment import recbole_dir
 
 GENRES = ["unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime",
           "Documentary", "Drama", "Fantasy", "Film-Noir", "Horror", "Musical", "Mystery", "Romance",

@@ -29,8 +29,9 @@ EXCUSE = "Long because"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "resources": set(),
+    "environment": set(),
     # options, of everything above; what backbones and aligners there are is handed in
-    "settings": {"resources"},
+    "settings": {"environment", "resources"},
     # tensors
     "numerics": set(),
     "filters": {"numerics", "settings"},
@@ -41,9 +42,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sources": {"data", "embeddings", "settings"},
     # models
     "alignment": {"alignment.equations", "filters", "numerics", "settings"},
-    "backbones": {"numerics", "resources", "settings"},
+    "backbones": {"environment", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
-    "recbole_compat": {"data", "settings"},
+    "recbole_compat": {"data", "environment", "settings"},
     "evaluation": {"recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
     "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},

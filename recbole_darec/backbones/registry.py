@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.environment import recbole_dir
 from recbole_darec.errors import OptionError, nearest
-from recbole_darec.resources import recbole_dir
 from recbole_darec.settings.options import Options
 
 __all__ = [

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.environment import recbole_dir
 from recbole_darec.errors import DataError, OptionError, nearest
-from recbole_darec.resources import properties_dir, recbole_dir
+from recbole_darec.resources import properties_dir
 from recbole_darec.settings.known_names import KnownNames
 from recbole_darec.settings.options import Options, option_names
 from recbole_darec.settings.recbole_options import check_recbole_values, refuse_pickles

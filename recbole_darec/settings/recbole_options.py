@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from recbole_darec.environment import recbole_dir
 from recbole_darec.errors import OptionError, nearest
-from recbole_darec.resources import recbole_dir
 from recbole_darec.settings.options import Options, option
 from recbole_darec.settings.values import read_yaml
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from recbole_darec.environment import recbole_dir
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.inputs import read_material
 from recbole_darec.profiles.template import template_profiles
-from recbole_darec.resources import recbole_dir
 
 PARTS = ("train", "valid", "test")
 Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
