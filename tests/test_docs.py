@@ -273,7 +273,7 @@ def parser_options(parser: argparse.ArgumentParser) -> set[str]:
 
 def test_options_named_in_the_documents_exist() -> None:
     known = known_options()
-    known |= {"help", "version", "check", "index-url", "strict"}
+    known |= {"help", "version", "check", "index-url", "no-deps", "strict"}
     known |= {"option", "cosine_weight"}  # for any option; the example's own
     for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
         known |= set(re.findall(r'add_argument\(\s*"--([\w-]+)"', benchmark.read_text("utf-8")))
