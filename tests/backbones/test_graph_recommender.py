@@ -14,7 +14,7 @@ from tiny_runs import one_batch, options, prepared
 
 from recbole_darec import recbole_compat
 from recbole_darec.backbones.graph_recommender import GraphRecommender
-from recbole_darec.backbones.registry import BACKBONES, backbone_class
+from recbole_darec.backbones.registry import BACKBONES, backbone_class, backbone_options
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
@@ -51,8 +51,9 @@ def run_of(data_path: Path, backbone: str, **changed: Any) -> Prepared:
 def test_the_base_reads_the_options_that_the_registry_declares(
     backbone: str, data_path: Path
 ) -> None:
-    given = BACKBONES[backbone].options
     cls = backbone_class(backbone)
+    given = backbone_options(backbone)
+    assert given is not None
     assert issubclass(cls, GraphRecommender)
     assert cls.Options is given
     model = run_of(data_path, backbone, reg_form="full").model
