@@ -20,7 +20,7 @@ from recbole_darec.resolve import resolve
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.preflight import check_outputs
-from recbole_darec.training.snapshots import read_snapshot
+from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
 
 __all__ = [
@@ -131,7 +131,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
     log.info(run.model)
     trainer = make_trainer(run)
     if settings.run.resume:
-        trainer.snapshots.resume(settings.run.resume)
+        trainer.snapshots.resume(settings.run.resume, keep_files=saved)
     progress = bool(config["show_progress"]) and verbose
     with _telling_what_is_kept(trainer):
         trainer.fit(
@@ -213,7 +213,7 @@ def _check_resumable(run: Prepared) -> None:
     """Refuse a wrong ``--resume=FILE`` before anything is written."""
     resume = run.settings.run.resume
     if isinstance(resume, str):
-        read_snapshot(Path(resume), run.identity)
+        read_snapshot(Path(resume), run.identity, Length.of(run.config))
 
 
 @contextlib.contextmanager

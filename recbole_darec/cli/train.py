@@ -72,7 +72,8 @@ def add_parser(subparsers: Any, text: str) -> None:
         nargs="?",
         const=True,
         metavar="FILE",
-        help="continue a run that was cut off: the newest with these options, or FILE",
+        help="go on with a run that was cut off, or with one that has a --keep_last state: the "
+        "newest with these options, or FILE",
     )
     parser.set_defaults(handler=run, takes_options=True)
 

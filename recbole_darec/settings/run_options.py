@@ -31,11 +31,17 @@ class RunOptions(Options):
     )
     resume: bool | str = option(
         False,
-        "Continue a run that was cut off: true for the newest one with these very options, or "
-        "the path of its .resume file.",
+        "Continue a run that was cut off, or a finished one that kept its last state with more "
+        "epochs: true for the newest one with these very options, or the path of its .resume or "
+        ".last file.",
     )
     snapshot_every: int = option(
         1, "Epochs between two snapshots for --resume; 0 writes none.", low=0
+    )
+    keep_last: bool = option(
+        False,
+        "Keep the last state of a finished run beside its best model: --resume with more epochs "
+        "goes on from it.",
     )
     diagnostics: bool = option(
         False,

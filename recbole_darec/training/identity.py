@@ -27,10 +27,14 @@ _WITHOUT_EFFECT = frozenset(
         "log_wandb",
         "wandb_project",
         "snapshot_every",
+        "keep_last",
         "loss_decimal_place",
         "metric_decimal_place",
     }
 )
+
+# Options that decide when a run ends, and nothing of what it does until then.
+_OF_LENGTH = frozenset({"epochs", "stopping_step"})
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class RunIdentity:
         """A short digest of everything that decides the run's outcome but the data."""
         return self._digest(self.own_class or self.model, self.settings)
 
+    @property
+    def fingerprint_of_any_length(self) -> str:
+        """The same digest of every run that differs only in how long it may train."""
+        return self._digest(self.own_class or self.model, self.settings, _OF_LENGTH)
+
     def entries(self) -> dict[str, Any]:
         """Return what a checkpoint says of its run."""
         return {
@@ -69,10 +78,17 @@ class RunIdentity:
             "data": self.data,
         }
 
-    def same_options(self, content: Mapping[str, Any]) -> bool:
-        """Tell whether a checkpoint's options are this run's, but for those without effect."""
+    def same_options(self, content: Mapping[str, Any], *, of_any_length: bool = False) -> bool:
+        """Tell whether a checkpoint's options are this run's, but for those without effect.
+
+        Args:
+            content: what the file holds.
+            of_any_length: leave out the options that decide when a run ends, too.
+        """
+        left_out = _OF_LENGTH if of_any_length else frozenset()
         name = content["own_class"] or content["model"]
-        return self._digest(name, content["settings"]) == self.fingerprint
+        there = self._digest(name, content["settings"], left_out)
+        return there == self._digest(self.own_class or self.model, self.settings, left_out)
 
     def check(self, content: Mapping[str, Any], path: Path) -> None:
         """Refuse a checkpoint of another model or data set.
@@ -96,8 +112,11 @@ class RunIdentity:
                 "trained on"
             )
 
-    def _digest(self, name: str, settings: Mapping[str, Any]) -> str:
-        kept = {key: value for key, value in settings.items() if key not in _WITHOUT_EFFECT}
+    def _digest(
+        self, name: str, settings: Mapping[str, Any], left_out: frozenset[str] = frozenset()
+    ) -> str:
+        without = _WITHOUT_EFFECT | left_out
+        kept = {key: value for key, value in settings.items() if key not in without}
         text = json.dumps([name, self.dataset, kept], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

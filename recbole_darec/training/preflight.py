@@ -16,6 +16,8 @@ LOG_FOLDERS = ("log", "log_tensorboard")
 _LOG_BYTES = 1 << 20
 # The best model, and a snapshot of the model with Adam's two moments.
 _COPIES = 4
+# The last state of a finished run, with the best model in it, stands beside them for a moment.
+_COPIES_OF_LAST = 4
 
 
 def check_outputs(config: Any, model: Any) -> None:
@@ -37,7 +39,8 @@ def check_outputs(config: Any, model: Any) -> None:
     require_writable(folder, other)
     tensors = model.state_dict().values()
     size = sum(t.numel() * t.element_size() for t in tensors if hasattr(t, "element_size"))
-    require_room(folder, _COPIES * size, other)
+    copies = _COPIES + (_COPIES_OF_LAST if config["keep_last"] else 0)
+    require_room(folder, copies * size, other)
 
 
 def require_writable(folder: Path, way_out: str) -> None:

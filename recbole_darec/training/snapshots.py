@@ -1,33 +1,76 @@
-"""Snapshots: everything that a run needs to go on where it was cut off.
+"""Snapshots: from where a run goes on that was cut off, or that is to have more epochs.
 
-A snapshot is taken where an epoch begins.  Everything that an epoch changes is the same function of
-it, so that a run killed at any moment and continued comes out as the uninterrupted one.
+A snapshot is taken where an epoch begins, and removed when the run has ended.  Where it is asked
+for, the last state of the finished run is kept: the snapshot of the epoch that it does not have.
+A run that goes on from either comes out as the one that was neither killed nor finished there.
 """
 
 from __future__ import annotations
 
 import contextlib
-import random
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from recbole_darec.errors import CheckpointError
-from recbole_darec.training.checkpoint import (
-    load_checkpoint,
-    load_parameters,
-    parameters_of,
-    plain,
-    remove_unfinished,
-    save_checkpoint,
-)
+from recbole_darec.training.checkpoint import load_checkpoint, remove_unfinished, save_checkpoint
 from recbole_darec.training.identity import RunIdentity
+from recbole_darec.training.run_state import (
+    holds_everything,
+    restore,
+    restore_random_state,
+    state_of,
+)
 
-__all__ = ["Snapshots", "find_snapshot", "read_snapshot"]
+__all__ = ["Length", "Snapshots", "read_snapshot"]
 
-_SUFFIX = ".resume"
+_CUT_OFF = ".resume"
+_FINISHED = ".last"
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run may train.
+
+    Attributes:
+        epochs: at most so many.
+        eval_step: epochs between two validations; RecBole takes no more than ``epochs``.
+        stopping_step: validations without a gain, more of which end it.
+    """
+
+    epochs: int
+    eval_step: int
+    stopping_step: int
+
+    @classmethod
+    def of(cls, config: Any) -> Length:
+        """Read it from RecBole's configuration."""
+        epochs = int(config["epochs"])
+        return cls(epochs, min(int(config["eval_step"]), epochs), int(config["stopping_step"]))
+
+    def why_not(self, content: dict[str, Any]) -> str | None:
+        """Say why a finished run cannot go on to this length, None where it can.
+
+        Args:
+            content: the last state of the finished run.
+        """
+        if content["next_epoch"] > self.epochs:
+            return (
+                f"it has {content['next_epoch']} epochs, and this run is to have {self.epochs}: "
+                "give more with --epochs"
+            )
+        if content["eval_step"] != self.eval_step:
+            return (
+                f"it was validated every {content['eval_step']} epochs, and this run is every "
+                f"{self.eval_step} (eval_step, at most epochs)"
+            )
+        if content["stopping_step"] > self.stopping_step:
+            return (
+                f"with stopping_step={self.stopping_step} it may have stopped before its end: give "
+                f"{content['stopping_step']} or more"
+            )
+        return None
 
 
 class Snapshots:
@@ -35,17 +78,25 @@ class Snapshots:
 
     Args:
         trainer: a ``ResumableTrainer``.
+        length: how long the run may train.
         every: epochs between two snapshots; 0 writes none.
+        keep_last: whether the last state of the finished run is kept.
 
     Attributes:
-        file: the snapshot from which the run can go on, None before there is one.
+        file: the snapshot of this unfinished run, None before there is one.
+        is_over: whether the run goes on from where there is nothing left to train.
     """
 
-    def __init__(self, trainer: Any, every: int) -> None:
+    def __init__(self, trainer: Any, length: Length, *, every: int, keep_last: bool) -> None:
         self.file: Path | None = None
+        self.is_over = False
         self._trainer = trainer
+        self._length = length
         self._every = every
+        self._keep_last = keep_last
         self._random_state: dict[str, Any] | None = None
+
+    # ---- what is saved -----------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int, train_data: Any, *, keep_files: bool) -> None:
         """Restore the random state of a resumed run, or take a snapshot where one is due.
@@ -54,40 +105,42 @@ class Snapshots:
             UserError: the snapshot cannot be written.
         """
         if self._random_state is not None:
-            _restore_random_state(self._random_state, train_data)
+            restore_random_state(self._random_state, train_data)
             self._random_state = None
             return
         due = self._every and epoch and epoch % self._every == 0
-        if due and keep_files and _holds_everything(self._trainer, epoch):
+        if due and keep_files and holds_everything(self._trainer, epoch):
             if self.file is None:
-                self.file = _new_file(self._trainer)
-            save_checkpoint(_state(self._trainer, train_data, epoch), self.file)
+                self.file = self._named(self._trainer.identity.fingerprint, _CUT_OFF)
+            save_checkpoint(state_of(self._trainer, train_data, epoch), self.file)
 
-    def resume(self, wanted: bool | str) -> bool:
-        """Continue the run that ``wanted`` names, or the newest one with these options.
-
-        Args:
-            wanted: True, or the path of a snapshot.
-
-        Returns:
-            Whether there was a run to continue.
+    def end_fit(self, train_data: Any) -> None:
+        """Keep the last state, with the best model, where it was asked for.
 
         Raises:
-            CheckpointError: the file is damaged or belongs to another run.
+            UserError: the file cannot be written.
         """
-        trainer, folder = self._trainer, Path(self._trainer.checkpoint_dir)
-        path = find_snapshot(folder, trainer.identity) if wanted is True else Path(str(wanted))
-        if path is None:
+        trainer, length = self._trainer, self._length
+        next_epoch = 1 + max(trainer.train_loss_dict, default=-1)
+        if not self._keep_last or not next_epoch:
+            return
+        if not holds_everything(trainer, next_epoch):
             trainer.logger.warning(
-                f"--resume: no cut-off run with these options in '{folder}'; "
-                "starting at the first epoch"
+                f"keep_last: the model can go on only where an E-step begins, not after "
+                f"{next_epoch} epochs; give a multiple of {trainer.num_m_step}"
             )
-            return False
-        content = read_snapshot(path, trainer.identity)
-        _restore(trainer, content, path)
-        self.file, self._random_state = path, content["random_state"]
-        trainer.logger.info(f"Resuming '{path}' at epoch {trainer.start_epoch}")
-        return True
+            return
+        best = load_checkpoint(Path(trainer.saved_model_file)) if trainer.best_epoch >= 0 else None
+        content = {
+            **state_of(trainer, train_data, next_epoch),
+            "eval_step": length.eval_step,
+            "stopping_step": length.stopping_step,
+            "best": best,
+        }
+        path = self._named(trainer.identity.fingerprint_of_any_length, _FINISHED)
+        save_checkpoint(content, path)
+        trainer.logger.info(f"Kept the last state in '{path}': --resume goes on from it with more "
+                            "epochs")  # fmt: skip
 
     def forget(self) -> None:
         """Remove the snapshot of a run that has come to its end."""
@@ -96,66 +149,116 @@ class Snapshots:
                 self.file.unlink()
             self.file = None
 
+    def _named(self, fingerprint: str, suffix: str) -> Path:
+        """Return the file of a snapshot: that of the run's model, with a fingerprint."""
+        stem = Path(self._trainer.saved_model_file).stem
+        return Path(self._trainer.checkpoint_dir) / f"{stem}.{fingerprint}{suffix}"
 
-# ---- what is saved ---------------------------------------------------------------------------
+    # ---- what the run goes on from -----------------------------------------------------------
 
+    def resume(self, wanted: bool | str, *, keep_files: bool = True) -> bool:
+        """Go on with the run that ``wanted`` names, or with the newest one that fits these options.
 
-def _state(trainer: Any, train_data: Any, next_epoch: int) -> dict[str, Any]:
-    """Return the whole state of a run whose next epoch is ``next_epoch``."""
-    return {
-        **trainer.identity.entries(),
-        **trainer.progress(),
-        **parameters_of(trainer.model),
-        "next_epoch": next_epoch,
-        "best_epoch": trainer.best_epoch,
-        "saved_model_file": Path(trainer.saved_model_file).name,
-        "optimizers": plain({n: o.state_dict() for n, o in _optimizers(trainer).items()}),
-        "random_state": _random_state(train_data),
-        "train_losses": plain(trainer.train_loss_dict),
-    }
+        Args:
+            wanted: True, or the path of a snapshot.
+            keep_files: whether this run writes files.
 
+        Returns:
+            Whether there was a run to go on with.
 
-def _holds_everything(trainer: Any, next_epoch: int) -> bool:
-    """Tell whether a snapshot before ``next_epoch`` has all that the run needs to go on.
-
-    Where RecBole's trainer has E-steps, every ``num_m_step`` epochs, their outcome is in the
-    snapshot only if the model keeps something beside its parameters; RecBole's own NCL keeps
-    nothing, and can go on only where an E-step makes it anew.
-    """
-    beside = getattr(trainer.model, "other_parameter_name", ())
-    if any(not name.startswith("restore_") for name in beside):
+        Raises:
+            CheckpointError: the file is damaged or belongs to another run.
+        """
+        trainer, own_model_file = self._trainer, self._trainer.saved_model_file
+        if wanted is True:
+            found = self._find()
+        else:
+            path = Path(str(wanted))
+            found = path, read_snapshot(path, trainer.identity, self._length)
+        if found is None:
+            trainer.logger.warning(
+                f"--resume: no cut-off run with these options in '{trainer.checkpoint_dir}', and "
+                "no finished one that kept its last state (--keep_last); starting at the first "
+                "epoch"
+            )
+            return False
+        path, content = found
+        restore(trainer, content, path)
+        for file in (path, Path(trainer.saved_model_file)):
+            remove_unfinished(file)
+        self._random_state = content["random_state"]
+        if _is_finished(content):
+            self._go_beyond(content, path, own_model_file, keep_files=keep_files)
+        else:
+            self.file = path
+            trainer.logger.info(f"Resuming '{path}' at epoch {trainer.start_epoch}")
         return True
-    return next_epoch % int(getattr(trainer, "num_m_step", 1)) == 0
+
+    def _go_beyond(
+        self, content: dict[str, Any], path: Path, own_model_file: str, *, keep_files: bool
+    ) -> None:
+        """Go on with a finished run under a file of its own, so that the finished one's stays."""
+        trainer = self._trainer
+        stopped = trainer.cur_step > trainer.stopping_step
+        self.is_over = stopped or trainer.start_epoch >= trainer.epochs
+        if self.is_over:
+            why = (
+                f"stopped early after {trainer.start_epoch} epochs, as a longer one would have "
+                "(stopping_step)"
+                if stopped
+                else f"has the {trainer.start_epoch} epochs that it is to have"
+            )
+            trainer.logger.info(f"The finished run '{path}' {why}: testing its best model again")
+        else:
+            trainer.saved_model_file = own_model_file
+            trainer.logger.info(
+                f"Going on with the finished run '{path}' at epoch {trainer.start_epoch}; its best "
+                f"model so far (epoch {trainer.best_epoch}) goes into '{own_model_file}'"
+            )
+        model_file = Path(trainer.saved_model_file)
+        if keep_files and content["best"] is not None and not model_file.is_file():
+            save_checkpoint({**content["best"], **trainer.identity.entries()}, model_file)
+
+    def _find(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest snapshot of this run, or the last state of one that ended earlier."""
+        identity = self._trainer.identity
+        for path in self._newest_first(identity.fingerprint, _CUT_OFF):
+            return path, _read(path, identity)
+        for path in self._newest_first(identity.fingerprint_of_any_length, _FINISHED):
+            content = _read(path, identity)
+            reason = self._length.why_not(content)
+            if reason is None:
+                return path, content
+            self._trainer.logger.warning(f"--resume: not going on with '{path}': {reason}")
+        return None
+
+    def _newest_first(self, fingerprint: str, suffix: str) -> Iterator[Path]:
+        found = Path(self._trainer.checkpoint_dir).glob(f"*.{fingerprint}{suffix}")
+        yield from sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
-def _new_file(trainer: Any) -> Path:
-    """Return the file of a run's snapshots: that of its model, with the run's fingerprint."""
-    stem = Path(trainer.saved_model_file).stem
-    return Path(trainer.checkpoint_dir) / f"{stem}.{trainer.identity.fingerprint}{_SUFFIX}"
-
-
-# ---- what is found and read ------------------------------------------------------------------
-
-
-def find_snapshot(folder: Path, identity: RunIdentity) -> Path | None:
-    """Return the newest snapshot in ``folder`` of a run with these options, or None."""
-    found = folder.glob(f"*.{identity.fingerprint}{_SUFFIX}")
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def read_snapshot(path: Path, identity: RunIdentity) -> dict[str, Any]:
-    """Read a snapshot of the run with this identity.
+def read_snapshot(path: Path, identity: RunIdentity, length: Length) -> dict[str, Any]:
+    """Read the snapshot that a run with this identity and length is to go on from.
 
     Raises:
-        CheckpointError: the file is damaged or belongs to another run.
+        CheckpointError: the file is damaged, belongs to another run, or to a longer one.
     """
+    content = _read(path, identity)
+    reason = length.why_not(content) if _is_finished(content) else None
+    if reason is not None:
+        raise CheckpointError(f"cannot go on with the finished run '{path}': {reason}")
+    return content
+
+
+def _read(path: Path, identity: RunIdentity) -> dict[str, Any]:
     content = load_checkpoint(path)
     identity.check(content, path)
     if "next_epoch" not in content:
         raise CheckpointError(
-            f"'{path}' is a finished model, not a cut-off run; --resume takes a {_SUFFIX} file"
+            f"'{path}' is a finished model, not a cut-off run; --resume takes a {_CUT_OFF} file, "
+            f"or the {_FINISHED} file of a run with --keep_last"
         )
-    if not identity.same_options(content):
+    if not identity.same_options(content, of_any_length=_is_finished(content)):
         raise CheckpointError(
             f"'{path}' was made with other options than this run's; give the same ones, or "
             "start anew without --resume"
@@ -163,68 +266,5 @@ def read_snapshot(path: Path, identity: RunIdentity) -> dict[str, Any]:
     return content
 
 
-# ---- what is restored ------------------------------------------------------------------------
-
-
-def _restore(trainer: Any, content: dict[str, Any], path: Path) -> None:
-    """Put a trainer where the snapshot's was, but for its random state.
-
-    That follows when the first epoch begins: numbers may be drawn until then, which the run that
-    was cut off drew earlier.
-
-    Raises:
-        CheckpointError: the parameters do not fit the model.
-    """
-    load_parameters(trainer.model, content, path)
-    for name, optimizer in _optimizers(trainer).items():
-        optimizer.load_state_dict(content["optimizers"][name])
-    trainer.start_epoch = content["next_epoch"]
-    trainer.cur_step = content["cur_step"]
-    trainer.best_valid_score = content["best_valid_score"]
-    trainer.best_valid_result = content["best_valid_result"]
-    trainer.best_epoch = content["best_epoch"]
-    trainer.train_loss_dict = content["train_losses"]
-    trainer.saved_model_file = str(path.parent / content["saved_model_file"])
-    for file in (path, Path(trainer.saved_model_file)):
-        remove_unfinished(file)
-
-
-def _restore_random_state(state: dict[str, Any], train_data: Any) -> None:
-    """Put every generator of random numbers, the loader's too, where a snapshot's was."""
-    version, internal, gauss_next = state["python"]
-    random.setstate((version, tuple(internal), gauss_next))
-    kind, keys, position, has_gauss, gauss = state["numpy"]
-    keys = keys.cpu().numpy().astype(np.uint32)
-    np.random.set_state((kind, keys, position, has_gauss, gauss))  # noqa: NPY002
-    torch.set_rng_state(state["torch"].cpu())
-    train_data.generator.set_state(state["loader"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-
-
-def _random_state(train_data: Any) -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
-    version, internal, gauss_next = random.getstate()
-    state = {
-        "python": [version, list(internal), gauss_next],
-        "numpy": [
-            str(kind),
-            torch.from_numpy(np.asarray(keys).astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(gauss),
-        ],
-        "torch": torch.get_rng_state(),
-        "loader": train_data.generator.get_state(),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def _optimizers(trainer: Any) -> dict[str, Any]:
-    """Return every optimiser by its attribute's name; RecVAE has two, which take turns."""
-    found = {n: o for n, o in vars(trainer).items() if isinstance(o, torch.optim.Optimizer)}
-    if len(found) > 1:
-        found.pop("optimizer")
-    return found
+def _is_finished(content: dict[str, Any]) -> bool:
+    return "best" in content

@@ -31,7 +31,7 @@ from recbole_darec.training.checkpoint import (
 from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
 from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
-from recbole_darec.training.snapshots import Snapshots
+from recbole_darec.training.snapshots import Length, Snapshots
 
 if TYPE_CHECKING:
     from recbole.trainer import Trainer as _Trainer
@@ -67,7 +67,12 @@ class ResumableTrainer(_Trainer):
         self.saved_model_file = str(Path(self.checkpoint_dir) / name)
         self.best_epoch = -1
         options = options_from_config(RunOptions, config)
-        self.snapshots = Snapshots(self, options.snapshot_every)
+        self.snapshots = Snapshots(
+            self,
+            Length.of(config),
+            every=options.snapshot_every,
+            keep_last=options.keep_last,
+        )
         self.diagnoses = options.diagnostics
         self._keep_files = True
         self._latest_valid_result: Any = None
@@ -90,9 +95,16 @@ class ResumableTrainer(_Trainer):
         A run that is interrupted (Ctrl-C) keeps its best checkpoint and its snapshot.
         """
         self._keep_files = bool(saved)
+        if self.snapshots.is_over:
+            # RecBole's loop would take the last model for the best.
+            self.eval_collector.data_collect(train_data)
+            return self.best_valid_score, self.best_valid_result
         given = {"verbose": verbose, "saved": saved, "show_progress": show_progress}
         try:
-            return self._fit_phase(train_data, valid_data, callback_fn, given)
+            result = self._fit_phase(train_data, valid_data, callback_fn, given)
+            if saved:
+                self.snapshots.end_fit(train_data)
+            return result
         finally:
             self.tensorboard.flush()
 
