@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recbole.quick_start
 import torch
 from conftest import environment
 from recbole.trainer import HyperTuning
@@ -38,10 +37,14 @@ def data_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_tiny: Callab
     ],
 )
 def test_arguments_are_recboles_and_then_ours(ours: str, theirs: str) -> None:
+    quick_start = pytest.importorskip(
+        "recbole.quick_start", reason="needs ray, which it imports", exc_type=ImportError
+    )
+
     def arguments(function: Any) -> list[tuple[str, Any]]:
         return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
 
-    expected = arguments(getattr(recbole.quick_start, theirs))
+    expected = arguments(getattr(quick_start, theirs))
     found = arguments(getattr(recbole_darec, ours))
     assert found[: len(expected)] == expected
     assert all(default is not inspect.Parameter.empty for _, default in found[len(expected) :])
@@ -167,6 +170,13 @@ def test_the_callers_log_handlers_are_left_in_place(data_path: Path) -> None:
 # ---- objective_function -----------------------------------------------------------------------
 
 
+@pytest.fixture
+def hyperopt() -> None:
+    reason = "needs hyperopt 0.2.5 (the tune extra) and setuptools < 81"
+    pytest.importorskip("hyperopt", reason=reason, exc_type=ImportError)
+
+
+@pytest.mark.usefixtures("hyperopt")
 def test_hyper_tuning_searches_exhaustively(data_path: Path) -> None:
     Path("fixed.yaml").write_text(
         "model: LightGCN\ndataset: tiny\n"
@@ -192,6 +202,7 @@ def test_hyper_tuning_searches_exhaustively(data_path: Path) -> None:
     assert "Valid result" in Path("found.txt").read_text()
 
 
+@pytest.mark.usefixtures("hyperopt")
 def test_hyper_tuning_reads_a_parameter_file(data_path: Path) -> None:
     given = {**options(data_path, epochs=1), "model": "LightGCN", "dataset": "tiny"}
     Path("fixed.yaml").write_text("".join(f"{key}: {value}\n" for key, value in given.items()))

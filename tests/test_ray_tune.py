@@ -52,7 +52,9 @@ def test_trials_report_what_the_function_returns(
     )
     found = tuner.fit()
     assert not found.errors
-    here = {rate: objective_function({**fixed, "learning_rate": rate}, None, False) for rate in RATES}
+    here = {
+        rate: objective_function({**fixed, "learning_rate": rate}, None, False) for rate in RATES
+    }
     assert {result.config["learning_rate"] for result in found} == set(RATES)
     for result in found:
         expected = here[result.config["learning_rate"]]

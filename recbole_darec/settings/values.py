@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,9 @@ def parse_value(text: str) -> Any:
     if text in ("None", "null", "~"):
         return None
     try:
-        return _without_tuples(ast.literal_eval(text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, of a backslash in a quoted text
+            return _without_tuples(ast.literal_eval(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         pass
     if text[:1] in ("[", "{"):

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_it_is_in_wal_mode(path: Path) -> None:
     with open_store(path, SCHEMA) as store:
         assert store.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert path.with_name(f"{path.name}-wal").exists()
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

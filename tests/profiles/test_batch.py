@@ -144,12 +144,13 @@ def test_a_batch_whose_making_was_cut_off_is_found_by_its_name(
 ) -> None:
     """The process dies after the server has made the batch and before it has told its id."""
     import sqlite3
+    from contextlib import closing
 
     with serve(Plan(batch_polls=(1, 1, 1))) as server:
         plan = plan_for(server.base_url, tmp_path, **BATCH)
         make(material, plan)
         paid = sum(server.log.paid.values())
-        with sqlite3.connect(plan.store) as store:
+        with closing(sqlite3.connect(plan.store)) as store, store:
             store.execute("DELETE FROM answers")
             store.execute("UPDATE batches SET done = 0, batch_id = NULL")
         assert make(material, plan).complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -330,7 +331,7 @@ def test_the_key_is_nowhere_in_what_is_written(
 
 def test_the_store_of_another_program_is_left_alone(material: Material, tmp_path: Path) -> None:
     plan = plan_for("http://127.0.0.1:9/v1", tmp_path)
-    with sqlite3.connect(plan.store) as other:
+    with closing(sqlite3.connect(plan.store)) as other:
         other.execute("CREATE TABLE theirs (x)")
     before = plan.store.read_bytes()
     with pytest.raises(DataError, match="another program"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def stored(store: Path) -> int:
     if not store.is_file():
         return 0
     try:
-        with sqlite3.connect(f"file:{store}?mode=ro", uri=True) as reader:
+        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as reader:
             return reader.execute("SELECT count(*) FROM answers WHERE status = 'ok'").fetchone()[0]
     except sqlite3.OperationalError:  # the file is there, its tables are not yet
         return 0
@@ -83,7 +84,7 @@ def kill_thrice_and_finish(
         output = process.communicate()[0]
         assert process.returncode == 0, output
         peak = server.counters()["peak_concurrency"]
-    with sqlite3.connect(store) as reader:
+    with closing(sqlite3.connect(store)) as reader:
         rows = reader.execute("SELECT kind, id, status FROM answers").fetchall()
     assert len(rows) == prompts
     assert Counter(rows) == Counter(

@@ -22,13 +22,14 @@ def test_the_split_of_a_run_is_that_of_the_sample(
     from recbole.config import Config
     from recbole.data import create_dataset
 
-    from recbole_darec.recbole_compat.datasets import split_dataset
+    from recbole_darec.recbole_compat import reconcile, split_dataset
 
+    reconcile()
     monkeypatch.setattr(sys, "argv", ["run"])  # RecBole reads options from it
     options = yaml.safe_load((ROOT / "properties/dataset/ml-100k.yaml").read_text("utf-8"))
     config = Config(model="BPR", dataset="ml-100k", config_dict={**options, "seed": seed})
     dataset = create_dataset(config)
-    parts = split_dataset(config, dataset)
+    parts, _ = split_dataset(config, dataset)
 
     _, _, inter = ml_100k()
     labels = split_labels(inter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -528,6 +529,12 @@ def test_a_text_of_the_command_line_stands_for_a_value(text: str, value: Any) ->
     found = parse_value(text)
     assert found == value
     assert type(found) is type(value)
+
+
+def test_a_backslash_in_quotes_is_read_without_pythons_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse_value(r"'\d'") == r"\d"
 
 
 _plain = st.recursive(

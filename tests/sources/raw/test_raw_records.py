@@ -42,6 +42,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:.*invalid escape sequence")
 @settings(max_examples=400)
 @given(st.lists(PIECES, max_size=30).map("".join))
 @example("{'a': '\\d'}")
