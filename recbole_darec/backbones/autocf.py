@@ -69,7 +69,11 @@ def mean_log_sum_exp(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct:
 class AutoCFOptions(RegularizedOptions):
     """Options of AutoCF."""
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-6}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 2,
+        "reg_weight": 1e-6,
+    }
 
     gt_layers: int = option(1, "Graph-transformer layers of the decoder.", low=1)
     n_heads: int = option(

@@ -58,7 +58,11 @@ def masked_messages(pattern: EdgePattern, views: Tensor, nodes: Tensor) -> Tenso
 class DCCFOptions(RegularizedOptions):
     """Options of DCCF."""
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 2,
+        "reg_weight": 1e-5,
+    }
 
     n_intents: int = option(128, "Intent prototypes of the users, and as many of the items.", low=1)
     ssl_weight: float = option(0.001, "Weight of the contrast.", low=0.0)

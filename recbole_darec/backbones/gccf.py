@@ -21,7 +21,11 @@ class GCCFOptions(RegularizedOptions, EdgeDropoutOptions):
     The layers are concatenated: what ranks is n_layers + 1 times as wide as embedding_size.
     """
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 2, "reg_weight": 1e-5}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 2,
+        "reg_weight": 1e-5,
+    }
 
 
 class GCCF(GraphRecommender):

@@ -16,7 +16,11 @@ __all__ = ["LightGCN", "LightGCNOptions"]
 class LightGCNOptions(GraphOptions):
     """Options of LightGCN."""
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 3,
+        "reg_weight": 1e-5,
+    }
 
 
 class LightGCN(GraphRecommender):

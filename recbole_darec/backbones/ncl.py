@@ -30,7 +30,11 @@ class NCLOptions(RegularizedOptions, AggregatedOptions):
     loss that is a mean.
     """
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-4}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 3,
+        "reg_weight": 1e-4,
+    }
 
     ssl_temp: float = option(0.1, "Temperature of both contrasts.", above=0.0)
     ssl_reg: float = option(1e-7, "Weight of the contrast with structural neighbors.", low=0.0)

@@ -31,7 +31,11 @@ class SGLOptions(ContrastOptions):
     the same beside the ranking loss; that of the L2 term grows by the batch size.
     """
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 3,
+        "reg_weight": 1e-5,
+    }
 
     type: str = option(
         "ED",

@@ -21,7 +21,11 @@ __all__ = ["SimGCL", "SimGCLOptions"]
 class SimGCLOptions(ContrastOptions):
     """Options of SimGCL."""
 
-    RECBOLE_DEFAULTS: ClassVar = {"embedding_size": 64, "n_layers": 3, "reg_weight": 1e-5}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "embedding_size": 64,
+        "n_layers": 3,
+        "reg_weight": 1e-5,
+    }
 
     noise_eps: float = option(0.1, "Length of the noise that a row gets after a layer.", low=0.0)
     ssl_tau: float = option(0.2, "Temperature of the contrast.", above=0.0)

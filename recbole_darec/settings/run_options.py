@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from recbole_darec.settings.options import Options, option
 
@@ -12,7 +12,7 @@ __all__ = ["COMMON_OPTIONS", "EvaluationOptions", "ProfileSourceOptions", "RunOp
 class RunOptions(Options):
     """What a run does, whatever its backbone and aligner."""
 
-    RECBOLE_DEFAULTS: ClassVar = {
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
         "train_batch_size": 2048,
         "eval_step": 1,
         "stopping_step": 10,
@@ -87,7 +87,7 @@ class ProfileSourceOptions(Options):
 class EvaluationOptions(Options):
     """How the all-rank evaluation is done."""
 
-    RECBOLE_DEFAULTS: ClassVar = {
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
         "metrics": ["Recall", "NDCG", "MRR", "Hit", "Precision"],
         "topk": [5, 10, 20],
         "valid_metric": "Recall@20",

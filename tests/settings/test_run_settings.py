@@ -139,7 +139,7 @@ class _SharedOptions(Options):
 class HalfwayOptions(_SharedOptions, GraphOptions):
     """Options of Halfway."""
 
-    RECBOLE_DEFAULTS: ClassVar = {"n_layers": 5, "embedding_size": 16}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {"n_layers": 5, "embedding_size": 16}
 
     def check_together(self) -> None:
         """Refuse a share that the sum has no use for."""
