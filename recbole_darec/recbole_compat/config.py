@@ -19,8 +19,8 @@ __all__ = ["AlignedConfig", "make_config"]
 class AlignedConfig(Config):
     """RecBole's configuration, made from settings that were merged and checked before.
 
-    Works around: RecBole reads ``sys.argv`` wherever a Config is made, so that the arguments of a test
-    runner or of a tuning worker become options, and command-line values silently override the
+    Works around: RecBole reads ``sys.argv`` wherever a Config is made, so that the arguments of a
+    test runner or of a tuning worker become options, and command-line values silently override the
     trial's parameters.  Here the command line is one layer of :mod:`recbole_darec.settings.layers`.
 
     Attributes:
@@ -44,9 +44,9 @@ class AlignedConfig(Config):
 def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     """Return RecBole's configuration for the settings of one run.
 
-    Works around: RecBole looks model, trainer and data set up by name and fails for a class that it does
-    not ship.  It is given the backbone's class and keeps the backbone's name, under which its own
-    lookups (``NCLTrainer``, a special loader) still work.
+    Works around: RecBole looks model, trainer and data set up by name and fails for a class that it
+    does not ship.  It is given the backbone's class and keeps the backbone's name, under which its
+    own lookups (``NCLTrainer``, a special loader) still work.
 
     Args:
         settings: of the run, checked.

@@ -30,8 +30,8 @@ __all__ = [
 def load_dataset(config: Any) -> Any:
     """Return RecBole's data set for a configuration, filtered and remapped, not yet split.
 
-    Works around: ``create_dataset`` unpickles ``saved/<ds>-Dataset.pth`` if there is one, without a check
-    of the data; a missing folder makes RecBole try a download; and an id that pandas reads as
+    Works around: ``create_dataset`` unpickles ``saved/<ds>-Dataset.pth`` if there is one, without a
+    check of the data; a missing folder makes RecBole try a download; and an id that pandas reads as
     missing becomes the padding's id in a fixed split, or loses its interactions.
 
     Raises:
@@ -132,9 +132,9 @@ def _check_inter_file(path: Path, config: Any) -> None:
 def split_dataset(config: Any, dataset: Any) -> tuple[list[Any], Split | None]:
     """Return the training, validation and test parts, and the split if a seed of its own drew it.
 
-    Works around: RecBole draws a ratio split from the training seed, so that runs with several seeds are
-    measured on several test sets, and profiles made from one training part leak into another.
-    With ``split_seed`` the split is that number's, whatever ``seed`` is.
+    Works around: RecBole draws a ratio split from the training seed, so that runs with several
+    seeds are measured on several test sets, and profiles made from one training part leak into
+    another. With ``split_seed`` the split is that number's, whatever ``seed`` is.
 
     Raises:
         DataError: a part is empty.
@@ -188,7 +188,7 @@ def evaluation_loader(config: Any, phase: str) -> Any:
 def recbole_trainer(config: Any) -> Any:
     """Return the trainer class that RecBole has for a backbone's name.
 
-    Works around: RecBole looks for ``<class name>Trainer``, so that a class called ``DaRecNCL`` would
-    miss ``NCLTrainer`` and never run its E-step; the configuration keeps the backbone's name.
+    Works around: RecBole looks for ``<class name>Trainer``, so that a class called ``DaRecNCL``
+    would miss ``NCLTrainer`` and never run its E-step; the configuration keeps the backbone's name.
     """
     return get_trainer(config["MODEL_TYPE"], config["model"])

@@ -21,8 +21,8 @@ __all__ = ["logging_until_checked", "start_logging"]
 def logging_until_checked() -> Iterator[logging.handlers.MemoryHandler]:
     """Keep log records in memory while a run's inputs are still being checked.
 
-    Works around: RecBole opens ``log/<model>/…`` before it has read anything, so that a mistyped name
-    leaves a file behind.
+    Works around: RecBole opens ``log/<model>/…`` before it has read anything, so that a mistyped
+    name leaves a file behind.
     """
     root = logging.getLogger()
     memory = logging.handlers.MemoryHandler(100_000, flushLevel=logging.CRITICAL + 1)
@@ -42,8 +42,8 @@ def logging_until_checked() -> Iterator[logging.handlers.MemoryHandler]:
 def start_logging(config: Any, kept: logging.handlers.MemoryHandler) -> None:
     """Open RecBole's log file and console, and write what was kept until now to the file.
 
-    Works around: RecBole's ``init_logger`` does nothing once the root logger has a handler, so that the
-    second run of a process writes to the first one's file.
+    Works around: RecBole's ``init_logger`` does nothing once the root logger has a handler, so that
+    the second run of a process writes to the first one's file.
 
     Raises:
         UserError: the log folder cannot be written.
