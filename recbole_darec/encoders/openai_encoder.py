@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,18 +13,20 @@ from recbole_darec.encoders.base import (
     Encoded,
     EncodedBatches,
     Encoder,
-    check_rows,
     joined,
 )
 from recbole_darec.encoders.long_texts import Pieces, cut, pool, split_long
 from recbole_darec.encoders.openai_requests import (
     MAX_INPUTS,
+    Asked,
+    EmbeddingModel,
+    RefusedTogether,
+    TooLong,
     address_of,
     request_slices,
-    vector_of,
 )
-from recbole_darec.errors import EmbeddingError, OptionError, UserError
-from recbole_darec.llm.client import Server, ServerError, connect, explain
+from recbole_darec.errors import OptionError
+from recbole_darec.llm.client import Server, ServerError, connect
 from recbole_darec.llm.in_thread import iterate
 from recbole_darec.llm.limits import RateLimit
 from recbole_darec.llm.tokens import token_counter
@@ -37,16 +37,7 @@ BATCH_SIZE = 256
 MAX_TOKENS = 8191  # of one text, of OpenAI's models
 _REQUEST_TOKENS = 250_000  # of one request, where OpenAI takes 300,000
 _BATCH_CHARACTERS = 400_000
-_TRIES = 3  # of a request whose answer came and cannot be used
 _SHORTEST = 16  # characters; a text so short is not too long, whatever the server says
-
-# What servers say of a text, or of all texts together, that is too long.
-_TOO_LONG = re.compile(
-    r"maximum context length|context.length|context window|context size|too long|too many tokens"
-    r"|too large|less than \d+ tokens|max_tokens_per_request|tokens per request|max_model_len"
-    r"|exceeds? .{0,60}(tokens|length|limit)",
-    re.IGNORECASE,
-)
 
 
 class OpenAIEncoder(Encoder):
@@ -87,21 +78,20 @@ class OpenAIEncoder(Encoder):
             raise OptionError(f"--max-tokens must be at least 1, not {max_tokens}")
         self.name = f"openai:{model}" + ("" if dimensions is None else f"@{dimensions}")
         self.batch_size = batch_size
-        self._model = model
-        self._dimensions = dimensions
         self._server = server or Server()
         self._rates = (requests_per_minute, tokens_per_minute)
         self._max_tokens = max_tokens or MAX_TOKENS
         # Where a text is split only by default, OpenAI's own limit, a change of it is no matter.
         own_limit = "" if max_tokens is None else f" max_tokens={max_tokens}"
         self.identity = f"{self.name} {address_of(self._server)}{own_limit}"
-        self._revision: str | None = None
+        self._model = EmbeddingModel(self.name, model, dimensions, self._server)
+        self._most_inputs = MAX_INPUTS  # of one request, until the server says less
         self._counter = token_counter(model)
 
     @property
     def revision(self) -> str | None:
         """What the server calls the model in its answers."""
-        return self._revision
+        return self._model.revision
 
     def encode_batches(self, batches: Batches) -> EncodedBatches:
         """See :class:`Encoder`.
@@ -118,7 +108,7 @@ class OpenAIEncoder(Encoder):
         After an error nothing more is sent, and what is under way, and will be paid, is waited for.
         """
         async with connect(self._server) as client:
-            asked = _Asked(client, RateLimit(*self._rates))
+            asked = Asked(client, RateLimit(*self._rates))
             todo = iter(enumerate(batches))
             waiting: dict[asyncio.Task[Encoded], int] = {}
             failed: BaseException | None = None
@@ -144,7 +134,7 @@ class OpenAIEncoder(Encoder):
             finally:
                 await _cancel(waiting)
 
-    async def _encode(self, asked: _Asked, texts: Sequence[str]) -> Encoded:
+    async def _encode(self, asked: Asked, texts: Sequence[str]) -> Encoded:
         """Encode one batch, its long texts in pieces, in as few requests as the limits allow."""
         pieces = split_long(texts, self._max_tokens, self._count)
         parts = []
@@ -161,11 +151,15 @@ class OpenAIEncoder(Encoder):
         counted = [self._counter.count(text) for text in texts]
         return counted if self._counter.exact else [-(-4 * n // 3) for n in counted]
 
-    async def _rows(self, asked: _Asked, texts: Sequence[str], tokens: np.ndarray) -> Encoded:
-        """Ask for the rows of ``texts``; where the server finds them too long, in halves."""
+    async def _rows(self, asked: Asked, texts: Sequence[str], tokens: np.ndarray) -> Encoded:
+        """Ask for the rows of ``texts``; in parts where the server finds them too long or many."""
+        if len(texts) > self._most_inputs:
+            return await self._fewer(asked, texts, tokens, self._most_inputs)
         try:
-            return await self._ask(asked, texts, float(tokens.sum()))
-        except _TooLong as error:
+            return await self._model.ask(asked, texts, float(tokens.sum()))
+        except RefusedTogether as refusal:
+            return await self._fewer(asked, texts, tokens, refusal.limit)
+        except TooLong as error:
             if len(texts) > 1:
                 half = len(texts) // 2
                 return joined(
@@ -176,102 +170,27 @@ class OpenAIEncoder(Encoder):
                 )
             halves = cut(texts[0], 2) if len(texts[0]) > _SHORTEST else []
             if len(halves) < 2:
-                raise ServerError(f"{self._where()} refuses a short text: {error}") from None
+                raise ServerError(f"{self._model.where} refuses a short text: {error}") from None
         sizes = self._count(halves)
         encoded = await self._rows(asked, halves, np.asarray(sizes))
         return _pooled(encoded, Pieces(halves, sizes, [len(halves)]))
 
-    async def _ask(self, asked: _Asked, texts: Sequence[str], tokens: float) -> Encoded:
-        """Send one request, again where the answer that came cannot be used.
+    async def _fewer(
+        self, asked: Asked, texts: Sequence[str], tokens: np.ndarray, limit: int | None
+    ) -> Encoded:
+        """Ask for ``limit`` texts at a time, and no more from now on.
 
-        Raises:
-            _TooLong: the server says so.
-            ServerError: it refuses otherwise, or does not answer.
-            EmbeddingError: it answers with what is no embedding.
+        Where the server has said no number, one text goes alone: when it is refused too, the
+        reason is another one; else half as many are tried.
         """
-        options = {} if self._dimensions is None else {"dimensions": self._dimensions}
-        for left in reversed(range(_TRIES)):
-            await asked.limit.wait(tokens)
-            try:
-                answer = await asked.client.embeddings.create(
-                    model=self._model, input=list(texts), encoding_format="base64", **options
-                )
-                rows = self._read(answer, len(texts))
-            except ValueError as error:  # cut off JSON, base64 that is none, a wrong list
-                if left:
-                    continue
-                raise EmbeddingError(
-                    f"{self._where()} gave {_TRIES} answers that cannot be read "
-                    f"({explain(error, self._server)}): see whether --base-url is right; what "
-                    "came before is in the store"
-                ) from None
-            except UserError:
-                raise
-            except Exception as error:
-                raise self._refused(error) from None
-            used = getattr(getattr(answer, "usage", None), "prompt_tokens", None)
-            if isinstance(used, int):
-                asked.limit.settle(tokens, used)
-            self._revision = getattr(answer, "model", None) or self._model
-            return Encoded(rows, np.ones(len(texts), dtype=np.int64))
-        raise AssertionError("unreachable")
-
-    def _read(self, answer: Any, n: int) -> np.ndarray:
-        """Return the rows of an answer by index, (n, d) float32.
-
-        Raises:
-            ValueError: it has not the rows 0 to n-1, once each and of one width.
-            EmbeddingError: the width is not that asked for, or a number is not finite.
-        """
-        found = {row.index: vector_of(row.embedding) for row in getattr(answer, "data", None) or ()}
-        if sorted(found) != list(range(n)):
-            raise ValueError(f"{len(found)} embeddings for {n} texts")
-        if len({row.shape for row in found.values()}) != 1:
-            raise ValueError("embeddings of several widths")
-        rows = check_rows(np.stack([found[k] for k in range(n)]), n, self.name)
-        if self._dimensions not in (None, rows.shape[1]):
-            raise EmbeddingError(
-                f"{self._where()} gives rows of width {rows.shape[1]} where {self._dimensions} "
-                f"were asked for: write --encoder=openai:{self._model} without @"
-            )
-        return rows
-
-    def _refused(self, error: Exception) -> Exception:
-        """Return what to raise for an error of the client, which has made its retries."""
-        import openai
-
-        if not isinstance(error, openai.OpenAIError):
-            return error
-        line = explain(error, self._server)
-        status = getattr(error, "status_code", None)
-        if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(str(error))):
-            return _TooLong(line)
-        if status in (401, 403):
-            way = f"set {self._server.key_variable} in the environment to a key that it knows"
-        elif status == 404:
-            way = "check the model's name and --base-url"
-        elif status in (400, 422):
-            way = f"check --encoder={self.name}"
-        elif getattr(error, "code", None) == "insufficient_quota":
-            way = "the account has no money left; what came before is in the store"
-        else:
-            way = "run the command again later: what came before is in the store"
-        return ServerError(f"{self._where()} refuses ({line}): {way}")
-
-    def _where(self) -> str:
-        return f"the server {address_of(self._server)}"
-
-
-@dataclass
-class _Asked:
-    """What the requests of one event loop share."""
-
-    client: Any
-    limit: RateLimit = field(repr=False)
-
-
-class _TooLong(Exception):
-    """The server finds a text, or the texts of a request together, too long."""
+        alone = limit is None
+        self._most_inputs = min(self._most_inputs, limit or len(texts) // 2)
+        parts, start = [], 0
+        while start < len(texts):
+            end = start + (1 if alone and not start else self._most_inputs)
+            parts.append(await self._rows(asked, texts[start:end], tokens[start:end]))
+            start = end
+        return joined(parts)
 
 
 def _pooled(encoded: Encoded, pieces: Pieces) -> Encoded:

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_darec.errors import MissingExtraError, UserError
 from recbole_darec.llm.options import KEY_VARIABLE, Server, check_url
+from recbole_darec.llm.words import words_of
 
 __all__ = [
     "KEY_VARIABLE",
@@ -101,11 +102,10 @@ def without_secrets(text: str, server: Server) -> str:
 
 
 def explain(error: BaseException, server: Server) -> str:
-    """Say an error of the client in one short line, without the key."""
+    """Say an error of the client in one short line, the server's words, without the key."""
     status = getattr(error, "status_code", None)
-    body = getattr(error, "body", None)
-    message = body.get("message") if isinstance(body, dict) else None
-    if not isinstance(message, str):
+    message = words_of(getattr(error, "body", None))
+    if not message:
         message = str(error) or type(error).__name__
         if status is None and str(error.__cause__ or ""):
             message += f" ({error.__cause__})"  # which host, say, has refused

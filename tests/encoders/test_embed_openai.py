@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 from openai_server import Fault, Plan, Server, serve, vector_for
+from openai_server.plan import ERROR_FORMS
 
 from recbole_darec.embeddings import read_table
 from recbole_darec.encoders import Encoder, EncoderOptions, parse_encoder
 from recbole_darec.encoders.embed import EmbedReport, EmbedRequest, embed_profiles
 from recbole_darec.encoders.long_texts import cut
+from recbole_darec.encoders.openai_requests import EmbeddingModel
 from recbole_darec.errors import EmbeddingError
 from recbole_darec.llm import client
 from recbole_darec.llm.client import ServerError
@@ -125,6 +127,7 @@ FAULTS = [
     "short_list",
     "bad_body",
     "html_body",
+    "error_body",
     "rate_limit",
     "server_error",
     "unavailable",
@@ -209,6 +212,66 @@ def test_the_tokens_of_a_minute_bound_a_request() -> None:
         assert max(server.log.arrived_tokens) <= 600
 
 
+# Requests of many texts --------------------------------------------------------------------------
+
+
+TOO_MANY = [  # as servers say it: status, words, how many texts they take
+    (400, "batch size is invalid, it should not be larger than {limit}", 10),
+    (413, "batch size {n} > maximum allowed batch size {limit}", 32),
+    (422, "List should have at most {limit} items after validation, not {n}", 16),
+    (400, "1 validation error: ensure this value has at most {limit} items", 10),
+    (400, "Too many inputs. The max number of inputs is {limit}.", 16),
+    (400, "total number of texts must be at most {limit} - received {n}", 7),
+    (400, "* BatchEmbedContentsRequest.requests: at most {limit} requests can be in one batch", 9),
+    (400, "the number of inputs exceeds the limit of {limit}", 5),
+    (400, "Expected an array with maximum length {limit}, but got an array of {n}", 11),
+]
+
+
+@pytest.mark.parametrize(("status", "words", "limit"), TOO_MANY)
+@pytest.mark.parametrize("form", ["openai", "detail", "text"])
+def test_a_server_that_takes_fewer_texts_says_how_many(
+    status: int, words: str, limit: int, form: str
+) -> None:
+    texts = [f"text number {n}" for n in range(40)]
+    plan = Plan(max_inputs=limit, too_many=(status, words), error_form=form)
+    with serve(plan) as server:
+        encoder = encoder_for(server, batch_size=40, concurrency=1)
+        found = dict(encoder.encode_batches([texts, [f"{text} again" for text in texts]]))
+        assert server.log.requests["embeddings"] == 1 + 2 * -(-40 // limit)  # refused once
+        assert set(server.log.embedded.values()) == {1}
+    for number, more in enumerate(("", " again")):
+        expected = np.stack([vector_for(text + more, WIDTH) for text in texts])
+        assert (found[number].rows == expected).all()
+        assert found[number].pieces.tolist() == [1] * 40
+
+
+@pytest.mark.parametrize(
+    "words", ["input数组过长", "Too many inputs in request, split into more batches.", "invalid"]
+)
+def test_a_server_that_does_not_say_how_many_is_asked_for_half(folder: Path, words: str) -> None:
+    with serve(Plan(max_inputs=6, too_many=(400, words))) as server:
+        embed(folder, encoder_for(server, batch_size=60, concurrency=1))
+        check_rows(folder)
+        assert set(server.log.embedded.values()) == {1}
+        refused = server.log.requests["embeddings"] - len(server.log.arrived_tokens)
+        assert refused <= 4  # 60, 30, 15 and 7 texts
+
+
+def test_a_refusal_that_is_not_for_their_number_is_found_with_one_text(folder: Path) -> None:
+    with serve() as server:
+        with pytest.raises(ServerError, match=r"400.*dimensions.*check --encoder"):
+            embed(folder, encoder_for(server, f"{ADA}@64", batch_size=60))
+        assert server.log.requests["embeddings"] == 2
+
+
+def test_a_single_text_that_is_refused_is_named() -> None:
+    with serve() as server:
+        encoder = encoder_for(server, batch_size=9)
+        with pytest.raises(ServerError, match=r"400.*takes other texts.*the one that begins ''$"):
+            rows_of(encoder, ["some text", "another", "a third", ""])
+
+
 # Refusals ----------------------------------------------------------------------------------------
 
 
@@ -221,6 +284,15 @@ def test_the_tokens_of_a_minute_bound_a_request() -> None:
         (Plan(faults=(Fault("insufficient_quota", attempts=None),)), ADA, "no money left"),
         (Plan(faults=(Fault("server_error", attempts=None),)), ADA, r"500.*again later"),
         (Plan(faults=(Fault("drop", attempts=None),)), ADA, r"again later"),
+        (
+            Plan(faults=(Fault("error_body", attempts=None),)),
+            ADA,
+            r"refuses \(502: the model behind the gateway is out of memory\): run .* again later",
+        ),
+        *(
+            (Plan(error_form=form), "openai:none", r"\(404: .*The model `none` does not exist")
+            for form in ERROR_FORMS
+        ),
     ],
 )
 def test_a_refusal_is_one_line(folder: Path, plan: Plan, text: str, message: str) -> None:
@@ -277,9 +349,9 @@ def b64(*numbers: float) -> str:
     ],
 )
 def test_answers_that_are_no_embeddings(given: Any, message: str) -> None:
-    encoder: Any = parse_encoder("openai:m@2")
+    model = EmbeddingModel("openai:m@2", "m", 2, client.Server())
     with pytest.raises((ValueError, EmbeddingError), match=message):
-        encoder._read(given, 2)
+        model.read(given, 2)
 
 
 # The process -------------------------------------------------------------------------------------

@@ -170,7 +170,8 @@ def test_no_part_of_the_key_is_in_an_explanation(
 def test_an_explanation_is_the_servers_message_with_its_status() -> None:
     body = {"message": "You exceeded\nyour quota", "code": "insufficient_quota"}
     assert explain(Answered("long", 429, body), Server()) == "429: You exceeded your quota"
-    for body in (None, "text", {"message": 7}, {}):
+    assert explain(Answered("Error code: 500", 500, "a text"), Server()) == "500: a text"
+    for body in (None, {"message": 7}, {}):
         assert explain(Answered("as it is", 500, body), Server()) == "500: as it is"
     assert explain(TimeoutError(), Server()) == "TimeoutError"
 

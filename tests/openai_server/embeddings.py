@@ -110,9 +110,8 @@ def _written(vector: np.ndarray, form: str) -> str | list[float]:
 def _checked_tokens(plan: Plan, texts: list[Input]) -> int:
     """The tokens of all texts: words, or the given numbers."""
     if len(texts) > plan.max_inputs:
-        raise ApiError(
-            400, f"'$.input' is invalid: at most {plan.max_inputs} elements.", param="input"
-        )
+        status, words = plan.too_many
+        raise ApiError(status, words.format(limit=plan.max_inputs, n=len(texts)), param="input")
     counts = [len(text.split()) if isinstance(text, str) else len(text) for text in texts]
     limit = plan.max_input_tokens
     if limit is not None and max(counts) > limit:

@@ -31,9 +31,27 @@ class ApiError(Exception):
             "error": {"message": message, "type": type, "param": param, "code": code}
         }
 
-    def reply(self) -> Reply:
-        """The HTTP answer."""
-        return json_reply(self.status, self.body, self.headers)
+    def reply(self, form: str = "openai") -> Reply:
+        """The HTTP answer, in one of :data:`.plan.ERROR_FORMS`."""
+        told = self.body["error"]
+        if form == "plain":
+            return Reply(self.status, told["message"].encode(), "text/plain", self.headers)
+        bodies: dict[str, Any] = {
+            "openai": self.body,
+            "detail": {
+                "detail": [
+                    {
+                        "type": told["type"],
+                        "loc": ["body", *filter(None, [told["param"]])],
+                        "msg": told["message"],
+                        "input": {"prompt": "the request again: too long, batch size"},
+                    }
+                ]
+            },
+            "text": {"error": told["message"]},
+            "nested": {"message": {"detail": told["message"], "code": self.status}},
+        }
+        return json_reply(self.status, bodies[form], self.headers)
 
 
 def model_not_found(model: object) -> ApiError:

@@ -38,6 +38,7 @@ DELIVERY_KINDS = {
     "delay": "the answer waits up to delay_s seconds, so that answers overtake each other",
     "bad_body": "200 with a body that is cut off JSON",
     "html_body": "200 with a page of HTML, as a proxy sends it",
+    "error_body": "200 with an error object alone, as a gateway sends it",
     "missing_usage": "the answer has no usage",
 }
 #: The chat answer's content is wrong. All of these are paid.
@@ -66,6 +67,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {**STATUS_KINDS, **SILENT_KINDS, **DELIVERY_KINDS, **CONTENT_KINDS, **VECTOR_KINDS}
 )
 ENDPOINTS = ("chat", "embeddings", "models", "files", "batches")
+ERROR_FORMS = ("openai", "detail", "text", "nested", "plain")
 RETRY_AFTER_FORMS = ("both", "seconds", "ms", "date", "none")
 STRUCTURED = ("json_schema", "json_object", "none")
 BATCH_OUTCOMES = ("completed", "expired", "failed")
@@ -132,6 +134,8 @@ class Plan:
             ``faults``; ``""`` is an attempt without a fault. The first pair whose part is in the
             prompt counts.
         key: the key that the client must send; None: any that is not empty.
+        error_form: the form of every error: OpenAI's object, FastAPI's ``detail``, ``{"error":
+            text}``, an object in ``message`` or a plain text.
         echo_key: whether the error about a wrong key repeats the whole key, as careless servers
             do; otherwise it is masked.
         models: the names of the chat models. Another name is answered with 404.
@@ -142,6 +146,8 @@ class Plan:
         fixed_width: the embedding models that refuse ``dimensions``.
         max_input_tokens: words that one text of an embedding request may have; None: any.
         max_inputs: texts that one embedding request may have.
+        too_many: the status and the words of the answer to more; ``{limit}`` and ``{n}`` in them
+            are filled in.
         max_request_tokens: words that one embedding request may have in all; None: any.
         latency_s: seconds before each answer.
         jitter_s: up to so many seconds more, by a hash of prompt and attempt.
@@ -164,6 +170,7 @@ class Plan:
     faults: tuple[Fault, ...] = ()
     script: tuple[tuple[str, tuple[str, ...]], ...] = ()
     key: str | None = None
+    error_form: str = "openai"
     echo_key: bool = False
     models: tuple[str, ...] = ("gpt-3.5-turbo", "gpt-4o-mini")
     structured: str = "json_schema"
@@ -179,6 +186,7 @@ class Plan:
     fixed_width: tuple[str, ...] = ("text-embedding-ada-002",)
     max_input_tokens: int | None = None
     max_inputs: int = 2048
+    too_many: tuple[int, str] = (400, "'$.input' is invalid: at most {limit} elements.")
     max_request_tokens: int | None = None
     latency_s: float = 0.0
     jitter_s: float = 0.0
@@ -198,6 +206,7 @@ class Plan:
             ("by", self.by, ("prompt", "attempt", "request")),
             ("retry_after", self.retry_after, RETRY_AFTER_FORMS),
             ("structured", self.structured, STRUCTURED),
+            ("error_form", self.error_form, ERROR_FORMS),
             *(("batch_outcomes", outcome, BATCH_OUTCOMES) for outcome in self.batch_outcomes),
             *(("script", kind, ("", *KINDS)) for _, kinds in self.script for kind in kinds),
         ):

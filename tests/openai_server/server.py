@@ -179,7 +179,7 @@ class Server:
     def _count_sent(self, endpoint: str, number: int, outcome: _Outcome) -> None:
         """Count an answer, just before its last bytes: what a client has got is in the log."""
         self.log.statuses[outcome.reply.status] += 1
-        if outcome.fault not in {"bad_body", "html_body"}:
+        if outcome.fault not in {"bad_body", "html_body", "error_body"}:
             self._pay(endpoint, number, outcome)
 
     def _pay(self, endpoint: str, number: int, outcome: _Outcome) -> None:
@@ -235,7 +235,7 @@ class Server:
                 return self._completion(request, endpoint, number, key)
             return self._other(request, endpoint, number, key)
         except ApiError as error:
-            return _Outcome(error.reply())
+            return _Outcome(error.reply(self.plan.error_form))
 
     def _checked_key(self, request: Request) -> str:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
@@ -258,7 +258,8 @@ class Server:
         try:
             result, paid = self._completed(endpoint, body, number, attempt, fault, key)
         except ApiError as error:
-            return _Outcome(error.reply(), prompt, fault, attempt, wait=wait)
+            reply = error.reply(self.plan.error_form)
+            return _Outcome(reply, prompt, fault, attempt, wait=wait)
         self.log.tokens_of(number, paid["usage"]["prompt_tokens"])
         reply = json_reply(200, result, (("x-request-id", f"req_{number}"),))
         return _Outcome(_spoiled(reply, fault), prompt, fault, attempt, paid, wait)
@@ -311,7 +312,7 @@ class Server:
         fault = self.plan.fault(endpoint, asked, asked, attempt, number)
         wait = unit(self.plan.seed, "wait", asked, attempt)
         if fault in STATUS_KINDS:
-            reply = planned_error(str(fault), self.plan, "", key).reply()
+            reply = planned_error(str(fault), self.plan, "", key).reply(self.plan.error_form)
         else:
             reply = _spoiled(self._routed(request), fault)
         return _Outcome(reply, "", fault, attempt, wait=wait)
@@ -374,11 +375,14 @@ class Server:
 
 
 def _spoiled(reply: Reply, fault: str | None) -> Reply:
-    """The answer with a body that is no JSON, where that is the fault."""
+    """The answer with a body that is no result, where that is the fault."""
     if fault == "bad_body":
         return Reply(200, reply.body[: len(reply.body) // 2])
     if fault == "html_body":
         return Reply(200, b"<html><body>Bad gateway</body></html>", "text/html")
+    if fault == "error_body":
+        error = {"message": "the model behind the gateway is out of memory", "code": 502}
+        return json_reply(200, {"error": error})
     return reply
 
 

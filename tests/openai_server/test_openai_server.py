@@ -254,6 +254,49 @@ def test_bodies_that_are_no_json() -> None:
         assert server.log.paid == {}
 
 
+def test_an_error_may_come_with_status_200() -> None:
+    async def work(client: openai.AsyncOpenAI) -> Any:
+        return await client.embeddings.create(
+            model="text-embedding-ada-002", input=["a"], encoding_format="base64"
+        )
+
+    with serve(faulty("error_body")) as server:
+        answer = talk(server, work)
+        assert answer.error == {
+            "message": "the model behind the gateway is out of memory",
+            "code": 502,
+        }
+        assert not hasattr(answer, "data") or not answer.data
+        assert server.log.statuses == {200: 1}
+        assert server.log.paid == {}
+
+
+NO_MODEL = "The model `none` does not exist or you do not have access to it."
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("text", {"error": NO_MODEL}),
+        ("nested", {"message": {"detail": NO_MODEL, "code": 404}}),
+        ("plain", NO_MODEL),
+    ],
+)
+def test_an_error_may_have_another_form(form: str, body: Any) -> None:
+    with serve(Plan(error_form=form)) as server, pytest.raises(openai.NotFoundError) as caught:
+        talk(server, lambda client: ask(client, "a prompt", model="none"))
+    answer = caught.value.response
+    assert (answer.text if form == "plain" else answer.json()) == body
+
+
+def test_an_error_may_have_fastapis_form() -> None:
+    with serve(Plan(error_form="detail")) as server, pytest.raises(openai.NotFoundError) as caught:
+        talk(server, lambda client: ask(client, "a prompt", model="none"))
+    (told,) = caught.value.response.json()["detail"]
+    assert (told["loc"], told["msg"]) == (["body", "model"], NO_MODEL)
+    assert "input" in told
+
+
 def test_usage_may_be_missing() -> None:
     with serve(faulty("missing_usage")) as server:
         answer = talk(server, lambda client: ask(client, "a prompt"))
@@ -877,6 +920,7 @@ def test_a_plan_survives_json() -> None:
         '{"script": {"a": ["nothing"]}}',
         '{"by": "chance"}',
         '{"structured": "yes"}',
+        '{"error_form": "xml"}',
         '{"batch_outcomes": ["lost"]}',
     ],
 )
@@ -895,7 +939,8 @@ def test_every_kind_is_tested_here() -> None:
         "shuffled",
         "short_list",
     }
-    tested |= {"drop_mid_body", "slow", "delay", "bad_body", "html_body", "missing_usage"}
+    tested |= {"drop_mid_body", "slow", "delay", "missing_usage"}
+    tested |= {"bad_body", "html_body", "error_body"}
     assert tested == set(KINDS)
     groups = (STATUS_KINDS, SILENT_KINDS, DELIVERY_KINDS, CONTENT_KINDS, VECTOR_KINDS)
     assert len(KINDS) == sum(map(len, groups))
