@@ -56,7 +56,7 @@ def ml_100k() -> Material:
 
 def make_texts(material: Material) -> dict[str, dict[str, str]]:
     """Return ``{"item": {id: text}, "user": {id: text}}``."""
-    return template_profiles(material, read_domain("movies")).profiles
+    return template_profiles(material, read_domain("movies")).texts
 
 
 def jsonl(texts: dict[str, str]) -> bytes:

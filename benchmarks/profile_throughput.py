@@ -26,7 +26,7 @@ from openai_server import serve_process
 from recbole_darec.llm.client import Server
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.generate import generate_profiles
-from recbole_darec.profiles.inputs import Material, Side
+from recbole_darec.profiles.inputs import Entities, Material
 from recbole_darec.profiles.plan import Generation, Plan
 
 DESCRIPTION = "A story of a family that moves to the coast and learns to sail. " * 8
@@ -71,8 +71,8 @@ def _items(n: int) -> Material:
     rows = {i: {"title": f"Book {i}", "description": f"{i}. {DESCRIPTION}"} for i in ids}
     train = pd.DataFrame({"user_id": ["u"], "item_id": [ids[0]]})
     counts = {"train": 1, "valid": 0, "test": 0}
-    items = Side(ids, ("title", "description"), rows)
-    return Material("books", Side(("u",)), items, train, counts, None, "")
+    items = Entities(ids, ("title", "description"), rows)
+    return Material("books", Entities(("u",)), items, train, counts, None, "")
 
 
 if __name__ == "__main__":

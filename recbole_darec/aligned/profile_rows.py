@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.data.splits import Split
-from recbole_darec.embeddings import ProfileOptions, load_profiles
+from recbole_darec.embeddings import EmbeddingOptions, load_embeddings
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resources import atomic_data_dir
 from recbole_darec.settings.options import options_from_config
@@ -53,12 +53,12 @@ def profile_rows(
         folders = [Path(source.profile_dir)]
     else:
         folders = [Path(config["data_path"]), atomic_data_dir() / name]
-    found = load_profiles(
+    found = load_embeddings(
         folders,
         name,
         dataset.field2id_token[dataset.uid_field],
         dataset.field2id_token[dataset.iid_field],
-        ProfileOptions(
+        EmbeddingOptions(
             user_file=source.user_profile_file,
             item_file=source.item_profile_file,
             missing=source.missing_profile,

@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         if report.complete:
             raise
         return EXIT_INCOMPLETE
-    counts = ", ".join(f"{len(texts):,} {kind}s" for kind, texts in report.profiles.items())
+    counts = ", ".join(f"{len(texts):,} {kind}s" for kind, texts in report.texts.items())
     print(f"written ({counts}): " + ", ".join(str(path) for path in paths))
     if not report.complete:
         print(

@@ -2,7 +2,7 @@
 
 - ``<stem>.npy``: 2-D, float16, float32 or float64, row n.
 - ``<stem>.tokens``: UTF-8, one token per line, line n names row n.
-- ``<stem>.json``: optional, free-form: encoder, date, split that the profiles were made from, …
+- ``<stem>.json``: optional, free-form: encoder, date, split that the texts were made from, …
 
 The matrix is mapped into memory, never unpickled.
 """

@@ -23,7 +23,7 @@ def apply_control(
     seed: int | Sequence[int],
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Replace the rows of a profile matrix by another's rows, or by noise.
+    """Replace the rows of a matrix of profile embeddings by another's rows, or by noise.
 
     - ``none``: the matrix itself.
     - ``shuffle``: a random permutation of the rows in one single cycle, so that no row stays where

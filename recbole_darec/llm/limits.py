@@ -1,4 +1,4 @@
-"""Requests and tokens a minute, as providers count them."""
+"""Requests and tokens per minute, as providers count them."""
 
 from __future__ import annotations
 

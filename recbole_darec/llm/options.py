@@ -15,8 +15,8 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 class RateOptions(CommandOptions):
     """How fast a server is asked."""
 
-    requests_per_minute: float | None = option(None, "Requests a minute at most.", above=0.0)
-    tokens_per_minute: float | None = option(None, "Tokens a minute at most.", above=0.0)
+    requests_per_minute: float | None = option(None, "Requests per minute at most.", above=0.0)
+    tokens_per_minute: float | None = option(None, "Tokens per minute at most.", above=0.0)
 
 
 class Server(CommandOptions):

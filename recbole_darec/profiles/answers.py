@@ -89,7 +89,7 @@ class Unusable(Exception):
     """An answer that is no profile.
 
     Attributes:
-        reason: in a few words, told to the model when it is asked again.
+        reason: in a few words, shown to the model when it is asked again.
     """
 
     def __init__(self, reason: str) -> None:

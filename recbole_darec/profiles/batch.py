@@ -38,7 +38,7 @@ class BatchRun:
         interviewer: has the client, the options, the store, the budget.
         poll_seconds: pause between two looks at a batch.
         factor: what is paid of the price.
-        say: told what happens, in one line each.
+        say: called with one line for each thing that happens.
     """
 
     interviewer: Interviewer

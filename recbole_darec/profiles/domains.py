@@ -1,4 +1,4 @@
-"""Domains: what items and users are called, what their columns mean, and what a model is told.
+"""Domains: what items and users are called, what their columns mean, and what a model is asked.
 
 A domain is a folder with ``item.md`` and ``user.md``, the instructions to a language model (the
 system prompts S_v and S_u of RLMRec, equation 12), and ``domain.yaml``, the meaning of the columns
@@ -47,7 +47,7 @@ class Domain:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
     def instruction(self, kind: str, max_words: int) -> str:
-        """Return what the model is told about ``kind`` (item or user), with the word limit."""
+        """Return the instruction for ``kind`` (item or user), with the word limit."""
         text = self.item_instruction if kind == "item" else self.user_instruction
         return text.replace(_WORDS, str(max_words)).strip()
 
@@ -57,7 +57,7 @@ class Domain:
         return next((name for name in self.columns.get(meaning, ()) if name in present), None)
 
     def spec(self, item_columns: Sequence[str], user_columns: Sequence[str]) -> ProfileSpec:
-        """Return how the template tells tables with these columns."""
+        """Return how the template renders tables with these columns."""
         settings = self.columns
         of_items, of_users = set(item_columns), set(user_columns)
         categories: Mapping[str, str] = settings.get("categories", {})

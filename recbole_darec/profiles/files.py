@@ -31,7 +31,7 @@ def write_profile_files(
     Raises:
         DataError: there is no profile to write.
     """
-    if not any(report.profiles.values()):
+    if not any(report.texts.values()):
         raise DataError("there is no profile to write: no question has a usable answer")
     folder.mkdir(parents=True, exist_ok=True)
     note = {
@@ -39,10 +39,10 @@ def write_profile_files(
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "split": material.split and material.split.note(),
         "train_sha256": material.train_sha256,
-        "profiles": {kind: len(texts) for kind, texts in report.profiles.items()},
+        "profiles": {kind: len(texts) for kind, texts in report.texts.items()},
     }
     paths = []
-    for kind, texts in report.profiles.items():
+    for kind, texts in report.texts.items():
         if texts:
             paths.append(
                 write_profiles(folder, material.dataset, kind, list(texts), list(texts.values()))

@@ -94,8 +94,8 @@ async def _generate(
             else:
                 tally.open += len(missing)
             found = profiles_of(prompts, options, answers)
-            report.profiles[kind] = texts_of(material, kind, found)
-            texts = report.profiles[kind]
+            report.texts[kind] = texts_of(material, kind, found)
+            texts = report.texts[kind]
     report.stopped = interviewer.stopped
     report.cost_before = budget.before
     report.cost = None if budget.price is None else budget.spent - budget.before

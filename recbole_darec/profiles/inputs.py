@@ -2,7 +2,7 @@
 
 This is the only module of the profiles that sees a validation or test interaction.  It takes from
 them the ids of users and items, and drops them; whatever is made from :class:`Material` therefore
-cannot tell them.
+knows nothing of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recbole_darec.errors import DataError, some
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Material", "Side", "read_material", "read_reviews"]
+__all__ = ["Entities", "Material", "read_material", "read_reviews"]
 
 _REVIEW_COLUMNS = ("review", "review_text", "text")
 # What RecBole drops before it splits one file.
@@ -31,7 +31,7 @@ _TRAIN = 0
 
 
 @dataclass(frozen=True)
-class Side:
+class Entities:
     """The users, or the items, of a data set.
 
     Attributes:
@@ -61,8 +61,8 @@ class Material:
     """
 
     dataset: str
-    users: Side
-    items: Side
+    users: Entities
+    items: Entities
     train: pd.DataFrame
     counts: Mapping[str, int]
     split: Split | None
@@ -107,8 +107,8 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
         _check_one_part_each(frame, labels, reviews)
     return Material(
         dataset=dataset,
-        users=_side(folder / f"{dataset}.user", names["user_id"], frame["user_id"]),
-        items=_side(folder / f"{dataset}.item", names["item_id"], frame["item_id"]),
+        users=_entities(folder / f"{dataset}.user", names["user_id"], frame["user_id"]),
+        items=_entities(folder / f"{dataset}.item", names["item_id"], frame["item_id"]),
         train=train,
         counts={
             part: int((labels == n).sum()) for n, part in enumerate(("train", "valid", "test"))
@@ -167,7 +167,7 @@ def _interactions(
     )
     if split is None:
         raise DataError(
-            f"the split of '{dataset}' depends on the training seed, and a profile must not tell "
+            f"the split of '{dataset}' depends on the training seed, and a profile must not show "
             f"test interactions: fix it in {dataset}.yaml (split_seed: 2020, and eval_args with a "
             "split {'RS': [3, 1, 1]}), or bring the data in with a fixed split (--split 3:1:1)"
         )
@@ -210,8 +210,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table.rename(columns=lambda name: str(name).split(":")[0])
 
 
-def _side(path: Path, key: str, used: Any) -> Side:
-    """Return the table of one side, and the ids that stand in the interactions alone."""
+def _entities(path: Path, key: str, used: Any) -> Entities:
+    """Return the users' or the items' table, and the ids that stand in the interactions alone."""
     ids: dict[str, None] = {}
     columns: tuple[str, ...] = ()
     rows: dict[str, Mapping[str, str]] = {}
@@ -230,7 +230,7 @@ def _side(path: Path, key: str, used: Any) -> Side:
         rows = {token: dict(zip(columns, row)) for token, row in zip(keys, cells)}
         ids = dict.fromkeys(keys)
     others = sorted(set(used.unique()) - set(ids))
-    return Side((*ids, *others), columns, rows)
+    return Entities((*ids, *others), columns, rows)
 
 
 # -- reviews --------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class Interviewer:
         client: an ``openai.AsyncOpenAI``.
         server, options: which server, and how it is asked.
         answers: where answers are kept.
-        rate: requests and tokens a minute.
+        rate: requests and tokens per minute.
         budget: what may be spent.
         tokens: counts the tokens of a prompt.
         advance: called with the tally whenever a prompt is done, for a progress bar.
@@ -174,7 +174,7 @@ class Interviewer:
         expected = self.tokens.messages(messages)
         reserved = self.budget.reserve(expected, self.options.max_tokens)
         paid: Paid | None = None
-        # Until anything was answered, a wrong address shall be told within seconds.
+        # Until anything was answered, a wrong address must come to light within seconds.
         few = min(2, self.server.retries)
         client = self.client if self._answered_any else self.client.with_options(max_retries=few)
         try:

@@ -1,4 +1,4 @@
-"""What a run of ``recbole-darec profile`` is told, beside the data set and the server."""
+"""The options of ``recbole-darec profile``, beside the data set and the server."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Plan(PlanOptions):
     """What a run does.
 
     Attributes:
-        domain, prompts: what the model is told.
+        domain, prompts: the instructions, and how much enters a prompt.
         generation, server: which model, where, and how it is asked.
         store: the file of answers.
     """

@@ -89,10 +89,10 @@ def item_prompts(
             attributes = {name: text for name, text in attributes.items() if text}
             if attributes:
                 shown["attributes"] = attributes
-            told = reviews.get(item, [])
-            if told:
-                shown["reviews"] = [first_words(text, options.text_words) for _, text in told]
-                used = tuple((user, item) for user, _ in told)
+            sampled = reviews.get(item, [])
+            if sampled:
+                shown["reviews"] = [first_words(text, options.text_words) for _, text in sampled]
+                used = tuple((user, item) for user, _ in sampled)
             if not any(shown.values()):
                 nothing.append(item)
                 continue

@@ -24,8 +24,8 @@ def prompts_of(
 
 
 def texts_of(material: Material, kind: str, found: Mapping[str, Profile]) -> dict[str, str]:
-    side = material.items if kind == "item" else material.users
-    return {token: found[token].summarization for token in side.ids if token in found}
+    entities = material.items if kind == "item" else material.users
+    return {token: found[token].summarization for token in entities.ids if token in found}
 
 
 def distinct(prompts: Sequence[Prompt], options: Generation) -> dict[str, Prompt]:

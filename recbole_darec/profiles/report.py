@@ -44,7 +44,7 @@ class ProfileReport:
     """What a run did.
 
     Attributes:
-        profiles: kind to id to text.
+        texts: kind to id to profile text.
         tallies: kind to counts.
         cost: US dollars of this run; None where the price is unknown.
         cost_before: of earlier runs, on the same questions.
@@ -52,7 +52,7 @@ class ProfileReport:
         seconds: wall time.
     """
 
-    profiles: dict[str, dict[str, str]]
+    texts: dict[str, dict[str, str]]
     tallies: dict[str, Tally]
     cost: float | None = None
     cost_before: float = 0.0

@@ -1,4 +1,4 @@
-"""What the columns of a data set's tables mean, and how one is told in a text."""
+"""What the columns of a data set's tables mean, and how one is rendered as text."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["Column", "ProfileSpec", "cell"]
 
 @dataclass(frozen=True)
 class Column:
-    """How one column of a user or item table is told in a text.
+    """How one column of a user or item table is rendered as text.
 
     Attributes:
         name: the column's name, without RecBole's ``:type`` suffix.
         phrase: a format with one ``{}`` for the value, e.g. ``"occupation {}"``.
         values: words for the values that do not speak for themselves, e.g. ``{"M": "male"}``;
             a value mapped to ``""`` is left out.
-        bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` tells 17 as
-            ``"under 18"``, 20 as ``"18-24"`` and 25 as ``"25 or older"``.  A value that is no
-            number is told as it is if it has a digit, as a group's name, and left out otherwise.
-        words: how many words of a long value are told; 0 for all.
+        bins: for a numeric column, the rising lower bounds of its groups; ``(18, 25)`` makes 17
+            ``"under 18"``, 20 ``"18-24"`` and 25 ``"25 or older"``.  A value that is no
+            number is kept as it is if it has a digit, as a group's name, and left out otherwise.
+        words: how many words of a long value are shown; 0 for all.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Column:
     bins: tuple[int, ...] = ()
     words: int = 0
 
-    def tell(self, row: Mapping[str, Any], unknown: frozenset[str]) -> str:
-        """Return the phrase for ``row``, or ``""`` where there is nothing to tell."""
+    def render(self, row: Mapping[str, Any], unknown: frozenset[str]) -> str:
+        """Return the phrase for ``row``, or ``""`` where the cell says nothing."""
         value = cell(row, self.name, unknown)
         value = self.values.get(value, value)
         if value and self.bins:
@@ -47,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True)
 class ProfileSpec:
-    """What the columns of a data set mean, and how much of a user's history is told.
+    """What the columns of a data set mean, and how much of a user's history is shown.
 
     Every column may be ``None`` (the data set has none); a cell that is empty or in ``unknown``
     is left out of the text.
@@ -60,8 +60,8 @@ class ProfileSpec:
         categories: item column with categories separated by ``separator``.
         category_noun: their name in the plural, e.g. ``"genres"``.
         separator: what separates two categories; ``None`` for white space.
-        item_columns: further item columns, each told as ``phrase``.
-        user_columns: user columns, each told as ``phrase``.
+        item_columns: further item columns, each rendered as ``phrase``.
+        user_columns: user columns, each rendered as ``phrase``.
         unknown: cells (in lower case) that stand for "not known".
         liked_from: the rating from which on an item counts as liked.
         max_categories: how many categories a user's text names.
@@ -97,7 +97,7 @@ def cell(row: Mapping[str, Any], column: str | None, unknown: frozenset[str]) ->
 def _group(value: str, bins: Sequence[int]) -> str:
     """Return the name of the group of ``bins`` that a number falls into.
 
-    A group's own name, as ``25-34``, stays as it is; what has no digit tells nothing.
+    A group's own name, as ``25-34``, stays as it is; what has no digit says nothing.
     """
     try:
         number = float(value)

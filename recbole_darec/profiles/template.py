@@ -1,12 +1,12 @@
 """Profiles from a template: texts out of table columns and training interactions.
 
-No language model is asked.  An item is told by its own columns; a user by their own columns and
+No language model is asked.  Items are described by their own columns, users by theirs and
 by what their *training* interactions say.  A validation or test interaction never has any
 influence on a text: :mod:`recbole_darec.profiles.inputs` hands none on.
 
 The same input gives the same bytes: no randomness, no dates, no dependence on the order of the
-interactions.  What the columns of a data set mean is told by a :class:`ProfileSpec`, which
-:meth:`recbole_darec.profiles.domains.Domain.spec` makes.
+interactions.  A :class:`ProfileSpec` says what the columns of a data set mean;
+:meth:`recbole_darec.profiles.domains.Domain.spec` makes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recbole_darec.profiles.words import article_first
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["item_profile", "tell_rows", "template_profiles", "user_profile"]
+__all__ = ["item_profile", "render_rows", "template_profiles", "user_profile"]
 
 _USER, _ITEM, _RATING, _TIME = "user_id", "item_id", "rating", "timestamp"
 
@@ -37,7 +37,7 @@ def template_profiles(material: Material, domain: Domain) -> ProfileReport:
     """Make profiles from the tables and the training interactions, without a language model."""
     started = time.perf_counter()
     items, users = material.items, material.users
-    of_users, of_items = tell_rows(
+    of_users, of_items = render_rows(
         {token: items.rows.get(token, {}) for token in items.ids},
         {token: users.rows.get(token, {}) for token in users.ids},
         material.train,
@@ -66,8 +66,8 @@ def item_profile(row: Mapping[str, Any], spec: ProfileSpec) -> str:
     what = f"{_article(spec.item_noun)} {spec.item_noun}"
     if categories:
         what += f" of the {spec.category_noun} {', '.join(categories)}"
-    told = [column.tell(row, spec.unknown) for column in spec.item_columns]
-    return _sentences([name, what, *told])
+    phrases = [column.render(row, spec.unknown) for column in spec.item_columns]
+    return _sentences([name, what, *phrases])
 
 
 def user_profile(
@@ -81,7 +81,7 @@ def user_profile(
 
     Liked items are those rated ``spec.liked_from`` or higher; of a user who rated nothing so high,
     those with the user's own highest rating; without ratings, all.  Categories and decades are
-    told with their share of the liked items, most frequent first, ties by name.  Titles are those
+    named with their share of the liked items, most frequent first, ties by name.  Titles are those
     of the best-rated items; between equal ratings the earlier in ``train_items`` comes first.
 
     Args:
@@ -106,8 +106,10 @@ def user_profile(
     if not all(np.isfinite(scores)):
         raise DataError("a training interaction has a rating that is not a finite number")
 
-    told = [column.tell(row, spec.unknown) for column in spec.user_columns]
-    sentences = [", ".join([f"{_article(spec.user_noun)} {spec.user_noun}", *filter(None, told)])]
+    phrases = [column.render(row, spec.unknown) for column in spec.user_columns]
+    sentences = [
+        ", ".join([f"{_article(spec.user_noun)} {spec.user_noun}", *filter(None, phrases)])
+    ]
 
     if scores:
         bar = min(spec.liked_from, max(scores))
@@ -126,7 +128,7 @@ def user_profile(
     return _sentences(sentences)
 
 
-def tell_rows(
+def render_rows(
     items: Mapping[str, Mapping[str, Any]],
     users: Mapping[str, Mapping[str, Any]],
     train: pd.DataFrame,

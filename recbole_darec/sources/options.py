@@ -1,4 +1,4 @@
-"""What the imports of data from elsewhere are told."""
+"""The options of the commands that bring data in from elsewhere."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TableImportOptions(FolderOptions):
         metavar="U.npy",
     )
     user_ids: Path | None = option(
-        None, "One id a line for the rows of --user-embeddings.", metavar="U.txt"
+        None, "One id per line for the rows of --user-embeddings.", metavar="U.txt"
     )
     item_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="I.jsonl")
     item_embeddings: Path | None = option(
@@ -62,7 +62,7 @@ class TableImportOptions(FolderOptions):
         metavar="I.npy",
     )
     item_ids: Path | None = option(
-        None, "One id a line for the rows of --item-embeddings.", metavar="I.txt"
+        None, "One id per line for the rows of --item-embeddings.", metavar="I.txt"
     )
     split: str = option(
         "none",

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from encoders.minilm import require_minilm
 from encoders.stores import rows_in
 from recbole_darec.cli.main import main
-from recbole_darec.embeddings import ProfileOptions, load_profiles, read_table
+from recbole_darec.embeddings import EmbeddingOptions, load_embeddings, read_table
 from recbole_darec.encoders import (
     Encoded,
     Encoder,
@@ -309,7 +309,7 @@ def test_the_command_gives_what_encode_texts_gives(
         plain = encode_texts(list(texts.values()), model, show_progress=False)
         np.testing.assert_allclose(table.matrix, plain, atol=NOISE)
     tokens = (["[PAD]", *sorted(USERS)], ["[PAD]", *sorted(ITEMS)])
-    profiles = load_profiles([folder], "d", *tokens, ProfileOptions())  # as a training run does
+    profiles = load_embeddings([folder], "d", *tokens, EmbeddingOptions())  # as a training run does
     assert profiles is not None
 
 

@@ -45,7 +45,7 @@ def texts_of(
     """Return ``(user texts, item texts)`` in the domain ``movies``."""
     with tempfile.TemporaryDirectory() as folder:
         write_tables(Path(folder), items, users, interactions, labels)
-        profiles = template_profiles(read_material("d", folder), read_domain("movies")).profiles
+        profiles = template_profiles(read_material("d", folder), read_domain("movies")).texts
     return profiles["user"], profiles["item"]
 
 

@@ -41,9 +41,9 @@ def test_a_batch_of_items_then_one_of_users(material: Material, tmp_path: Path) 
             server.log.prompt_tokens, server.log.completion_tokens
         )
     prompts, _ = item_prompts(material, plan.domain, PromptOptions())
-    assert report.profiles["item"] == {p.id: answer_for(p.text)["summarization"] for p in prompts}
+    assert report.texts["item"] == {p.id: answer_for(p.text)["summarization"] for p in prompts}
     assert report.complete
-    assert again.profiles == report.profiles
+    assert again.texts == report.texts
     assert report.cost == pytest.approx(paid)
     assert again.cost_before == pytest.approx(paid)
 
@@ -55,7 +55,7 @@ def test_answers_one_by_one_and_by_batch_are_the_same_question(
         one_by_one = make(material, plan_for(server.base_url, tmp_path))
         by_batch = make(material, plan_for(server.base_url, tmp_path, **BATCH))
         assert server.log.requests["batches"] == 0
-    assert by_batch.profiles == one_by_one.profiles
+    assert by_batch.texts == one_by_one.texts
 
 
 @pytest.mark.parametrize("kind", ["prose", "refusal", "truncated", "server_error"])

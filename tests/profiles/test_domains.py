@@ -82,7 +82,7 @@ def test_every_column_of_a_domain_is_told_by_its_template(name: str) -> None:
     assert spec.user_noun in of_user
     assert f"Some {settings['title'][0]}" in of_user
     for column in settings["user_columns"]:
-        phrase = column.tell(users, spec.unknown)
+        phrase = column.render(users, spec.unknown)
         assert phrase
         assert phrase in of_user
 
@@ -92,10 +92,10 @@ def test_the_template_of_every_domain_works_on_a_data_set(name: str, tmp_path: P
     material = shop(tmp_path)
     domain = read_domain(name)
     report = template_profiles(material, domain)
-    assert list(report.profiles["item"]) == list(material.items.ids)
-    assert list(report.profiles["user"]) == list(material.users.ids)
-    assert report.profiles["item"]["i1"].startswith("Thing number 1. A")
-    assert f"Favourite {domain.columns['item_noun']}s: " in report.profiles["user"]["u0"]
+    assert list(report.texts["item"]) == list(material.items.ids)
+    assert list(report.texts["user"]) == list(material.users.ids)
+    assert report.texts["item"]["i1"].startswith("Thing number 1. A")
+    assert f"Favourite {domain.columns['item_noun']}s: " in report.texts["user"]["u0"]
 
 
 @DOMAINS

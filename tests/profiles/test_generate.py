@@ -47,10 +47,10 @@ def test_items_first_then_users_with_the_items_profiles(material: Material, tmp_
     items, nothing = item_prompts(material, plan.domain, PromptOptions())
     expected = {p.id: answer_for(p.text)["summarization"] for p in items}
     assert not nothing
-    assert report.profiles["item"] == expected
+    assert report.texts["item"] == expected
     users, _ = user_prompts(material, plan.domain, PromptOptions(), expected)
-    assert report.profiles["user"] == {p.id: answer_for(p.text)["summarization"] for p in users}
-    assert list(report.profiles["user"]) == list(material.users.ids)
+    assert report.texts["user"] == {p.id: answer_for(p.text)["summarization"] for p in users}
+    assert list(report.texts["user"]) == list(material.users.ids)
     assert report.complete
     assert server.log.paid["chat"] == ALL == total(report, "requests")
     assert total(report, "prompt_tokens") == server.log.prompt_tokens
@@ -61,7 +61,7 @@ def test_a_second_run_asks_nothing_and_writes_the_same(material: Material, tmp_p
         plan = plan_for(server.base_url, tmp_path)
         first, second = make(material, plan), make(material, plan)
         assert server.log.requests["chat"] == ALL
-    assert second.profiles == first.profiles
+    assert second.texts == first.texts
     assert total(second, "before") == ALL
 
 
@@ -126,7 +126,7 @@ def test_what_stays_useless_is_recorded_with_its_raw_text(
         report = make(material, ours)
         # The users' prompts name the thing, too.
         failed = total(report, "failed")
-        assert "i7" not in report.profiles["item"]
+        assert "i7" not in report.texts["item"]
         assert not report.complete
         assert reasons(report) == {reason: failed}
         asked = server.log.requests["chat"]

@@ -129,7 +129,7 @@ def texts_of(data_path: Path, options: PromptOptions) -> Made:
     return Made(
         {(p.kind, p.id): json.dumps([p.messages(), p.used]) for p in (*items, *users)},
         {pair for p in (*items, *users) for pair in p.used},
-        {(kind, i): text for kind, texts in report.profiles.items() for i, text in texts.items()},
+        {(kind, i): text for kind, texts in report.texts.items() for i, text in texts.items()},
         {*material.items.ids, *material.users.ids},
         material.train_sha256,
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.profiles.domains import Domain, read_domain
-from recbole_darec.profiles.inputs import Material, Side, read_reviews
+from recbole_darec.profiles.inputs import Entities, Material, read_reviews
 from recbole_darec.profiles.prompts import (
     Prompt,
     PromptOptions,
@@ -47,8 +47,8 @@ def material(
     frame = pd.DataFrame(train, columns=["user_id", "item_id", "review"], dtype=object)
     return Material(
         dataset="tests",
-        users=Side(users),
-        items=Side(tuple(known), columns, items),
+        users=Entities(users),
+        items=Entities(tuple(known), columns, items),
         train=frame if reviews_file is None else frame[["user_id", "item_id"]],
         counts={"train": len(train), "valid": 0, "test": 0},
         split=None,

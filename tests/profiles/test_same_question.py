@@ -39,13 +39,13 @@ def test_the_same_question_is_paid_once_and_answers_all(
         again = make(material, plan)
         paid = server.log.prompt_tokens
     assert report.complete
-    assert set(report.profiles["item"]) == {f"i{n}" for n in range(N_ITEMS)}
-    assert len(set(report.profiles["item"].values())) == 1
+    assert set(report.texts["item"]) == {f"i{n}" for n in range(N_ITEMS)}
+    assert len(set(report.texts["item"].values())) == 1
     # Every user has four items called the same, with the same profile.
-    assert set(report.profiles["user"]) == {f"u{n}" for n in range(N_USERS)}
+    assert set(report.texts["user"]) == {f"u{n}" for n in range(N_USERS)}
     assert total(report, "prompts") == total(report, "answered") == 2
     assert total(report, "shared") == N_ITEMS - 1 + N_USERS - 1
     assert total(report, "prompt_tokens") == paid
-    assert again.profiles == report.profiles
+    assert again.texts == report.texts
     assert total(again, "before") == 2
     assert total(again, "requests") == 0

@@ -133,7 +133,7 @@ def test_a_user_of_whom_nothing_is_known_still_has_a_text() -> None:
     ],
 )
 def test_age_groups(age: str, expected: str) -> None:
-    assert ML_100K.user_columns[0].tell({"age": age}, frozenset()) == (
+    assert ML_100K.user_columns[0].render({"age": age}, frozenset()) == (
         f"aged {expected}" if expected else ""
     )
 

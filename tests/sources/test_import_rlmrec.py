@@ -190,7 +190,7 @@ BAD = {
     "no array": ({"itm_emb_np": {"a": 1}}, "no array, but dict"),
     "profile of nobody": ({"usr_prf": {9: "x"}}, "a profile for '9'"),
     "profile without text": ({"usr_prf": {1: {"text": "x"}}}, "the entry '1' has no text"),
-    "profiles as text": ({"usr_prf": "x"}, "no profiles by number, but str"),
+    "profiles as text": ({"usr_prf": "x"}, "no profile texts by number, but str"),
     "hostile": ({"usr_prf": Reduce(os.system, "true")}, "usr_prf.pkl asks for posix.system"),
 }
 

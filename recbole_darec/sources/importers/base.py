@@ -13,31 +13,31 @@ import numpy as np
 from recbole_darec.data import atomic
 from recbole_darec.errors import DataError, EmbeddingError, some
 
-__all__ = ["Coverage", "ImportReport", "Side", "check_matrix", "write_import"]
+__all__ = ["Coverage", "ImportReport", "KindData", "check_matrix", "write_import"]
 
 _CHECK_ROWS = 4096
 
 
 @dataclass
-class Side:
+class KindData:
     """What is known about the users, or about the items, besides their interactions.
 
     Attributes:
-        profile_ids: the id of each text in ``profiles``.
-        profiles: the texts; empty when there are none.
+        text_ids: the id of each text in ``texts``.
+        texts: profile texts; empty when there are none.
         matrix_ids: the id of each row of ``matrix``.
         matrix: profile embeddings, shape ``(len(matrix_ids), width)``, or ``None``.
     """
 
-    profile_ids: Sequence[str] = ()
-    profiles: Sequence[str] = ()
+    text_ids: Sequence[str] = ()
+    texts: Sequence[str] = ()
     matrix_ids: Sequence[str] = ()
     matrix: np.ndarray | None = None
 
 
 @dataclass
 class Coverage:
-    """How far profiles or embeddings reach: ``covered`` of the ``total`` users or items."""
+    """How far profile texts or embeddings reach: ``covered`` of the ``total`` users or items."""
 
     rows: int
     covered: int
@@ -150,7 +150,7 @@ def check_matrix(matrix: np.ndarray, ids: Sequence[str], where: str, ids_from: s
         if not finite.all():
             row = start + int(np.argmin(finite))
             raise EmbeddingError(
-                f"{where}: row {row} (id '{ids[row]}') holds NaN or Inf; encode that profile again"
+                f"{where}: row {row} (id '{ids[row]}') holds NaN or Inf; encode that text again"
             )
     return matrix
 
@@ -160,22 +160,22 @@ def write_import(
     dataset: str,
     out: Path,
     parts: Mapping[str, Any],
-    users: Side,
-    items: Side,
+    users: KindData,
+    items: KindData,
     note: str,
     overwrite: bool,
     duplicates: int,
     overlaps: int,
     started: float,
 ) -> ImportReport:
-    """Write ``out/dataset`` and tell what it holds.
+    """Write ``out/dataset`` and report what it holds.
 
     Args:
         dataset: the data set's name.
         out: the folder of data sets (RecBole's ``data_path``).
         parts: ``train``, ``valid`` and ``test``, or ``""`` alone -> ``pandas.DataFrame`` with the
             columns ``user_id`` and ``item_id`` (text), maybe ``rating`` and ``timestamp``.
-        users, items: their profiles and embeddings, already checked.
+        users, items: their profile texts and embeddings, already checked.
         note: one line for the yaml that says where the data came from.
         overwrite: replace an earlier import of that name.
         duplicates, overlaps: counted by the importer, for the report.
@@ -212,16 +212,16 @@ def write_import(
 
     with atomic.staged_folder(out / dataset, overwrite) as folder:
         atomic.write_inter(folder, dataset, parts)
-        for kind, side in (("user", users), ("item", items)):
+        for kind, found in (("user", users), ("item", items)):
             known = ids[f"{kind}_id"]
-            if side.profiles:
-                atomic.write_profiles(folder, dataset, kind, side.profile_ids, side.profiles)
-                report.coverage[f"{kind} profiles"] = _coverage(known, side.profile_ids, None)
-            if side.matrix is not None:
+            if found.texts:
+                atomic.write_profiles(folder, dataset, kind, found.text_ids, found.texts)
+                report.coverage[f"{kind} profiles"] = _coverage(known, found.text_ids, None)
+            if found.matrix is not None:
                 stem = folder / f"{dataset}.{kind}emb"
-                write_binary(stem, side.matrix_ids, side.matrix, {"source": note})
-                width = int(side.matrix.shape[1])
-                report.coverage[f"{kind} embeddings"] = _coverage(known, side.matrix_ids, width)
+                write_binary(stem, found.matrix_ids, found.matrix, {"source": note})
+                width = int(found.matrix.shape[1])
+                report.coverage[f"{kind} embeddings"] = _coverage(known, found.matrix_ids, width)
         atomic.write_dataset_yaml(folder, dataset, columns, fixed, note)
         report.files = sorted(path.name for path in folder.iterdir())
     report.seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""RLMRec's released data: three pickled interaction matrices, profiles and their embeddings.
+"""RLMRec's released data: three pickled interaction matrices, profile texts and their embeddings.
 
 Ren et al., "Representation Learning with Large Language Models for Recommendation", WWW 2024.  The
 release is a folder for each data set with ``trn_mat.pkl``, ``val_mat.pkl`` and ``tst_mat.pkl``
@@ -23,7 +23,7 @@ from recbole_darec.data.files import progress
 from recbole_darec.errors import DataError, nearest, some
 from recbole_darec.sources.importers.base import (
     ImportReport,
-    Side,
+    KindData,
     check_matrix,
     write_import,
 )
@@ -169,22 +169,22 @@ def _tokens(count: int) -> list[str]:
     return [str(n) for n in range(count)]
 
 
-def _side(release: _Release, short: str, count: int, what: str) -> Side:
-    side = Side()
+def _kind_data(release: _Release, short: str, count: int, what: str) -> KindData:
+    found = KindData()
     file = f"{short}_emb_np.pkl"
     if release.has(file):
         where = release.path(file)
         matrix = release.load(file)
         if not isinstance(matrix, np.ndarray):
             raise DataError(f"{where} holds no array, but {type(matrix).__name__}")
-        side.matrix_ids = _tokens(count)
-        side.matrix = check_matrix(matrix, side.matrix_ids, where, f"the matrices' {what}")
+        found.matrix_ids = _tokens(count)
+        found.matrix = check_matrix(matrix, found.matrix_ids, where, f"the matrices' {what}")
     file = f"{short}_prf.pkl"
     if release.has(file):
         texts = _profiles(release.load(file), release.path(file), count)
-        side.profile_ids = [str(n) for n in sorted(texts)]
-        side.profiles = [texts[n] for n in sorted(texts)]
-    return side
+        found.text_ids = [str(n) for n in sorted(texts)]
+        found.texts = [texts[n] for n in sorted(texts)]
+    return found
 
 
 def _profiles(stored: object, where: str, count: int) -> dict[int, str]:
@@ -192,7 +192,7 @@ def _profiles(stored: object, where: str, count: int) -> dict[int, str]:
     if isinstance(stored, list):
         stored = dict(enumerate(stored))
     if not isinstance(stored, dict):
-        raise DataError(f"{where} holds no profiles by number, but {type(stored).__name__}")
+        raise DataError(f"{where} holds no profile texts by number, but {type(stored).__name__}")
     texts: dict[int, str] = {}
     for key, value in stored.items():
         number = int(key) if isinstance(key, int) or str(key).isdecimal() else -1
@@ -253,18 +253,18 @@ def import_rlmrec(
         )
         for part, codes in pairs.items()
     }
-    sides = [
-        _side(release, short, count, what)
+    by_kind = [
+        _kind_data(release, short, count, what)
         for short, count, what in progress(
-            [("usr", shape[0], "users"), ("itm", shape[1], "items")], "profiles and embeddings"
+            [("usr", shape[0], "users"), ("itm", shape[1], "items")], "profile texts and embeddings"
         )
     ]
     return write_import(
         dataset=dataset,
         out=Path(out),
         parts=parts,
-        users=sides[0],
-        items=sides[1],
+        users=by_kind[0],
+        items=by_kind[1],
         note=f"RLMRec's release of {dataset}, with its fixed split",
         overwrite=overwrite,
         duplicates=duplicates,

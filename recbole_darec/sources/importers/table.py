@@ -1,4 +1,4 @@
-"""One's own data: a table of interactions, profiles as JSON lines, embeddings as ``.npy``."""
+"""One's own data: a table of interactions, profile texts as JSON lines, embeddings as ``.npy``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_darec.data.splits import parse_ratios, ratio_split
 from recbole_darec.errors import DataError, EmbeddingError, nearest, some
 from recbole_darec.sources.importers.base import (
     ImportReport,
-    Side,
+    KindData,
     check_matrix,
     write_import,
 )
@@ -76,7 +76,7 @@ def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str
     return {s: kept[kept["split"] == s].drop(columns="split") for s in SPLITS}, dropped
 
 
-# -- profiles and matrices ------------------------------------------------------------------------
+# -- texts and matrices ---------------------------------------------------------------------------
 
 
 def _read_ids(path: Path) -> list[str]:
@@ -89,34 +89,36 @@ def _read_ids(path: Path) -> list[str]:
     return ids
 
 
-def _side(kind: str, profiles: Path | None, embeddings: Path | None, ids_file: Path | None) -> Side:
-    side = Side()
+def _kind_data(
+    kind: str, profiles: Path | None, embeddings: Path | None, ids_file: Path | None
+) -> KindData:
+    found = KindData()
     ids: list[str] | None = None
     if profiles is not None:
         ids, texts = read_profiles(profiles)
         filled = [(token, text) for token, text in zip(ids, texts) if text.strip()]
-        side.profile_ids = [token for token, _ in filled]
-        side.profiles = [text for _, text in filled]
+        found.text_ids = [token for token, _ in filled]
+        found.texts = [text for _, text in filled]
     if embeddings is None:
         if ids_file is not None:
             raise DataError(
                 f"--{kind}-ids names the rows of --{kind}-embeddings, which is not given"
             )
-        return side
+        return found
     ids_from = str(ids_file or profiles)
     if ids_file is not None:
         ids = _read_ids(ids_file)
     if ids is None:
         raise DataError(
             f"--{kind}-embeddings needs to know whose row is whose: give --{kind}-profiles in the "
-            f"same order, or --{kind}-ids with one id a line"
+            f"same order, or --{kind}-ids with one id per line"
         )
     from recbole_darec.embeddings.binary import map_matrix
 
-    side.matrix_ids = ids
+    found.matrix_ids = ids
     matrix, _ = map_matrix(embeddings)
-    side.matrix = check_matrix(matrix, ids, str(embeddings), ids_from)
-    return side
+    found.matrix = check_matrix(matrix, ids, str(embeddings), ids_from)
+    return found
 
 
 def _path(value: str | Path | None) -> Path | None:
@@ -148,8 +150,8 @@ def import_table(
         user_profiles, item_profiles: JSON lines with ``id`` and ``profile``; empty texts count as
             missing.
         user_embeddings, item_embeddings: ``.npy`` of floats, shape ``(rows, width)``.
-        user_ids, item_ids: one id a line for the rows of the embeddings; without it, row n belongs
-            to record n of the profiles.
+        user_ids, item_ids: one id per line for the rows of the embeddings; without it, row n
+            belongs to record n of the profile texts.
         split: for a table without a split column, ``"none"`` (one ``.inter``, split by RecBole at
             run time) or ratios such as ``"3:1:1"`` (a fixed random split within each user).
         split_seed: of that random split, which depends on the pairs and on nothing else.
@@ -170,9 +172,9 @@ def import_table(
     if split != "none":
         parse_ratios(split)  # before minutes of reading
     path = Path(interactions)
-    users = _side("user", _path(user_profiles), _path(user_embeddings), _path(user_ids))
-    items = _side("item", _path(item_profiles), _path(item_embeddings), _path(item_ids))
-    widths = [side.matrix.shape[1] for side in (users, items) if side.matrix is not None]
+    users = _kind_data("user", _path(user_profiles), _path(user_embeddings), _path(user_ids))
+    items = _kind_data("item", _path(item_profiles), _path(item_embeddings), _path(item_ids))
+    widths = [found.matrix.shape[1] for found in (users, items) if found.matrix is not None]
     if len(set(widths)) > 1:
         raise EmbeddingError(
             f"{user_embeddings} is {widths[0]} wide, {item_embeddings} {widths[1]}: users and "

@@ -25,7 +25,7 @@ from recbole_darec.sources.raw.texts import plain
 __all__ = ["open_amazon"]
 
 _ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
-_SNIFFED = 20  # lines read to tell what a file holds
+_SNIFFED = 20  # lines read to see what a file holds
 
 COLUMNS = (
     "title:token_seq",
@@ -41,7 +41,7 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
     """Find the reviews and, where there is, the metadata.
 
     Args:
-        raw: the folder; files are told apart by what their first lines hold.
+        raw: the folder; files are recognised by what their first lines hold.
         reviews, metadata: the files themselves, where the folder has several.
 
     Raises:

@@ -94,7 +94,7 @@ def _count(found: dict[str, Fault], kind: str, where: str) -> None:
 
 
 def read_lines(path: Path, faults: Faults | None = None, what: str = "") -> Iterator[bytes]:
-    """Give the lines of a file, without their ends; gzip is told by its content.
+    """Give the lines of a file, without their ends; gzip is recognised by its content.
 
     A byte order mark at a line's start and a carriage return at its end are taken off, and noted
     as mended.  An empty line is given like any other, so that lines keep their numbers.  Of a line

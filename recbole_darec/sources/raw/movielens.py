@@ -50,7 +50,7 @@ _OCCUPATIONS = (
     "unemployed",
     "writer",
 )
-# The order of the flags in u.item, where u.genre is not there to tell it.
+# The order of the flags in u.item, where u.genre is not there to say it.
 _GENRES = (
     "unknown",
     "Action",

@@ -108,7 +108,7 @@ def prepare(
         k_core=k_core,
         lacking=opened.lacking,
     )
-    # Opened before the long reading, so that a folder that cannot be written is told at once.
+    # Opened before the long reading, so that a folder that cannot be written is reported at once.
     with atomic.staged_folder(report.folder, overwrite) as folder:
         faults = Faults(opened.interactions.name, max_faults)
         report.faults.append(faults)

@@ -108,7 +108,7 @@ def file_named(files: Iterable[Path], names: Sequence[str], option: str = "") ->
     Args:
         files: what :func:`files_below` found.
         names: in lower case.
-        option: that can tell which file is meant, for the message.
+        option: that can name the file that is meant, for the message.
 
     Raises:
         DataError: there are several.

@@ -15,22 +15,22 @@ from recbole_darec.embeddings.formats import exists, read_table
 from recbole_darec.embeddings.lookup import MISSING, Coverage, lookup, match_tokens
 from recbole_darec.errors import EmbeddingError, OptionError
 
-__all__ = ["ProfileEmbeddings", "ProfileOptions", "load_profiles"]
+__all__ = ["EmbeddingOptions", "ProfileEmbeddings", "load_embeddings"]
 
 _SUFFIX = {"user": ".useremb", "item": ".itememb"}
-_SIDES = ("user", "item")
+_KINDS = ("user", "item")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ProfileOptions:
+class EmbeddingOptions:
     """Where profile embeddings come from and what is done to them.
 
     Attributes:
         user_file: the users' file, instead of ``<dataset>.useremb``.
         item_file: the items' file, instead of ``<dataset>.itememb``.
-        missing: what an id without a profile gets: ``error``, ``mean`` or ``zero``.
+        missing: what an id without a profile embedding gets: ``error``, ``mean`` or ``zero``.
         control: ``none``, ``shuffle`` or ``random``; see ``controls``.
         control_seed: seed of the control, not below 0.
         expected_width: number of columns that the files must have; None takes any.
@@ -61,11 +61,11 @@ class ProfileEmbeddings:
     """Frozen profile embeddings E^L, indexed by RecBole's internal ids.
 
     Attributes:
-        users: [n_users, width] with a zero row 0 for the padding, or None without a user side.
-        items: [n_items, width] likewise, or None without an item side.
+        users: [n_users, width] with a zero row 0 for the padding; None where users have none.
+        items: [n_items, width] likewise; None where items have none.
         width: number of columns of both.
-        coverage: one per side that is there.
-        meta: per side (``user``, ``item``): ``file``, and what the file says about its making.
+        coverage: one per kind that is there.
+        meta: per kind (``user``, ``item``): ``file``, and what the file says about its making.
     """
 
     users: np.ndarray | None
@@ -75,12 +75,12 @@ class ProfileEmbeddings:
     meta: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def load_profiles(
+def load_embeddings(
     directories: Sequence[str | Path],
     dataset: str,
     user_tokens: Sequence[str] | None,
     item_tokens: Sequence[str] | None,
-    options: ProfileOptions,
+    options: EmbeddingOptions,
     *,
     some: bool = False,
 ) -> ProfileEmbeddings:
@@ -88,32 +88,32 @@ def load_profiles(
 
     Args:
         directories: where to look for ``<dataset>.useremb[.npy]`` and ``<dataset>.itememb[.npy]``;
-            the first that has the file counts, for each side by itself.
+            the first that has the file counts, for each kind by itself.
         dataset: name of the data set.
-        user_tokens: token of each internal user id, ``[PAD]`` first; None for no user side.
+        user_tokens: token of each internal user id, ``[PAD]`` first; None to leave the users out.
         item_tokens: token of each internal item id, likewise.
-        options: files, missing profiles, controls.
-        some: whether one of the two sides may have no file, unless the options name one.
+        options: files, missing rows, controls.
+        some: whether one of the two kinds may have no file, unless the options name one.
 
     Returns:
-        The embeddings; coverage is also logged, one line per side.
+        The embeddings; coverage is also logged, one line per kind.
 
     Raises:
         EmbeddingError: a file is not found or malformed, does not cover the data set, or its width
-            is not the expected one or not the other side's.
-        ValueError: both sides are None.
+            is not the expected one or not the other kind's.
+        ValueError: both are None.
     """
     tokens_of = {"user": user_tokens, "item": item_tokens}
     named = {"user": options.user_file, "item": options.item_file}
-    sides = [side for side in _SIDES if tokens_of[side] is not None]
-    if not sides:
+    kinds = [kind for kind in _KINDS if tokens_of[kind] is not None]
+    if not kinds:
         raise ValueError("neither user_tokens nor item_tokens is given")
 
     if some:
-        found = [s for s in sides if named[s] is not None or _there(directories, dataset, s)]
+        found = [s for s in kinds if named[s] is not None or _there(directories, dataset, s)]
         # With neither, the error below says where was looked.
-        sides = found or sides
-    tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in sides}
+        kinds = found or kinds
+    tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in kinds}
     for table in tables.values():
         if options.expected_width not in (None, table.width):
             raise EmbeddingError(
@@ -130,45 +130,45 @@ def load_profiles(
     matrices: dict[str, np.ndarray] = {}
     coverage = []
     meta = {}
-    for side in sides:
-        tokens, table = tokens_of[side], tables[side]
+    for kind in kinds:
+        tokens, table = tokens_of[kind], tables[kind]
         assert tokens is not None
-        matrix, covered = lookup(table, tokens, kind=side, missing=options.missing)
+        matrix, covered = lookup(table, tokens, kind=kind, missing=options.missing)
         _log.info("%s: %s", table.path, covered.describe())
         if options.control != "none":
-            # Only rows that hold a profile: a filled-in row must not change places with one.
+            # Only rows of the file: a filled-in row must not change places with one.
             rows = np.flatnonzero(match_tokens(table, tokens) >= 0)
-            seed = (options.control_seed, _SIDES.index(side))
+            seed = (options.control_seed, _KINDS.index(kind))
             matrix = apply_control(matrix, options.control, seed, rows)
-        matrices[side] = matrix
+        matrices[kind] = matrix
         coverage.append(covered)
-        meta[side] = {**table.meta, "file": str(table.path)}
+        meta[kind] = {**table.meta, "file": str(table.path)}
     return ProfileEmbeddings(
         users=matrices.get("user"),
         items=matrices.get("item"),
-        width=widths[sides[0]],
+        width=widths[kinds[0]],
         coverage=tuple(coverage),
         meta=meta,
     )
 
 
-def _there(directories: Sequence[str | Path], dataset: str, side: str) -> bool:
-    return any(exists(Path(d) / f"{dataset}{_SUFFIX[side]}") for d in directories)
+def _there(directories: Sequence[str | Path], dataset: str, kind: str) -> bool:
+    return any(exists(Path(d) / f"{dataset}{_SUFFIX[kind]}") for d in directories)
 
 
-def _find(directories: Sequence[str | Path], dataset: str, side: str, named: str | None) -> Path:
-    """Return the first place that has the side's file."""
+def _find(directories: Sequence[str | Path], dataset: str, kind: str, named: str | None) -> Path:
+    """Return the first place that has the kind's file."""
     if named is not None:
         name = Path(named).expanduser()
         places = [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]
     else:
-        places = [Path(d) / f"{dataset}{_SUFFIX[side]}" for d in directories]
+        places = [Path(d) / f"{dataset}{_SUFFIX[kind]}" for d in directories]
     for place in places:
         if exists(place):
             return place
     looked = ", ".join(f"{p}[.npy]" if p.suffix != ".npy" else str(p) for p in places)
     raise EmbeddingError(
-        f"no profile embeddings of the {side}s of {dataset}: looked for {looked or 'nothing'}; "
-        f"bring them in with 'recbole-darec import', name the file with {side}_profile_file=PATH, "
+        f"no profile embeddings of the {kind}s of {dataset}: looked for {looked or 'nothing'}; "
+        f"bring them in with 'recbole-darec import', name the file with {kind}_profile_file=PATH, "
         f"or train without them (--align=none)"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_darec.embeddings import ProfileOptions, load_profiles, write_binary, write_text
+from recbole_darec.embeddings import EmbeddingOptions, load_embeddings, write_binary, write_text
 from recbole_darec.embeddings.controls import apply_control
 from recbole_darec.errors import EmbeddingError, OptionError
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_both_sides(folder: Path) -> None:
-    got = load_profiles([folder], "toy", USERS, ITEMS, ProfileOptions(expected_width=4))
+    got = load_embeddings([folder], "toy", USERS, ITEMS, EmbeddingOptions(expected_width=4))
     assert got.users is not None
     assert got.items is not None
     np.testing.assert_array_equal(got.users, np.vstack([np.zeros((1, 4)), rows(6)]))
@@ -37,19 +37,19 @@ def test_both_sides(folder: Path) -> None:
 
 def test_one_side_only(folder: Path) -> None:
     (folder / "toy.useremb").unlink()
-    got = load_profiles([folder], "toy", None, ITEMS, ProfileOptions())
+    got = load_embeddings([folder], "toy", None, ITEMS, EmbeddingOptions())
     assert got.users is None
     assert got.items is not None
     assert len(got.coverage) == 1
     with pytest.raises(ValueError, match="neither"):
-        load_profiles([folder], "toy", None, None, ProfileOptions())
+        load_embeddings([folder], "toy", None, None, EmbeddingOptions())
 
 
 def test_first_folder_that_has_the_file_counts_for_each_side(folder: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     first.mkdir()
     write_binary(first / "toy.useremb", USERS[1:], rows(6, seed=9))
-    got = load_profiles([first, folder], "toy", USERS, ITEMS, ProfileOptions())
+    got = load_embeddings([first, folder], "toy", USERS, ITEMS, EmbeddingOptions())
     assert got.users is not None
     np.testing.assert_array_equal(got.users[1:], rows(6, seed=9))
     assert got.meta["item"]["file"] == str(folder / "toy.itememb.npy")
@@ -58,50 +58,50 @@ def test_first_folder_that_has_the_file_counts_for_each_side(folder: Path, tmp_p
 def test_named_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_binary(folder / "mine", USERS[1:], rows(6, seed=5))
     for name in ("mine", "mine.npy", str(folder / "mine.npy")):
-        got = load_profiles([folder], "toy", USERS, None, ProfileOptions(user_file=name))
+        got = load_embeddings([folder], "toy", USERS, None, EmbeddingOptions(user_file=name))
         assert got.users is not None
         np.testing.assert_array_equal(got.users[1:], rows(6, seed=5))
     monkeypatch.chdir(folder)
-    load_profiles([], "toy", USERS, None, ProfileOptions(user_file="mine"))
+    load_embeddings([], "toy", USERS, None, EmbeddingOptions(user_file="mine"))
 
 
 def test_nothing_found_lists_the_places(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingError) as error:
-        load_profiles([tmp_path / "a", tmp_path / "b"], "toy", USERS, ITEMS, ProfileOptions())
+        load_embeddings([tmp_path / "a", tmp_path / "b"], "toy", USERS, ITEMS, EmbeddingOptions())
     message = str(error.value)
     assert f"{tmp_path}/a/toy.useremb[.npy], {tmp_path}/b/toy.useremb[.npy]" in message
     assert "--align=none" in message
     with pytest.raises(EmbeddingError, match=r"items of toy: looked for nope.npy, "):
-        load_profiles([tmp_path], "toy", None, ITEMS, ProfileOptions(item_file="nope.npy"))
+        load_embeddings([tmp_path], "toy", None, ITEMS, EmbeddingOptions(item_file="nope.npy"))
 
 
 def test_widths(folder: Path) -> None:
     with pytest.raises(EmbeddingError, match="has 4 columns, but profile_width is 5"):
-        load_profiles([folder], "toy", USERS, ITEMS, ProfileOptions(expected_width=5))
+        load_embeddings([folder], "toy", USERS, ITEMS, EmbeddingOptions(expected_width=5))
     write_binary(folder / "toy.itememb", ITEMS[1:], rows(9, width=3))
     with pytest.raises(EmbeddingError, match=r"has 4 columns and .* has 3"):
-        load_profiles([folder], "toy", USERS, ITEMS, ProfileOptions())
+        load_embeddings([folder], "toy", USERS, ITEMS, EmbeddingOptions())
 
 
 @pytest.mark.parametrize("missing", ["mean", "zero"])
 @pytest.mark.parametrize("control", ["shuffle", "random"])
 def test_controls_touch_real_profiles_only(folder: Path, missing: str, control: str) -> None:
     users = [*USERS, "stranger"]
-    options = ProfileOptions(missing=missing, control=control, control_seed=2)
-    plain = load_profiles([folder], "toy", users, None, ProfileOptions(missing=missing)).users
-    controlled = load_profiles([folder], "toy", users, None, options).users
+    options = EmbeddingOptions(missing=missing, control=control, control_seed=2)
+    plain = load_embeddings([folder], "toy", users, None, EmbeddingOptions(missing=missing)).users
+    controlled = load_embeddings([folder], "toy", users, None, options).users
     assert plain is not None
     assert controlled is not None
     np.testing.assert_array_equal(controlled[[0, 7]], plain[[0, 7]])
     assert (controlled[1:7] != plain[1:7]).any(axis=1).all()
-    again = load_profiles([folder], "toy", users, None, options).users
+    again = load_embeddings([folder], "toy", users, None, options).users
     np.testing.assert_array_equal(controlled, again)
 
 
 def test_users_and_items_are_shuffled_independently(folder: Path) -> None:
     write_binary(folder / "toy.itememb", ITEMS[1:7], rows(6))  # the very rows of the users
-    options = ProfileOptions(control="shuffle")
-    got = load_profiles([folder], "toy", USERS, ITEMS[:7], options)
+    options = EmbeddingOptions(control="shuffle")
+    got = load_embeddings([folder], "toy", USERS, ITEMS[:7], options)
     assert got.users is not None
     assert got.items is not None
     assert (got.users != got.items).any()
@@ -120,4 +120,4 @@ def test_users_and_items_are_shuffled_independently(folder: Path) -> None:
 )
 def test_wrong_options(wrong: dict) -> None:
     with pytest.raises(OptionError):
-        ProfileOptions(**wrong)
+        EmbeddingOptions(**wrong)
