@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.alignment.equations.relations import principal_rows, relation_matching
+from recbole_darec.alignment.equations import principal_rows, relation_matching
 
 from . import naive
 from .samples import assert_finite_with_gradient, matrices, pairs_of_matrices, rows_of
