@@ -95,7 +95,7 @@ def metadata(
         "normalised": bool(np.abs(norms - 1).max() < 1e-3),
         "texts": len(texts),
         "text_sha256": hashlib.sha256(jsonl(texts)).hexdigest(),
-        "split": material.split,
+        "split": material.split.note(),
     }
 
 
