@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from recbole_darec.run import objective_function, run_recbole_darec
 
 if sys.version_info < (3, 10):
-    raise ImportError(
-        "recbole_darec needs Python 3.10 or newer, and this is "
-        + ".".join(map(str, sys.version_info[:2]))
-    )
+    _old = "this is Python %d.%d, and recbole_darec needs 3.10 or newer" % sys.version_info[:2]
+    if sys.argv[:1] == ["-m"]:  # what `python -m` puts there while it looks for the module
+        sys.stderr.write("error: " + _old + ": make run PYTHON=python3.12\n")
+        sys.exit(2)
+    raise ImportError(_old)
 
 __version__ = "0.1.0"
 

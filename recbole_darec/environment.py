@@ -16,13 +16,28 @@ __all__ = ["RECBOLE", "EnvironmentFault", "import_recbole", "recbole_dir"]
 RECBOLE = "1.2.1"
 _OLDEST_NUMPY = (1, 22)
 
-# Names of modules whose packages are called otherwise, or must have this version.
+# What RecBole imports, and the packages that have it.  A module that is not here belongs to another
+# of them, and its name need not be its package's: protobuf has `google`, google is something else.
 _PACKAGES = {
     "colorama": "colorama==0.4.4",
     "colorlog": "colorlog==4.7.2",
+    "pandas": "pandas",
+    "plotly": "plotly",
+    "psutil": "psutil",
+    "scipy": "scipy",
     "sklearn": "scikit-learn",
+    "tabulate": "tabulate",
+    "tensorboard": "tensorboard",
+    "texttable": "texttable",
+    "thop": "thop",
+    "tqdm": "tqdm",
     "yaml": "PyYAML",
 }
+
+# What RecBole is broken by, within the bounds of setup.py.  Without their requirements, so that the
+# command stays small and resolves on every Python; pandas 2 is the one that needs a package more.
+_PINNED = "'numpy>=1.22,<2' 'pandas>=1.5,<2.3' 'scipy>=1.8,<1.14' scikit-learn protobuf pytz"
+_CURRENT = "'numpy>=2' 'pandas>=3' 'scipy>=1.17' scikit-learn protobuf"
 
 
 class EnvironmentFault(UserError):
@@ -34,6 +49,12 @@ def install_recbole() -> str:
     # From 3.12 on pip finds no ray for RecBole's own requirements; this package names the others.
     no_deps = "--no-deps " if sys.version_info >= (3, 12) else ""
     return f"pip install {no_deps}recbole=={RECBOLE}"
+
+
+def reinstall_recbole() -> str:
+    """Return the command that installs RecBole again, with what breaks it by its version."""
+    versions = _CURRENT if sys.version_info >= (3, 12) else _PINNED
+    return f"pip install --force-reinstall --no-deps recbole=={RECBOLE} {versions}"
 
 
 @cache
@@ -77,20 +98,14 @@ def import_recbole() -> None:
     try:
         importlib.import_module("recbole.config")
         importlib.import_module("recbole.data.utils")
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        raise EnvironmentFault(
-            f"RecBole needs the package '{name}', which is not installed: "
-            f"pip install {_PACKAGES.get(name, name)}"
-        ) from error
     except Exception as error:  # whatever a broken or foreign package raises while it is imported
+        name = error.name if isinstance(error, ModuleNotFoundError) else None
+        if name in _PACKAGES:
+            raise EnvironmentFault(
+                f"RecBole needs the package '{name}', which is not installed: "
+                f"pip install {_PACKAGES[name]}"
+            ) from error
         raise EnvironmentFault(
-            f"RecBole cannot be imported ({type(error).__name__}: {first_line(error)}); install "
-            f"versions that were tested together: pip install -c constraints.txt {_reinstalled()}"
+            f"RecBole cannot be imported ({type(error).__name__}: {first_line(error)}): "
+            f"{reinstall_recbole()}"
         ) from error
-
-
-def _reinstalled() -> str:
-    """Return what to install again, upgraded or downgraded to the constraints."""
-    names = ["numpy", "pandas", "scipy", "torch"]
-    return " ".join(names if sys.version_info >= (3, 12) else ["recbole", *names])

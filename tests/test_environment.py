@@ -74,8 +74,53 @@ def test_recbole_is_broken(tmp_path: Path) -> None:
     (copy / "config" / "__init__.py").write_text("raise AttributeError('numpy has no nonsense')\n")
     env = shadowed(tmp_path, "hidden", {"__init__.py": ""})
     line = answer(env, tmp_path)
-    assert line.startswith("RecBole cannot be imported (AttributeError: numpy has no nonsense)")
-    assert "pip install -c constraints.txt" in line
+    assert line.startswith(
+        "RecBole cannot be imported (AttributeError: numpy has no nonsense): "
+        "pip install --force-reinstall --no-deps recbole==1.2.1 'numpy>="
+    )
+
+
+def test_a_file_of_recbole_is_missing(tmp_path: Path) -> None:
+    copy = tmp_path / "shadow" / "recbole"
+    shutil.copytree(recbole_dir(), copy)
+    (copy / "data" / "interaction.py").unlink()
+    line = answer(shadowed(tmp_path, "hidden", {"__init__.py": ""}), tmp_path)
+    assert line.startswith(
+        "RecBole cannot be imported (ModuleNotFoundError: No module named "
+        "'recbole.data.interaction'): pip install --force-reinstall --no-deps recbole==1.2.1 "
+    )
+
+
+def test_a_module_whose_package_is_called_otherwise_is_not_named_as_one(tmp_path: Path) -> None:
+    env = shadowed(tmp_path, "colorlog", {"__init__.py": (
+        "raise ModuleNotFoundError(\"No module named 'google'\", name='google')\n"
+    )})  # fmt: skip
+    line = answer(env, tmp_path)
+    assert "pip install google" not in line
+    assert " protobuf" in line.partition("pip install --force-reinstall --no-deps ")[2]
+
+
+def test_numpy_is_too_old(tmp_path: Path) -> None:
+    env = shadowed(tmp_path, "hidden", {"__init__.py": ""})
+    (tmp_path / "shadow" / "sitecustomize.py").write_text(
+        "import numpy\nnumpy.__version__ = '1.21.6'\n"
+    )
+    wanted = "numpy>=2" if sys.version_info >= (3, 12) else "numpy>=1.22,<2"
+    assert answer(env, tmp_path) == f"NumPy 1.21.6 is too old: pip install '{wanted}'"
+
+
+def test_from_python_it_is_a_user_error(tmp_path: Path) -> None:
+    env = shadowed(tmp_path, "recbole", {"__init__.py": '__version__ = "v1.1.1"\n'})
+    code = (
+        "import recbole_darec\n"
+        "try:\n"
+        "    from recbole_darec import run_recbole_darec\n"
+        "except recbole_darec.UserError as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout.startswith("EnvironmentFault RecBole 1.1.1 is installed")
 
 
 def test_what_recbole_needs_is_missing(tmp_path: Path) -> None:
@@ -107,12 +152,24 @@ def old_python() -> str | None:
     return None
 
 
-def test_an_old_python_is_told_in_one_line() -> None:
+@pytest.mark.parametrize("start", [(str(SCRIPT),), ("-m", "recbole_darec", "train")])
+def test_an_old_python_is_told_in_one_line(start: tuple[str, ...]) -> None:
     python = old_python()
     if python is None:
         pytest.skip("no Python before 3.10 here")
-    done = subprocess.run([python, str(SCRIPT), "--model=LightGCN"], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run([python, *start, "--model=LightGCN"], cwd=REPOSITORY,
+                          capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "recbole_darec needs 3.10 or newer: make run PYTHON=python3.12" in line
+
+
+def test_an_old_python_that_imports_the_package_goes_on(tmp_path: Path) -> None:
+    python = old_python()
+    if python is None:
+        pytest.skip("no Python before 3.10 here")
+    code = "try:\n    import recbole_darec\nexcept ImportError as error:\n    print(error)\n"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, env=environment(),
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("and recbole_darec needs 3.10 or newer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class AlteredBackbone(_Backbone):
     and sets the attributes.
     """
 
+    align_method: ClassVar[str | None] = None
     aligner: Aligner
     alignment: Any
     profile_rows: Tensor

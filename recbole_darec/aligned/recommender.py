@@ -47,9 +47,6 @@ class AlignedRecommender(AlteredBackbone):
         diagnostics: what was last found by name, plain numbers.
     """
 
-    align_method: ClassVar[str | None] = None
-    profile_rows: Tensor
-
     def __init__(self, config: Any, dataset: Any) -> None:
         # The backbone's constructor may call forward(), before there is an aligner.
         self._access: EmbeddingAccess | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
+from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "log_sum_exp",
     "nearest_rows",
     "no_autocast",
+    "principal_rows",
     "unique_with_counts",
     "unit_rows",
 ]

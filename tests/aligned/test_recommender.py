@@ -15,6 +15,7 @@ from recbole.trainer import Trainer
 from tiny_runs import one_batch, options, outcome, parameters, prepared
 
 from recbole_darec import DaRecMixin, run_recbole_darec
+from recbole_darec.aligned.altered import AlteredBackbone
 from recbole_darec.aligned.recommender import AlignedRecommender, aligned_class
 from recbole_darec.backbones.lightgcn import LightGCN
 from recbole_darec.backbones.registry import backbone_class
@@ -77,7 +78,7 @@ def test_the_registry_makes_the_same_class_as_a_hand(data_path: Path) -> None:
 def test_made_classes_bear_the_names_of_their_parts() -> None:
     made = aligned_class(LightGCN, "darec")
     assert made.__name__ == "DaRecLightGCN"
-    assert made.__mro__[1:4] == (DaRecMixin, AlignedRecommender, LightGCN)
+    assert made.__mro__[1:5] == (DaRecMixin, AlignedRecommender, AlteredBackbone, LightGCN)
     assert aligned_class(made, "darec") is made
     assert aligned_class(LightGCN, "none").__name__ == "LightGCN"
 

@@ -119,7 +119,7 @@ def test_a_run_can_go_on_between_two_clusterings_if_they_are_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import recbole_darec.training.trainer as module
+    import recbole_darec.training.snapshots as module
 
     seen = []
     save = module.save_checkpoint

@@ -111,7 +111,7 @@ def test_the_two_masks_rank_differently(data_path: Path) -> None:
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_train_valid_is_recboles_own_evaluation(part: str, data_path: Path) -> None:
     run = trained(data_path, eval_mask="train_valid")
-    parts = compat.split_dataset(run.config, compat.load_dataset(run.config))
+    parts, _ = compat.split_dataset(run.config, compat.load_dataset(run.config))
     _, valid, test = compat.training_loader(run.config, run.dataset, parts)
     position, sampler = (2, test) if part == "test" else (1, valid)
     stock = FullSortEvalDataLoader(run.config, parts[position], sampler, shuffle=False)
@@ -124,7 +124,7 @@ def test_train_valid_is_recboles_own_evaluation(part: str, data_path: Path) -> N
 @pytest.mark.parametrize("users", [1, 7, 57, 5000])
 def test_the_batch_size_changes_no_metric(users: int, data_path: Path) -> None:
     run = trained(data_path)
-    parts = compat.split_dataset(run.config, compat.load_dataset(run.config))
+    parts, _ = compat.split_dataset(run.config, compat.load_dataset(run.config))
     loader = AllRankLoader(run.config, parts[2], parts[:2], users)
     assert len(loader) == math.ceil(57 / users)
     batches = list(loader)

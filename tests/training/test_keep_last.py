@@ -53,7 +53,9 @@ def newest_log() -> str:
 
 
 def trained_epochs() -> list[int]:
-    return [int(epoch) for epoch in re.findall(r"epoch (\d+) training", newest_log())]
+    # Runs that start within one second share a log; each that goes on says so first.
+    own = re.split(r"Resuming '|Going on with the finished run", newest_log())[-1]
+    return [int(epoch) for epoch in re.findall(r"epoch (\d+) training", own)]
 
 
 def contents() -> dict[str, bytes]:

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.alignment.equations import principal_rows, relation_matching
+from recbole_darec.alignment.equations.relations import relation_matching
+from recbole_darec.numerics import principal_rows
 
 from . import naive
 from .samples import assert_finite_with_gradient, matrices, pairs_of_matrices, rows_of
