@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import platform
 import sys
 import tempfile
@@ -104,10 +105,15 @@ def _compare(first: Path, second: Path, tolerance: float, out: Path | None) -> i
     largest = 0.0
     for model, align in dict.fromkeys(key[:2] for key in ours):
         keys = [key for key in ours if key[:2] == (model, align)]
-        difference = max(abs(ours[key] - theirs[key]) for key in keys)
+        difference = max(_apart(ours[key], theirs[key]) for key in keys)
         largest = max(largest, difference)
         print(f"| {model} | {align} | {len(keys)} | {difference:.1e} |")
-    return int(not largest <= tolerance)
+    return int(largest > tolerance)
+
+
+def _apart(one: float, other: float) -> float:
+    difference = abs(one - other)
+    return math.inf if math.isnan(difference) else difference
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def own_process() -> Iterator[None]:
         ("pair_times.py --dataset nonesuch", "has no split files nonesuch.*.inter"),
         ("profile_signal.py --dataset nonesuch", "nonesuch.train.inter'; check the name"),
         ("paper_table.py nonesuch.csv", "'nonesuch.csv'; check the name"),
+        ("stack_equality.py compare nonesuch.csv x.csv", "'nonesuch.csv'; check the name"),
         ("prime_pantry.py --source nonesuch --out x", "metadata_Prime_Pantry.csv'; check the name"),
         ("embed_throughput.py --profiles nonesuch.jsonl", "cannot read nonesuch.jsonl"),
     ],
