@@ -119,7 +119,7 @@ class _Reader:
             )
         except ValueError as error:
             raise self._refused(*self.last, str(error)) from None
-        if not np.isfinite([matrix.min(), matrix.max()]).all():
+        if not np.isfinite([np.min(matrix), np.max(matrix)]).all():
             raise self._not_finite(int(np.isfinite(matrix).all(axis=1).argmin()))
         return list(self.line_of), matrix
 
@@ -219,7 +219,7 @@ class _Reader:
         texts = _single_spaced(self._split(number, line)).split(b" ")
         with np.errstate(over="ignore"):
             finite = np.isfinite([np.float32(float(text)) for text in texts])
-        column = int(finite.argmin())
+        column = int(np.argmin(finite))
         return self._error(
             number,
             f"number {column + 1} is {texts[column][:40].decode()!r}, which is not a finite "
