@@ -95,11 +95,7 @@ def metadata(
         "normalised": bool(np.abs(norms - 1).max() < 1e-3),
         "texts": len(texts),
         "text_sha256": hashlib.sha256(jsonl(texts)).hexdigest(),
-<<<<<<< HEAD
-        "split": material.split.note(),
-=======
         "split": material.split and material.split.note(),
->>>>>>> main
     }
 
 

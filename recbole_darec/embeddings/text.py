@@ -120,7 +120,7 @@ class _Reader:
         except ValueError as error:
             raise self._refused(*self.last, str(error)) from None
         if not np.isfinite([np.min(matrix), np.max(matrix)]).all():
-            raise self._not_finite(int(np.isfinite(matrix).all(axis=1).argmin()))
+            raise self._not_finite(int(np.argmin(np.isfinite(matrix).all(axis=1))))
         return list(self.line_of), matrix
 
     def _rows(self) -> Iterator[bytes]:
