@@ -266,6 +266,9 @@ def test_recbole_loads_the_import(shared, tmp_path):
 
 def check_recbole(data_path, name, expected):
     """RecBole reads the data set with nothing but its own yaml, and finds the fixed split."""
+    from recbole_darec.recbole_compat import reconcile
+
+    reconcile()  # what stock RecBole needs on the current stack
     from recbole.config import Config
     from recbole.data import create_dataset
 
