@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "": {"aligned", "loaded", "recbole_compat", "run"},
     "cli": {
-        "", "data", "encoders", "evaluation", "llm", "loaded", "profiles", "resolve", "run",
+        "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles", "resolve", "run",
         "settings", "sources",
     },
     "__main__": {"cli"},
