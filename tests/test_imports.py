@@ -60,8 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "": {"aligned", "loaded", "recbole_compat", "run"},
     "cli": {
-        "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles", "resolve", "run",
-        "settings", "sources",
+        "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles",
+        "resolve", "run", "settings", "sources",
     },
     "__main__": {"cli"},
     "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},
