@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "alignment": {"alignment.equations", "filters", "numerics", "settings"},
     "backbones": {"environment", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
-    "recbole_compat": {"data", "environment", "settings"},
+    "recbole_compat": {"data", "environment", "numerics", "settings"},
     "evaluation": {"recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
     "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},

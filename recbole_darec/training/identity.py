@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as made_by
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ _WITHOUT_EFFECT = frozenset(
         "wandb_project",
         "snapshot_every",
         "keep_last",
+        "eval_block_mb",
         "loss_decimal_place",
         "metric_decimal_place",
     }
@@ -49,6 +51,8 @@ class RunIdentity:
         settings: every option of the run, plain values, from which a later process makes the same
             model.
         data: what :func:`data_fingerprint` returns.
+        later_defaults: defaults of the options that files of older versions lack; at its default
+            such an option does not tell two runs apart.
     """
 
     model: str
@@ -57,6 +61,7 @@ class RunIdentity:
     own_class: str | None
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
+    later_defaults: Mapping[str, Any] = made_by(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -116,7 +121,12 @@ class RunIdentity:
         self, name: str, settings: Mapping[str, Any], left_out: frozenset[str] = frozenset()
     ) -> str:
         without = _WITHOUT_EFFECT | left_out
-        kept = {key: value for key, value in settings.items() if key not in without}
+        later = self.later_defaults
+        kept = {
+            key: value
+            for key, value in settings.items()
+            if key not in without and not (key in later and value == later[key])
+        }
         text = json.dumps([name, self.dataset, kept], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
