@@ -31,7 +31,7 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if scores.device.type != "cpu" or n_chunks < _FEWEST_CHUNKS * (k + 1) or n_rows == 0:
         return tuple(scores.topk(k))  # type: ignore[return-value]
     whole = n_chunks * _CHUNK
-    chunks = scores[:, :whole].unflatten(1, (n_chunks, _CHUNK))
+    chunks = scores[:, :whole].reshape(n_rows, n_chunks, _CHUNK)
     best = chunks.amax(2).topk(k + 1, sorted=False).indices
     inside = chunks.gather(1, best[..., None].expand(-1, -1, _CHUNK)).flatten(1)
     values, at = torch.cat([inside, scores[:, whole:]], 1).topk(k + 1)

@@ -57,7 +57,7 @@ class MetricCollector(Collector):
             positive_u: row of each item to be found.
             positive_i: id of each item to be found.
         """
-        wanted = self.register
+        wanted: Any = self.register
         if wanted.need("rec.items") or wanted.need("rec.topk"):
             values, listed = top_k(scores_tensor, max(self.topk))
             if wanted.need("rec.items"):
@@ -66,7 +66,7 @@ class MetricCollector(Collector):
             if wanted.need("rec.topk"):
                 hits = _hits(listed, scores_tensor.shape[1], positive_u, positive_i)
                 self.data_struct.update_tensor("rec.topk", hits)
-        self.register = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
+        self.register: Any = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
         try:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
         finally:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as made_by
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ class RunIdentity:
     own_class: str | None
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
-    later_defaults: Mapping[str, Any] = made_by(default_factory=dict)
+    later_defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -134,12 +133,12 @@ class RunIdentity:
 def data_fingerprint(dataset: Any) -> dict[str, Any]:
     """Return what identifies a data set: its counts and a digest of its ids and interactions."""
     digest = hashlib.sha256()
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
+    for column in (dataset.uid_field, dataset.iid_field):
+        digest.update("\n".join(map(str, dataset.field2id_token[column])).encode())
         digest.update(b"\0")
     users, items = (
-        np.asarray(dataset.inter_feat[field], dtype=np.int64)
-        for field in (dataset.uid_field, dataset.iid_field)
+        np.asarray(dataset.inter_feat[column], dtype=np.int64)
+        for column in (dataset.uid_field, dataset.iid_field)
     )
     # Sorted, because a split reorders them.
     digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
