@@ -112,7 +112,7 @@ class AlignedRecommender(AlteredBackbone):
         RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
         last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
         """
-        with self.capture_forward() as captured, self._ranking_tables() as altered:
+        with self.capture_forward() as captured, self.ranking_tables() as altered:
             base = self.backbone_loss(interaction, *args, **kwargs)
         parts = base if isinstance(base, tuple) else (base,)
         names = [f"base{n}" for n in range(len(parts))] if parts[1:] else ["base"]
