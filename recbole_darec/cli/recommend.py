@@ -51,13 +51,12 @@ def run(args: argparse.Namespace) -> int:
             f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
         )
 
-    from recbole_darec.loaded import load_run
     from recbole_darec.serving.output import check_extra, table, titles_of, written
     from recbole_darec.serving.recommend import Recommender
 
     if options.out is not None:
         check_extra(options.out)
-    recommender = Recommender(load_run(options.checkpoint, {}, None), options.block_mb)
+    recommender = Recommender.of(options.checkpoint, block_mb=options.block_mb)
     if similar is not None:
         total = recommender.n_rows(kind, asked)
         frames = recommender.similar(kind, asked, options.k)

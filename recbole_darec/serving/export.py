@@ -96,8 +96,6 @@ def _stem(kind: str, part: str) -> str:
 def _index(
     run: Any, tables: Mapping[str, Tensor], parts: Mapping[str, Any], forms: list[str]
 ) -> dict[str, Any]:
-    from recbole_darec import __version__
-
     return {
         "metric": "inner_product",
         "width": tables["item"].shape[1],
@@ -107,7 +105,6 @@ def _index(
         "model": run.config["model"],
         "align": run.config["align"],
         "dataset": run.config["dataset"],
-        "recbole_darec": __version__,
         "files": {
             _stem(kind, part): [
                 _stem(kind, part) + suffix for form in forms for suffix in _SUFFIXES[form]

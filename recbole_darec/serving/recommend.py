@@ -15,10 +15,10 @@ from recbole_darec.errors import DataError, OptionError, some
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.serving.options import EXCLUDED
-from recbole_darec.serving.scores import ModelScores, Scores, VectorScores, best
+from recbole_darec.serving.scores import ModelScores, Ranked, Scores, VectorScores, best
 from recbole_darec.serving.tokens import Ids, ids_of
 
-__all__ = ["Recommender", "recommend", "similar_items", "similar_users"]
+__all__ = ["Recommender", "frame_of", "recommend", "similar_items", "similar_users"]
 
 _MEBIBYTE = 1 << 20
 _PARTS = {"train": 1, "train_valid": 2, "all": 3, "none": 0}
@@ -60,7 +60,7 @@ def recommend(
         DataError: a user or an item is not in the model's data.
         OptionError: ``k`` or another option is out of its range.
     """
-    recommender = Recommender(load_run(Path(model_file), {}, model), block_mb=block_mb)
+    recommender = Recommender.of(model_file, model, block_mb)
     found = recommender.recommend(
         users,
         k,
@@ -94,7 +94,7 @@ def similar_items(
         CheckpointError, DataError, OptionError: as :func:`recommend`; and where the model has no
             embeddings.
     """
-    recommender = Recommender(load_run(Path(model_file), {}, model))
+    recommender = Recommender.of(model_file, model)
     return pd.concat([f for f, _ in recommender.similar("item", items, k)], ignore_index=True)
 
 
@@ -110,7 +110,7 @@ def similar_users(
     Returns:
         Columns ``user_id``, ``rank`` (from 1), ``similar_user_id``, ``score``.
     """
-    recommender = Recommender(load_run(Path(model_file), {}, model))
+    recommender = Recommender.of(model_file, model)
     return pd.concat([f for f, _ in recommender.similar("user", users, k)], ignore_index=True)
 
 
@@ -129,6 +129,13 @@ class Recommender:
         self.users, self.items = ids_of(run.dataset, "user"), ids_of(run.dataset, "item")
         self._block_bytes = block_mb * _MEBIBYTE
         self._vectors = score_vectors(run.model, run.config)
+
+    @classmethod
+    def of(
+        cls, model_file: str | Path, model: type | None = None, block_mb: int = 256
+    ) -> Recommender:
+        """Return the recommender of a checkpoint; see :func:`recommend`."""
+        return cls(load_run(Path(model_file), {}, model), block_mb)
 
     def recommend(
         self,
@@ -174,7 +181,7 @@ class Recommender:
         itself = UserItems(rows, rows, len(ids), len(ids))
         names = (f"{kind}_id", f"similar_{kind}_id")
         return (
-            (_frame(ids, ids, found.users, found.items, found.scores, names), len(found.users))
+            (frame_of(ids, ids, found, names), len(found.users))
             for found in best(scores, rows, k, itself, self._block_bytes)
         )
 
@@ -183,8 +190,7 @@ class Recommender:
     ) -> Iterator[tuple[pd.DataFrame, int]]:
         names = ("user_id", "item_id")
         for found in best(scores, known, k, hidden, self._block_bytes):
-            frame = _frame(self.users, self.items, found.users, found.items, found.scores, names)
-            yield frame, len(found.users)
+            yield frame_of(self.users, self.items, found, names), len(found.users)
         if cold or not len(known):
             yield self._popular(cold, scores.items.cpu().numpy(), k), len(cold)
 
@@ -249,8 +255,8 @@ class Recommender:
         items = np.tile(candidates[order], (len(users), 1))
         ids = Ids("user", ["", *users])
         scores = counts[items].astype(np.float32).reshape(len(users), -1)
-        rows = np.arange(1, len(ids))
-        return _frame(ids, self.items, rows, items, scores, ("user_id", "item_id"))
+        found = Ranked(np.arange(1, len(ids)), items, scores)
+        return frame_of(ids, self.items, found, ("user_id", "item_id"))
 
 
 def _check_k(k: int, most: int, what: str) -> None:
@@ -260,22 +266,22 @@ def _check_k(k: int, most: int, what: str) -> None:
         raise OptionError(f"k={k}: there are only {max(most, 0):,} {what}")
 
 
-def _frame(
-    askers: Ids,
-    listed: Ids,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    scores: np.ndarray,
-    names: tuple[str, str],
-) -> pd.DataFrame:
-    """Return one line per recommendation; lists end before k where nothing else is left."""
-    there = ~np.isneginf(scores)
-    ranks = np.broadcast_to(np.arange(1, scores.shape[1] + 1), scores.shape)
+def frame_of(askers: Ids, listed: Ids, found: Ranked, names: tuple[str, str]) -> pd.DataFrame:
+    """Return one line per recommendation; lists end before k where nothing else is left.
+
+    Args:
+        askers: ids of ``found.users``.
+        listed: ids of ``found.items``.
+        found: what was ranked.
+        names: names of the columns of the askers and of the listed.
+    """
+    there = ~np.isneginf(found.scores)
+    ranks = np.broadcast_to(np.arange(1, there.shape[1] + 1, dtype=np.int32), there.shape)
     return pd.DataFrame(
         {
-            names[0]: askers.tokens[np.repeat(rows, there.sum(axis=1))],
-            "rank": ranks[there].astype(np.int32),
-            names[1]: listed.tokens[columns[there]],
-            "score": scores[there].astype(np.float32),
+            names[0]: askers.tokens[np.repeat(found.users, there.sum(axis=1))],
+            "rank": ranks[there],
+            names[1]: listed.tokens[found.items[there]],
+            "score": found.scores[there],
         }
     )

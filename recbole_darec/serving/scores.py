@@ -11,6 +11,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_darec.aligned.scores import all_pairs
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.numerics.topk import top_k
 
@@ -88,7 +89,12 @@ class ModelScores:
 
     def of(self, users: Tensor, start: int, end: int) -> Tensor:
         """Return the scores of all the items."""
-        scores = self._model.full_sort_predict(Interaction({self._model.USER_ID: users}))
+        asked = Interaction({self._model.USER_ID: users})
+        try:
+            scores = self._model.full_sort_predict(asked)
+        except NotImplementedError:  # NeuMF scores pairs only
+            predict, field = self._model.predict, self._model.ITEM_ID
+            scores = all_pairs(predict, asked, field, self._n_items)
         rows: Tensor = scores.view(len(users), self._n_items)
         return rows[:, 1:] if self._whole else rows[:, self.items]
 
