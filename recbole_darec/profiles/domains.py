@@ -26,8 +26,8 @@ _WORDS = "{max_words}"
 _NAMES = ("title", "description", "year")
 _COLUMN_KEYS = {"name", "phrase", "values", "bins", "words"}
 _KEYS = {
-    "item_noun", "item_nouns", "user_noun", "title", "description", "year", "categories", "category_noun",
-    "unknown", "item_columns", "user_columns", "liked_from",
+    "item_noun", "item_nouns", "user_noun", "title", "description", "year", "categories",
+    "category_noun", "unknown", "item_columns", "user_columns", "liked_from",
 }  # fmt: skip
 
 

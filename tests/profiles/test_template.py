@@ -59,8 +59,9 @@ def test_a_plural_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("noun", "told"),
     [
-        ("user", "A user"), ("item", "An item"), ("hour", "An hour"), ("university", "A university"),
-        ("album", "An album"), ("Event", "An Event"), ("uncle", "An uncle"), ("", "A "),
+        ("user", "A user"), ("item", "An item"), ("hour", "An hour"),
+        ("university", "A university"), ("album", "An album"), ("Event", "An Event"),
+        ("uncle", "An uncle"), ("", "A "),
         ("one-act play", "A one-act play"), ("onesie", "An onesie"),
     ],
 )  # fmt: skip
