@@ -80,7 +80,7 @@ class ProfileReport:
 
     def table(self) -> str:
         """Return the counts as aligned lines."""
-        names = (
+        names = [
             ("prompts", "prompts"),
             ("ids that share another's", "shared"),
             ("answered in earlier runs", "before"),
@@ -91,10 +91,10 @@ class ProfileReport:
             ("requests answered", "requests"),
             ("prompt tokens", "prompt_tokens"),
             ("answer tokens", "completion_tokens"),
-        )
+        ]
         thoughts = sum(tally.thoughts for tally in self.tallies.values())
         if thoughts:
-            names = (*names, ("answers after thoughts", "thoughts"))
+            names.append(("answers after thoughts", "thoughts"))
         kinds = list(self.tallies)
         lines = [f"  {'':<26}" + "".join(f"{kind + 's':>14}" for kind in kinds)]
         for name, attribute in names:

@@ -61,6 +61,8 @@ def chat_completion(
     schema = _asked_schema(plan, body, messages)
     prompt = prompt_of(body)
     choice = _choice(plan, prompt, schema, fault)
+    if plan.thinks_unless is not None and body.get(plan.thinks_unless) is None:
+        choice["message"]["reasoning_content"] = "It thinks about it."
     for name in ("max_tokens", "max_completion_tokens"):
         _cut_at(choice, _whole(body, name, default=2**31, most=2**31))
     copies = _whole(body, "n", default=1, most=128)
