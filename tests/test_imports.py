@@ -54,8 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoders": {"data", "embeddings", "llm", "settings"},
     # where everything meets
     "run": {
-        "aligned", "alignment", "backbones", "evaluation", "recbole_compat", "resolve", "settings",
-        "training",
+        "aligned", "alignment", "backbones", "data", "evaluation", "recbole_compat", "resolve",
+        "settings", "training",
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "serving": {
