@@ -12,6 +12,7 @@ __all__ = [
     "PrepareOptions",
     "RLMRecImportOptions",
     "SelectionOptions",
+    "SequenceImportOptions",
     "TableImportOptions",
     "parse_share",
 ]
@@ -34,6 +35,21 @@ class RLMRecImportOptions(FolderOptions):
         ...,
         "The release's folder, a folder of such folders, or a .zip of them.",
         metavar="DIR",
+    )
+
+
+class SequenceImportOptions(FolderOptions):
+    """What is read of ordered lists."""
+
+    dataset: str = option(..., "The data set's name.", metavar="NAME")
+    sequences: Path = option(
+        ...,
+        ".csv, .tsv or JSON lines (also .gz): a user, and a list of items as JSON or as a Python "
+        "literal, oldest first.",
+        metavar="FILE",
+    )
+    items: Path | None = option(
+        None, ".csv, .tsv or JSON lines (also .gz): an item's id, and its texts.", metavar="FILE"
     )
 
 
