@@ -67,6 +67,8 @@ class AlignedSequential(AlignedRecommender):
         self._gathered = 0
         self.loss_fct = _RankLoss(options.rank_loss)
         self.reads_positions = False
+        if getattr(self, "counts_alone", False):
+            return
         self._check_loss(config, name)
         if options.training_rows != "prefixes":
             self.reads_positions = self._reads_in_order(config)

@@ -38,6 +38,9 @@ BACKBONES: dict[str, str] = {
     "NCL": "recbole_darec.backbones.ncl:NCL",
     "SGL": "recbole_darec.backbones.sgl:SGL",
     "SimGCL": "recbole_darec.backbones.simgcl:SimGCL",
+    "MarkovChain": "recbole_darec.backbones.sequential.markov_chain:MarkovChain",
+    "MostPopular": "recbole_darec.backbones.sequential.most_popular:MostPopular",
+    "SequenceKNN": "recbole_darec.backbones.sequential.sequence_knn:SequenceKNN",
 }
 
 # What a backbone's options may be made of: imported in a few milliseconds, unlike torch.
