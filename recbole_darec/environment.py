@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 import re
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 
 from recbole_darec.errors import UserError, first_line
 
-__all__ = ["RECBOLE", "EnvironmentFault", "import_recbole", "recbole_dir"]
+__all__ = ["RECBOLE", "EnvironmentFault", "fault_of", "import_recbole", "recbole_dir"]
 
 RECBOLE = "1.2.1"
 _OLDEST_NUMPY = (1, 22)
@@ -38,6 +39,9 @@ _PACKAGES = {
 # command stays small and resolves on every Python; pandas 2 is the one that needs a package more.
 _PINNED = "'numpy>=1.22,<2' 'pandas>=1.5,<2.3' 'scipy>=1.8,<1.14' scikit-learn protobuf pytz"
 _CURRENT = "'numpy>=2' 'pandas>=3' 'scipy>=1.17' scikit-learn protobuf"
+
+# What everything here stands on, RecBole apart.
+_GROUND = ("numpy", "scipy", "pandas", "torch", "pydantic", "yaml")
 
 
 class EnvironmentFault(UserError):
@@ -109,3 +113,28 @@ def import_recbole() -> None:
             f"RecBole cannot be imported ({type(error).__name__}: {first_line(error)}): "
             f"{reinstall_recbole()}"
         ) from error
+
+
+def fault_of(error: ImportError | OSError) -> EnvironmentFault | None:
+    """Return what to say of a package that this one stands on and that cannot be imported.
+
+    Args:
+        error: left an import; with libraries that do not load, torch raises an OSError.
+
+    Returns:
+        None where the error has another cause.
+    """
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing in _GROUND:
+        package = _PACKAGES.get(missing, missing)
+        return EnvironmentFault(f"'{missing}' is not installed: pip install {package}")
+    # The innermost package whose own __init__ fails: torch imports NumPy.
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [f.f_globals.get("__name__") for f in frames if f.f_code.co_name == "<module>"]
+    broken = [name for name in modules if name in _GROUND]
+    if not broken:
+        return None
+    return EnvironmentFault(
+        f"'{broken[-1]}' cannot be imported ({type(error).__name__}: {first_line(error)}): "
+        f"pip install --force-reinstall --no-deps {_PACKAGES.get(broken[-1], broken[-1])}"
+    )

@@ -176,6 +176,7 @@ def prepare(settings: Settings) -> Prepared:
         own_class=settings.model_class.__name__ if settings.model_class else None,
         settings=settings.values,
         data=data_fingerprint(dataset, ordered=settings.family == "sequential"),
+        later_defaults=settings.later_defaults,
     )
     return Prepared(settings, config, dataset, train_data, valid_data, test_data, model, identity)
 
@@ -204,7 +205,11 @@ def _sequential_data(
     options = config.settings.evaluation
     valid_data, test_data = (
         SequentialRankLoader(
-            config, parts[n], parts[:n], options.eval_mask, options.eval_batch_users
+            config,
+            parts[n],
+            parts[:n],
+            options.eval_mask,
+            options.users_per_batch(dataset.item_num),
         )
         for n in (1, 2)
     )
@@ -234,7 +239,8 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
         loader = compat.evaluation_loader(config, phase)
         return loader(config, parts[position], sampler, shuffle=False)
     masked = parts[:1] if options.eval_mask == "train" else parts[:position]
-    return AllRankLoader(config, parts[position], masked, options.eval_batch_users)
+    users = options.users_per_batch(parts[position].item_num)
+    return AllRankLoader(config, parts[position], masked, users)
 
 
 _RANKING_ALL_ITEMS = (compat.ModelType.GENERAL, compat.ModelType.TRADITIONAL)

@@ -100,6 +100,22 @@ def test_a_module_whose_package_is_called_otherwise_is_not_named_as_one(tmp_path
     assert " protobuf" in line.partition("pip install --force-reinstall --no-deps ")[2]
 
 
+@pytest.mark.parametrize("package", ["numpy", "torch"])
+@pytest.mark.parametrize("kind", ["ImportError", "OSError"])
+def test_what_everything_stands_on_is_broken(package: str, kind: str, tmp_path: Path) -> None:
+    env = shadowed(tmp_path, package, {"__init__.py": f"raise {kind}('libfoo.so: no such file')\n"})
+    assert answer(env, tmp_path) == (
+        f"'{package}' cannot be imported ({kind}: libfoo.so: no such file): "
+        f"pip install --force-reinstall --no-deps {package}"
+    )
+
+
+def test_torch_is_missing(tmp_path: Path) -> None:
+    text = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+    env = shadowed(tmp_path, "torch", {"__init__.py": text})
+    assert answer(env, tmp_path) == "'torch' is not installed: pip install torch"
+
+
 def test_numpy_is_too_old(tmp_path: Path) -> None:
     env = shadowed(tmp_path, "hidden", {"__init__.py": ""})
     (tmp_path / "shadow" / "sitecustomize.py").write_text(

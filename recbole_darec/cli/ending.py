@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from recbole_darec.environment import fault_of
 from recbole_darec.errors import UserError, first_line
 
 __all__ = ["exit_code"]
@@ -45,7 +46,12 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except (ImportError, OSError) as error:
+        fault = fault_of(error)
+        if fault is not None:
+            return _complain(str(fault))
+        if isinstance(error, ImportError):
+            raise
         # Permission, disk full, too many files: the file's name is in the message.
         where = f" '{error.filename}'" if error.filename else ""
         missing = isinstance(error, FileNotFoundError)
@@ -55,7 +61,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
         if not _is_out_of_memory(error):
             raise
         return _complain(
-            "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
+            "out of memory; lower align_sample, train_batch_size, eval_block_mb or the widths "
             f"({first_line(error)[:120]})"
         )
 

@@ -111,7 +111,14 @@ class EvaluationOptions(Options):
         "that a repeated purchase cannot be hit (history_all, PAD's).",
         choices=("train", "train_valid", *SEQUENTIAL_MASKS),
     )
-    eval_batch_users: int = option(1024, "Users ranked at a time.", low=1)
+    eval_batch_users: int = option(1024, "Users ranked at a time, at most.", low=1)
+    eval_block_mb: int = option(
+        256, "Most memory in MiB for their scores; fewer users are ranked at a time.", low=1
+    )
+
+    def users_per_batch(self, n_items: int) -> int:
+        """Return how many users are ranked at a time with float32 scores of ``n_items`` items."""
+        return max(1, min(self.eval_batch_users, self.eval_block_mb * 2**20 // (4 * n_items)))
 
 
 COMMON_OPTIONS: tuple[type[Options], ...] = (RunOptions, ProfileSourceOptions, EvaluationOptions)

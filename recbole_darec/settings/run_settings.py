@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_darec.settings.options import Options, parse_options
+from recbole_darec.settings.options import Options, declarations, parse_options
 from recbole_darec.settings.recbole_options import CheckedRecBoleOptions
 from recbole_darec.settings.run_options import (
     COMMON_OPTIONS,
@@ -73,6 +73,16 @@ class Settings:
         """All groups of options."""
         groups = (self.run, self.profile_source, self.evaluation, self.aligner, self.backbone)
         return tuple(group for group in (*groups, self.of_family) if group is not None)
+
+    @property
+    def later_defaults(self) -> dict[str, Any]:
+        """The defaults of the options that files of older versions lack."""
+        return {
+            name: type(group).model_fields[name].get_default(call_default_factory=True)
+            for group in self.groups
+            for name, declared in declarations(type(group)).items()
+            if declared.since is not None
+        }
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
         """Return the settings of the same backbone and aligner with other values."""
