@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         report = import_rlmrec(**dict(release))
     elif args.source_kind == "sequences":
         lists = options_from(args, SequenceImportOptions)
-        from recbole_darec.sources.importers.sequences import import_sequences
+        from recbole_darec.sources.lists.sequences import import_sequences
 
         report = import_sequences(**dict(lists))
     else:

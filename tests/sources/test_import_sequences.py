@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError
 from recbole_darec.profiles.inputs import read_material
-from recbole_darec.sources.importers.sequences import import_sequences
+from recbole_darec.sources.lists.sequences import import_sequences
 from recbole_darec.sources.raw.lines import LineFault
 from recbole_darec.sources.raw.records import parse_list
 
