@@ -18,7 +18,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_darec.aligned.access import undisturbed
+from recbole_darec.aligned.access import EmbeddingAccess, undisturbed
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.alignment.contract import Aligner
@@ -96,6 +96,26 @@ class AlignedSequential(AlignedRecommender):
 
     def _smallest_batch(self, config: Any) -> Interaction:
         return self._batch_of(torch.ones(1, 1, dtype=torch.int64), config)
+
+    def _found_access(self, method: type[Aligner], config: Any) -> EmbeddingAccess:
+        access = super()._found_access(method, config)
+        # HGN reads one table and ranks with another: an aligner would reach one of them.
+        batch = self._batch_of(torch.arange(1, min(5, self.n_items - 1))[:, None], config)
+        batch.interaction[self.ITEM_ID] = torch.full((len(batch),), self.n_items - 1)
+        assert access.tables is not None
+        (table,) = access.tables.weights(self).values()
+        with undisturbed(self), torch.enable_grad():
+            try:
+                encoded = self.encode(batch.to(self.device))
+            except KeyError as error:  # it reads more than a sequence
+                raise self.no_embeddings() from error
+            # No plain sum, which a last layer norm makes a constant.
+            weighted = (encoded * torch.arange(encoded.shape[1], device=encoded.device)).sum()
+            (read,) = torch.autograd.grad(weighted, table, allow_unused=True)
+            (ranked,) = torch.autograd.grad(self.backbone_loss(batch).sum(), table)
+        if read is None or not bool(read[1].any()) or not bool(ranked[-1].any()):
+            raise self.no_embeddings()
+        return access
 
     def _batch_of(self, sequences: Tensor, config: Any) -> Interaction:
         """Return a batch of sequences ``[b, t]``, zeros behind their ends, with one target each."""
