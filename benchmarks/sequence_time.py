@@ -148,7 +148,7 @@ def _loss_gap(ours: Any, stock: Any) -> float:
     theirs.load_state_dict(model.state_dict())
     for one in (model, theirs):
         one.eval()  # no dropout
-    negatives = {}
+    negatives: dict[int, int] = {}
     total = count = 0.0
     with torch.no_grad():
         for start in range(0, len(loader._begin), 512):
