@@ -1,4 +1,4 @@
-"""``recbole-darec import rlmrec | table``: data from elsewhere into RecBole's atomic files."""
+"""``recbole-darec import``: data from elsewhere (a release, tables, lists) into atomic files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import Any
 
 from recbole_darec.cli.command_options import add_options, options_from
 from recbole_darec.errors import OptionError
-from recbole_darec.sources.options import RLMRecImportOptions, TableImportOptions
+from recbole_darec.sources.options import (
+    RLMRecImportOptions,
+    SequenceImportOptions,
+    TableImportOptions,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -42,6 +46,18 @@ def add_parser(subparsers: Any, text: str) -> None:
         description="Read a table of interactions, and profiles and embeddings where there are.",
     )
     add_options(table, TableImportOptions)
+    sequences = sources.add_parser(
+        "sequences",
+        allow_abbrev=False,
+        help="ordered lists of items a user, for sequential models",
+        description=(
+            "Read ordered lists of items and the items' texts: atomic files with ranks as times, "
+            "split leave-one-out. Lists are parsed and never run."
+        ),
+    )
+    declared = SequenceImportOptions.model_fields["sequences"]
+    sequences.add_argument("sequences", metavar="FILE", help=str(declared.description).rstrip("."))
+    add_options(sequences, SequenceImportOptions, skip={"sequences"})
     parser.set_defaults(handler=run)
 
 
@@ -67,6 +83,11 @@ def run(args: argparse.Namespace) -> int:
         from recbole_darec.sources.importers.rlmrec import import_rlmrec
 
         report = import_rlmrec(**dict(release))
+    elif args.source_kind == "sequences":
+        lists = options_from(args, SequenceImportOptions)
+        from recbole_darec.sources.lists.sequences import import_sequences
+
+        report = import_sequences(**dict(lists))
     else:
         tables = options_from(args, TableImportOptions, whole=("interactions",))
         from recbole_darec.sources.importers.table import import_table

@@ -239,7 +239,13 @@ def write_profiles(
 
 
 def write_dataset_yaml(
-    folder: Path, name: str, columns: Sequence[str], fixed_split: bool, note: str
+    folder: Path,
+    name: str,
+    columns: Sequence[str],
+    fixed_split: bool,
+    note: str,
+    *,
+    leave_one_out: bool = False,
 ) -> Path:
     """Write ``<name>.yaml``: the RecBole settings with which this data set must be read.
 
@@ -249,6 +255,7 @@ def write_dataset_yaml(
         columns: the columns of its ``.inter`` files.
         fixed_split: whether these are ``<name>.{train,valid,test}.inter``.
         note: one line that says where the data came from.
+        leave_one_out: whether each user's last two are held out, by time, when a run begins.
     """
     lines = [
         f"# {' '.join(note.split())}",
@@ -263,6 +270,10 @@ def write_dataset_yaml(
         lines.append("TIME_FIELD: timestamp")
     parts = f"[{', '.join(SPLITS)}]" if fixed_split else "~  # split by RecBole's eval_args"
     lines.append(f"benchmark_filename: {parts}")
+    if leave_one_out:
+        lines.append(
+            "eval_args: {split: {LS: valid_and_test}, group_by: user, order: TO, mode: full}"
+        )
     path = folder / f"{name}.yaml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -7,7 +7,17 @@ from typing import Any, ClassVar
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
-__all__ = ["COMMON_OPTIONS", "EvaluationOptions", "ProfileSourceOptions", "RunOptions"]
+__all__ = [
+    "COMMON_OPTIONS",
+    "FAMILY_OPTIONS",
+    "SEQUENTIAL_MASKS",
+    "EvaluationOptions",
+    "ProfileSourceOptions",
+    "RunOptions",
+    "SequenceOptions",
+]
+
+SEQUENTIAL_MASKS = ("none", "history", "history_all")
 
 
 class RunOptions(Options):
@@ -110,9 +120,11 @@ class EvaluationOptions(Options):
 
     eval_mask: str = option(
         "train_valid",
-        "Items left out of the ranking at test time: those of training (the papers' protocol), "
-        "or of training and validation (RecBole's).",
-        choices=("train", "train_valid"),
+        "Items left out of the ranking at test time. General models: those of training (the "
+        "papers' protocol), or of training and validation (RecBole's). Sequential models: none "
+        "(RecBole's), the user's earlier items but for the target (history), or all of them, so "
+        "that a repeated purchase cannot be hit (history_all, PAD's).",
+        choices=("train", "train_valid", *SEQUENTIAL_MASKS),
     )
     eval_batch_users: int = option(1024, "Users ranked at a time, at most.", low=1)
     eval_block_mb: int = option(
@@ -125,3 +137,35 @@ class EvaluationOptions(Options):
 
 
 COMMON_OPTIONS: tuple[type[Options], ...] = (RunOptions, ProfileSourceOptions, EvaluationOptions)
+
+
+class SequenceOptions(Options):
+    """What every sequential model has, one of RecBole's too."""
+
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "eval_args": {
+            "split": {"LS": "valid_and_test"},
+            "group_by": "user",
+            "order": "TO",
+            "mode": "full",
+        },
+        "eval_mask": "none",
+        "valid_metric": "Hit@10",
+    }
+
+    rank_loss: str = option(
+        "bce",
+        "How a target is ranked: against one negative, by binary cross entropy (bce) or as a pair "
+        "(bpr), or against all items by a softmax (ce); takes the place of RecBole's loss_type.",
+        choices=("bce", "bpr", "ce"),
+    )
+    training_rows: str = option(
+        "auto",
+        "A row of a training batch: a user's items, each but the first a target (positions), or "
+        "what stands before one target (prefixes); auto takes positions where the model reads a "
+        "sequence in order, as SASRec and GRU4Rec do and Caser does not.",
+        choices=("auto", "positions", "prefixes"),
+    )
+
+
+FAMILY_OPTIONS: dict[str, type[Options]] = {"sequential": SequenceOptions}

@@ -131,8 +131,13 @@ class RunIdentity:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def data_fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return what identifies a data set: its counts and a digest of its ids and interactions."""
+def data_fingerprint(dataset: Any, *, ordered: bool = False) -> dict[str, Any]:
+    """Return what identifies a data set: its counts and a digest of its ids and interactions.
+
+    Args:
+        dataset: RecBole's data set, split.
+        ordered: whether the order of a user's interactions is the data, too.
+    """
     digest = hashlib.sha256()
     for column in (dataset.uid_field, dataset.iid_field):
         digest.update("\n".join(map(str, dataset.field2id_token[column])).encode())
@@ -141,8 +146,9 @@ def data_fingerprint(dataset: Any) -> dict[str, Any]:
         np.asarray(dataset.inter_feat[column], dtype=np.int64)
         for column in (dataset.uid_field, dataset.iid_field)
     )
+    pairs = users * int(dataset.item_num) + items
     # Sorted, because a split reorders them.
-    digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
+    digest.update((pairs if ordered else np.sort(pairs)).tobytes())
     return {
         "dataset": str(dataset.dataset_name),
         "users": int(dataset.user_num) - 1,
