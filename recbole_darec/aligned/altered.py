@@ -136,11 +136,6 @@ class AlteredBackbone(_Backbone):
         """Which rows of the one table belong to which kind."""
         return dict(self._kinds)
 
-    @property
-    def embedding_access(self) -> EmbeddingAccess | None:
-        """How the embeddings are reached; None where the aligner has not asked."""
-        return self._access
-
     @contextlib.contextmanager
     def ranking_tables(self) -> Iterator[dict[str, Tensor] | None]:
         """Put the altered tables in the tables' place, where a backbone ranks with them."""

@@ -8,7 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_darec.aligned.access import Tables, final_embeddings, probe
+from recbole_darec.aligned.access import Tables, final_embeddings
 from recbole_darec.aligned.kinds import stacked, with_padding
 from recbole_darec.alignment.contract import TrainingStep
 
@@ -30,9 +30,8 @@ def final_tables(model: Any, config: Any) -> Tables | None:
         float ``[size, d]`` by kind; None where the model yields none.
     """
     sizes = model.table_sizes
-    access = model.embedding_access
-    if access is None:
-        access, _ = probe(model, config, sizes)
+    with torch.enable_grad():  # a step is tried
+        access = model.access_to_embeddings(config)
     if access is None:
         return None
     if access.route == "forward":

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from recbole.data.interaction import Interaction
 
 from recbole_darec.aligned.vectors import final_tables, score_vectors
 from recbole_darec.errors import DataError, OptionError, some
 from recbole_darec.evaluation.all_rank import UserItems
+from recbole_darec.evaluation.sequential_rank import SequentialRankLoader, last_items
 from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.serving.options import EXCLUDED
 from recbole_darec.serving.scores import ModelScores, Ranked, Scores, VectorScores, best
@@ -197,9 +200,20 @@ class Recommender:
     def _scores(self, candidates: np.ndarray) -> Scores:
         if self._vectors is not None:
             return VectorScores(self._vectors["user"], self._vectors["item"], candidates)
-        return ModelScores(
-            self.run.model, len(self.items), candidates, torch.device(self.run.config["device"])
-        )
+        device = torch.device(self.run.config["device"])
+        return ModelScores(self.run.model, self._ask, len(self.items), candidates, device)
+
+    def _ask(self, users: np.ndarray) -> Interaction:
+        """Return what the model is asked with: users, or all that is known of what they did."""
+        if isinstance(self.run.test_data, SequentialRankLoader):
+            return last_items(self.run.config, self._parts, users)
+        return Interaction({self.run.dataset.uid_field: torch.from_numpy(users)})
+
+    @property
+    def _parts(self) -> list[Any]:
+        """The training, validation and test part."""
+        loaders = (self.run.train_data, self.run.valid_data, self.run.test_data)
+        return [getattr(loader, "_dataset", None) or loader.dataset for loader in loaders]
 
     def _candidates(
         self, exclude_items: Sequence[str], only_items: Sequence[str] | None
@@ -235,8 +249,7 @@ class Recommender:
         return rows, []
 
     def _hidden(self, exclude: str) -> UserItems | None:
-        parts = [self.run.train_data, self.run.valid_data, self.run.test_data]
-        features = [part._dataset.inter_feat for part in parts[: _PARTS[exclude]]]
+        features = [part.inter_feat for part in self._parts[: _PARTS[exclude]]]
         if not features:
             return None
         dataset = self.run.dataset
@@ -249,7 +262,7 @@ class Recommender:
 
     def _popular(self, users: list[str], candidates: np.ndarray, k: int) -> pd.DataFrame:
         """Return for each user the items with the most training interactions, score their count."""
-        part = self.run.train_data._dataset
+        part = self._parts[0]
         counts = np.bincount(part.inter_feat[part.iid_field].numpy(), minlength=len(self.items))
         order = np.argsort(-counts[candidates], kind="stable")[:k]
         items = np.tile(candidates[order], (len(users), 1))

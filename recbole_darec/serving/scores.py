@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ class ModelScores:
 
     Args:
         model: a recommender in evaluation.
+        ask: row numbers of users to what the model is asked with.
         n_items: number of items, padding included.
         candidates: row numbers of the items that may be recommended, ascending.
         device: where the model is.
@@ -82,14 +83,21 @@ class ModelScores:
 
     splits = False
 
-    def __init__(self, model: Any, n_items: int, candidates: np.ndarray, device: Any) -> None:
+    def __init__(
+        self,
+        model: Any,
+        ask: Callable[[np.ndarray], Interaction],
+        n_items: int,
+        candidates: np.ndarray,
+        device: Any,
+    ) -> None:
         self.items = torch.from_numpy(candidates).to(device)
-        self._model, self._n_items = model, n_items
+        self._model, self._ask, self._n_items = model, ask, n_items
         self._whole = len(candidates) == n_items - 1
 
     def of(self, users: Tensor, start: int, end: int) -> Tensor:
         """Return the scores of all the items."""
-        asked = Interaction({self._model.USER_ID: users})
+        asked = self._ask(users.cpu().numpy()).to(self.items.device)
         try:
             scores = self._model.full_sort_predict(asked)
         except NotImplementedError:  # NeuMF scores pairs only

@@ -1,4 +1,4 @@
-"""An atomic file that a spreadsheet or an editor saved, with a byte order mark, is as one without."""
+"""An atomic file that a spreadsheet or an editor saved: its byte order mark is skipped."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from recbole.model.general_recommender.bpr import BPR
 
 from recbole_darec import recommend, run_recbole_darec, similar_items, similar_users
 from recbole_darec.alignment.registry import aligner_names
-from recbole_darec.backbones.registry import BACKBONES
+from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.cli import main
 from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.loaded import LoadedRun
@@ -73,8 +73,9 @@ def expected_lists(run: LoadedRun, known: set[tuple[str, str]], k: int) -> dict[
     return found
 
 
+GENERAL = [name for name in BACKBONES if backbone_family(name) == "general"]
 MODELS = [
-    *((name, align) for name in BACKBONES for align in ("none", "darec")),
+    *((name, align) for name in GENERAL for align in ("none", "darec")),
     *(("LightGCN", align) for align in aligner_names() if align not in ("none", "darec")),
     ("LightGCN", "rlmrec_con+text_filter"),
     ("BPR", "kar"),
