@@ -14,6 +14,7 @@ import torch
 from recbole_darec import recbole_compat as compat
 from recbole_darec.aligned.classes import aligned_class
 from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.data.files import replacing
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
@@ -145,6 +146,8 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
+    if saved and trainer.best_epoch >= 0:
+        _keep_under_its_name(trainer, settings.run.checkpoint_name)
     trainer.snapshots.forget()
     return {
         "best_valid_score": trainer.best_valid_score,
@@ -260,6 +263,17 @@ def _check_resumable(run: Prepared) -> None:
     resume = run.settings.run.resume
     if isinstance(resume, str):
         read_snapshot(Path(resume), run.identity, Length.of(run.config))
+
+
+def _keep_under_its_name(trainer: Any, name: str | None) -> None:
+    """Copy the best model of a resumed run, which began under another name."""
+    if name is None:
+        return
+    wanted = Path(trainer.checkpoint_dir) / name
+    if wanted != Path(trainer.saved_model_file):
+        with replacing(wanted) as file:
+            file.write(Path(trainer.saved_model_file).read_bytes())
+        trainer.saved_model_file = str(wanted)
 
 
 @contextlib.contextmanager

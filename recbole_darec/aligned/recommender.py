@@ -112,6 +112,13 @@ class AlignedRecommender(AlteredBackbone):
             )
         return access
 
+    def access_to_embeddings(self, config: Any) -> EmbeddingAccess | None:
+        """Return how the embeddings are reached, found out now where the aligner has not asked."""
+        if self._access is None:
+            found, _ = probe(self, self._sizes, self._smallest_batch(config))
+            return found
+        return self._access
+
     def _widths(self) -> Widths:
         backbone, ego = (self._access.width, self._access.ego_width) if self._access else (0, 0)
         return Widths(backbone, ego, self.profile_rows.shape[1], tuple(self._kinds))
@@ -124,7 +131,7 @@ class AlignedRecommender(AlteredBackbone):
         RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
         last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
         """
-        with self.capture_forward() as captured, self._ranking_tables() as altered:
+        with self.capture_forward() as captured, self.ranking_tables() as altered:
             base = self.backbone_loss(interaction, *args, **kwargs)
         parts = base if isinstance(base, tuple) else (base,)
         names = [f"base{n}" for n in range(len(parts))] if parts[1:] else ["base"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from recbole_darec.cli.command_options import add_options, options_from
+from recbole_darec.errors import OptionError
 from recbole_darec.sources.options import (
     RLMRecImportOptions,
     SequenceImportOptions,
@@ -59,6 +61,20 @@ def add_parser(subparsers: Any, text: str) -> None:
     parser.set_defaults(handler=run)
 
 
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the table's own name of each column by ours."""
+    found = {}
+    for pair in pairs:
+        name, equals, own = (part.strip() for part in pair.partition("="))
+        if not (name and equals and own):
+            raise OptionError(f"--columns {pair}: write user_id=THEIRS, with the table's own name")
+        found[name] = own
+    return found
+
+
 def run(args: argparse.Namespace) -> int:
     """Import and print the report; returns 0, or raises a ``UserError``."""
     report: Any
@@ -73,9 +89,11 @@ def run(args: argparse.Namespace) -> int:
 
         report = import_sequences(**dict(lists))
     else:
-        tables = options_from(args, TableImportOptions)
+        tables = options_from(args, TableImportOptions, whole=("interactions",))
         from recbole_darec.sources.importers.table import import_table
 
-        report = import_table(**dict(tables))
+        given = {**dict(tables), "columns": _columns(tables.columns)}
+        given["separator"] = _SEPARATORS.get(str(tables.separator), tables.separator)
+        report = import_table(**given)
     print(report.table())
     return 0

@@ -220,6 +220,7 @@ def _about(plan: Plan) -> dict[str, Any]:
         "profiler": "openai",
         "model": plan.generation.model,
         "temperature": plan.generation.temperature,
+        **({"thinking": thinking} if (thinking := plan.generation.thinking) else {}),
         "domain": plan.domain.name,
         "prompts": plan.prompts.model_dump(),
     }

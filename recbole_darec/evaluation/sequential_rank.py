@@ -18,7 +18,48 @@ from recbole.data.interaction import Interaction
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import UserItems
 
-__all__ = ["SequentialRankLoader"]
+__all__ = ["SequentialRankLoader", "last_items"]
+
+
+def last_items(config: Any, parts: Sequence[Any], users: np.ndarray) -> Interaction:
+    """Return what a sequential model is asked with: each user's last items, zeros behind them.
+
+    Args:
+        config: RecBole's configuration, which says how many items a sequence has at most.
+        parts: the parts that are the users' history; the earlier part first.
+        users: row numbers, int64 ``[n]``.
+    """
+    return _last_items(config, parts[0], users, *_by_user(parts))
+
+
+def _by_user(parts: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return users and items of all parts, each user's together and in order of time."""
+    users, items = (
+        np.concatenate([part.inter_feat[field].numpy() for part in parts])
+        for field in (parts[0].uid_field, parts[0].iid_field)
+    )
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _last_items(
+    config: Any, dataset: Any, users: np.ndarray, owners: np.ndarray, items: np.ndarray
+) -> Interaction:
+    longest = int(config["MAX_ITEM_LIST_LENGTH"])
+    ends = np.searchsorted(owners, users, side="right")
+    begin = np.maximum(np.searchsorted(owners, users), ends - longest)
+    count = ends - begin
+    places = np.minimum(begin[:, None] + np.arange(longest), len(items) - 1)
+    inside = np.arange(longest) < count[:, None]
+    return Interaction(
+        {
+            dataset.uid_field: torch.from_numpy(users),
+            dataset.iid_field + config["LIST_SUFFIX"]: torch.from_numpy(
+                np.where(inside, items[places], 0)
+            ),
+            config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(count),
+        }
+    )
 
 
 class SequentialRankLoader(FullSortEvalDataLoader):
@@ -44,27 +85,8 @@ class SequentialRankLoader(FullSortEvalDataLoader):
         self.batch_users = batch_users
         part = dataset.inter_feat
         users, targets = part[self.uid_field].numpy(), part[self.iid_field].numpy()
-        before = [
-            np.concatenate([p.inter_feat[field].numpy() for p in earlier])
-            for field in (self.uid_field, self.iid_field)
-        ]
-        order = np.argsort(before[0], kind="stable")
-        owners, items = before[0][order], before[1][order]
-        longest = int(config["MAX_ITEM_LIST_LENGTH"])
-        ends = np.searchsorted(owners, users, side="right")
-        begin = np.maximum(np.searchsorted(owners, users), ends - longest)
-        count = ends - begin
-        places = np.minimum(begin[:, None] + np.arange(longest), len(items) - 1)
-        inside = np.arange(longest) < count[:, None]
-        self.user_df = Interaction(
-            {
-                self.uid_field: torch.from_numpy(users),
-                self.iid_field + config["LIST_SUFFIX"]: torch.from_numpy(
-                    np.where(inside, items[places], 0)
-                ),
-                config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(count),
-            }
-        )
+        owners, items = _by_user(earlier)
+        self.user_df = _last_items(config, dataset, users, owners, items)
         self.evaluated_users, self._targets = users, torch.from_numpy(targets)
         self._masked = None
         if mask != "none":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from recbole_darec.errors import MissingExtraError, UserError
 from recbole_darec.llm.options import KEY_VARIABLE, Server, check_url
@@ -17,6 +18,7 @@ __all__ = [
     "check_server",
     "connect",
     "explain",
+    "is_own",
     "without_secrets",
 ]
 
@@ -60,7 +62,7 @@ def _settings(server: Server) -> dict[str, Any]:
         if error.name != "openai":
             raise
         raise MissingExtraError("openai", "llm") from None
-    base_url = server.base_url or os.environ.get(_URL_VARIABLE) or None
+    base_url = _base_url(server)
     if base_url is not None:
         check_url(_URL_VARIABLE, base_url)
     key = _key(server)
@@ -80,6 +82,16 @@ def _settings(server: Server) -> dict[str, Any]:
         "timeout": server.timeout,
         "max_retries": server.retries,
     }
+
+
+def _base_url(server: Server) -> str | None:
+    return server.base_url or os.environ.get(_URL_VARIABLE) or None
+
+
+def is_own(server: Server) -> bool:
+    """Whether another server than OpenAI's own is asked."""
+    url = _base_url(server)
+    return url is not None and urlsplit(url).hostname != "api.openai.com"
 
 
 def _key(server: Server) -> str | None:

@@ -75,9 +75,10 @@ def _words(body: Any, depth: int) -> str:
 def said(error: BaseException) -> str:
     """Return all that the server said, its codes included and the echo of the request left out.
 
+    Where its body has no text, the client's own words count; elsewhere they may hold the echo.
     For finding out what an error is about; :func:`.client.explain` tells it to people.
     """
-    return " ".join([str(error), *_strings(getattr(error, "body", None), _DEPTH)])
+    return " ".join(_strings(getattr(error, "body", None), _DEPTH)) or str(error)
 
 
 def _strings(body: Any, depth: int) -> Iterator[str]:

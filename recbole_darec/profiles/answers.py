@@ -1,9 +1,8 @@
-"""Answers of a language model: read, checked, and kept in the store the moment they come."""
+"""Answers of a language model, kept in the store the moment they come."""
 
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -11,16 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_darec.data.store import in_parts, transaction
+from recbole_darec.profiles.reading import Profile
 
 __all__ = [
     "SCHEMA",
     "Answers",
     "Paid",
-    "Profile",
     "Question",
-    "Unusable",
-    "read_content",
-    "read_response",
 ]
 
 SCHEMA = """
@@ -55,16 +51,6 @@ CREATE TABLE IF NOT EXISTS batches (
 );
 """
 
-_FENCE = re.compile(r"```[a-zA-Z]*[ \t\r]*\n(?P<body>.*?)```", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A usable answer: ``summarization`` is the profile, ``reasoning`` what it rests on."""
-
-    summarization: str
-    reasoning: str
-
 
 @dataclass(frozen=True)
 class Question:
@@ -85,71 +71,6 @@ class Paid:
     factor: float = 1.0
 
 
-class Unusable(Exception):
-    """An answer that is no profile.
-
-    Attributes:
-        reason: in a few words, shown to the model when it is asked again.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def read_response(body: Any, most_words: int) -> Profile:
-    """Return the profile in the body of a chat completion.
-
-    Raises:
-        Unusable: it is refused, cut, empty, too long, or not the JSON that was asked for.
-    """
-    try:
-        choice = body["choices"][0]
-        message = choice["message"]
-        content = message.get("content")
-        finish = choice.get("finish_reason")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise Unusable("the server's answer is no chat completion") from None
-    if message.get("refusal") or finish == "content_filter":
-        raise Unusable("the model refused")
-    if finish == "length":
-        raise Unusable("the answer was cut off: it is too long")
-    return read_content(content, most_words)
-
-
-def read_content(content: Any, most_words: int) -> Profile:
-    """Return the profile in the text of an answer.
-
-    Raises:
-        Unusable: see :func:`read_response`.
-    """
-    if not isinstance(content, str) or not content.strip():
-        raise Unusable("the answer is empty")
-    text = content.strip()
-    fenced = None if text.startswith("{") else _FENCE.search(text)
-    try:
-        found = json.loads(fenced["body"] if fenced else text)
-    except (ValueError, RecursionError):
-        raise Unusable("the answer is not valid JSON") from None
-    if not isinstance(found, dict):
-        raise Unusable("the answer is not a JSON object")
-    summary, reasoning = found.get("summarization"), found.get("reasoning", "")
-    if not isinstance(summary, str):
-        raise Unusable('the answer has no text "summarization"')
-    summary = _clean(summary)
-    if not summary or summary.lower() in ("none", "null", "n/a"):
-        raise Unusable('the "summarization" is empty')
-    words = len(summary.split())
-    if words > most_words:
-        raise Unusable(f'the "summarization" is too long: {words} words')
-    return Profile(summary, _clean(reasoning) if isinstance(reasoning, str) else "")
-
-
-def _clean(text: str) -> str:
-    """Return a text on one line that UTF-8 can hold: JSON may spell half of a surrogate pair."""
-    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-
-
 class Answers:
     """The answers in a store.
 
@@ -163,6 +84,11 @@ class Answers:
     def statuses(self, keys: Iterable[str]) -> dict[str, str]:
         """Return ``ok`` or ``failed`` for each key that was answered."""
         return {key: row[0] for key, row in self._rows("status", keys)}
+
+    def failures(self, keys: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return of each key that failed the reason, and what the server said."""
+        rows = self._rows("status, reason, raw", keys)
+        return {key: (row[1] or "", row[2] or "") for key, row in rows if row[0] == "failed"}
 
     def profiles(self, keys: Iterable[str]) -> dict[str, Profile]:
         """Return the profile of each key that has one."""

@@ -12,13 +12,16 @@ import io
 import json
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from recbole_darec.llm.client import ServerError, explain
+from recbole_darec.llm.words import AnsweredError, words_of
 from recbole_darec.profiles.answers import Answers
 from recbole_darec.profiles.budget import BudgetReached
 from recbole_darec.profiles.interview import AGAIN, REFUSED, Interviewer
 from recbole_darec.profiles.prompts import Prompt
+from recbole_darec.profiles.reading import failure_in
 from recbole_darec.profiles.report import Tally
 
 __all__ = ["BatchRun"]
@@ -28,6 +31,7 @@ _MOST_REQUESTS = 50_000
 _MOST_BYTES = 100 * 2**20
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _LISTED = 100
+_SHOWN = 300  # characters of what the server said
 
 
 @dataclass
@@ -46,6 +50,8 @@ class BatchRun:
     factor: float = 0.5
     say: Callable[[str], None] = lambda line: None
     _reserved: float = 0.0
+    _form: dict[str, Any] = field(default_factory=dict)
+    _refusal: ServerError | None = None
 
     async def ask(self, prompts: Sequence[Prompt], tally: Tally) -> None:
         """Ask all the prompts; those without a usable answer again, as often as is allowed.
@@ -59,6 +65,7 @@ class BatchRun:
         options = self.interviewer.options
         waiting = {options.question(prompt).key: prompt for prompt in prompts}
         reasons: dict[str, str] = {}
+        self._form = self.interviewer.form.body([])
         try:
             for name, batch_id, keys, attempt in self._answers.open_batches():
                 if waiting.keys() & set(keys):
@@ -67,6 +74,7 @@ class BatchRun:
                 # All files of one round are sent before any is waited for.
                 sent = []
                 self._reserved = 0.0
+                self._form = self.interviewer.form.body([])
                 for keys, content in self._files(waiting, reasons):
                     sent.append((*await self._send(keys, content, attempt), keys))
                 for name, batch_id, keys in sent:
@@ -192,6 +200,8 @@ class BatchRun:
                     self._keep(line, attempt, waiting, reasons, tally)
         self._answers.finish_batch(name)
         self.say(f"batch {batch_id}: {batch.status}")
+        if self._refusal is not None:
+            raise self._refusal
 
     def _keep(
         self,
@@ -212,23 +222,39 @@ class BatchRun:
         if prompt is None:
             return
         question = interviewer.options.question(prompt)
-        response = row.get("response") or {}
-        body = response.get("body")
         last = attempt >= interviewer.options.attempts
+        response = row.get("response") or {}
+        status, body = response.get("status_code"), response.get("body")
+        failure = failure_in(body) if status == 200 else None
+        if failure is not None:
+            status = failure.status_code
         reason: str | None
-        if response.get("status_code") == 200:
+        if status == 200:
             expected = interviewer.tokens.messages(prompt.messages())
             paid = interviewer.paid(body, expected, self.factor)
             interviewer.budget.settle(0.0, 0, paid)
             reason = interviewer.judge(question, body, paid, tally, last)
-        else:
+        elif status in (400, 413, 422):
+            if self._takes_another_form(body):
+                return
             reason = REFUSED
             if last:
-                error = row.get("error") or (body or {}).get("error") or {}
-                interviewer.fail(question, reason, json.dumps(error), tally)
+                told = words_of(body) or json.dumps(body)
+                interviewer.fail(question, reason, told, tally, words=f"{status}: {told}"[:_SHOWN])
+        else:
+            return  # lost and not failed: the next round, or the next run, asks it again
         if reason is not None and not last:
             reasons[key] = reason
             return
         tally.open -= 1
         del waiting[key]
         interviewer.advance(tally)
+
+    def _takes_another_form(self, body: Any) -> bool:
+        """Whether the next round asks in another form, since a line's own was refused."""
+        error = AnsweredError(body if isinstance(body, dict) else {"error": str(body)})
+        try:
+            return self.interviewer.form.adapt(error, self._form, answered_any=False)
+        except ServerError as refusal:  # raised when the other lines are kept
+            self._refusal = refusal
+            return True

@@ -26,8 +26,8 @@ _WORDS = "{max_words}"
 _NAMES = ("title", "description", "year")
 _COLUMN_KEYS = {"name", "phrase", "values", "bins", "words"}
 _KEYS = {
-    "item_noun", "user_noun", "title", "description", "year", "categories", "category_noun",
-    "unknown", "item_columns", "user_columns", "liked_from",
+    "item_noun", "item_nouns", "user_noun", "title", "description", "year", "categories",
+    "category_noun", "unknown", "item_columns", "user_columns", "liked_from",
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ class Domain:
             "item_columns": _present(settings.get("item_columns", ()), of_items),
             "user_columns": _present(settings.get("user_columns", ()), of_users),
         }
-        for key in ("item_noun", "user_noun", "category_noun", "liked_from"):
+        for key in ("item_noun", "item_nouns", "user_noun", "category_noun", "liked_from"):
             if key in settings:
                 chosen[key] = settings[key]
         if "unknown" in settings:
@@ -156,7 +156,7 @@ def _read_columns(path: Path) -> Mapping[str, Any]:
         if not isinstance(entries, list):
             raise OptionError(f"{path}: {key} must be a list of {{name: city}}, not {entries!r}")
         content[key] = tuple(_column(path, key, one) for one in entries)
-    for key in ("item_noun", "user_noun", "category_noun"):
+    for key in ("item_noun", "item_nouns", "user_noun", "category_noun"):
         if key in content and not (isinstance(content[key], str) and content[key].strip()):
             raise OptionError(f"{path}: {key} must be a word, not {content[key]!r}")
     bar = content.get("liked_from", 0.0)

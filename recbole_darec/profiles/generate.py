@@ -97,6 +97,7 @@ async def _generate(
             report.texts[kind] = texts_of(material, kind, found)
             texts = report.texts[kind]
     report.stopped = interviewer.stopped
+    report.thinking = plan.generation.thinking
     report.cost_before = budget.before
     report.cost = None if budget.price is None else budget.spent - budget.before
     return report

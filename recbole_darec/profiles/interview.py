@@ -11,10 +11,18 @@ from typing import Any
 from recbole_darec.llm.client import Server, ServerError, explain, without_secrets
 from recbole_darec.llm.limits import RateLimit
 from recbole_darec.llm.tokens import TokenCounter
-from recbole_darec.profiles.answers import Answers, Paid, Question, Unusable, read_response
+from recbole_darec.llm.words import AnsweredError
+from recbole_darec.profiles.answers import Answers, Paid, Question
 from recbole_darec.profiles.budget import Budget, BudgetReached
 from recbole_darec.profiles.plan import Generation
 from recbole_darec.profiles.prompts import Prompt
+from recbole_darec.profiles.reading import (
+    Unusable,
+    failure_in,
+    message_of,
+    read_response,
+    thought_in,
+)
 from recbole_darec.profiles.report import Tally
 from recbole_darec.profiles.request_form import RequestForm
 
@@ -25,6 +33,8 @@ AGAIN = (
 )
 REFUSED = "the server refuses the request"
 _MOST_RAW = 20_000  # characters of a failed answer that are kept
+_ABOUT_FORM = (None, 400, 404, 405, 415, 422, 500, 501)  # statuses of refused fields
+_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before an error of status 200 is asked again
 
 
 @dataclass
@@ -112,7 +122,7 @@ class Interviewer:
                 self._note_loss(error)
                 continue
             except _Refused as error:
-                self.fail(question, REFUSED, str(error), tally)
+                self.fail(question, REFUSED, str(error), tally, words=str(error))
                 return True
             self._lost_in_a_row = 0
             self._answered_any = True
@@ -140,6 +150,7 @@ class Interviewer:
             Why the answer is of no use; None for a profile.
         """
         tally.count(paid)
+        tally.thoughts += thought_in(body)
         try:
             profile = read_response(body, self.options.most_words)
         except Unusable as error:
@@ -159,46 +170,21 @@ class Interviewer:
         raw: str,
         tally: Tally,
         paid: Paid | None = None,
+        words: str = "",
     ) -> None:
-        """Keep and count a failure, with what the server said."""
+        """Keep and count a failure, with what the server said; ``words`` are for the table."""
         self.answers.keep(question, None, reason, without_secrets(raw, self.server), paid)
-        tally.failed += 1
-        tally.reasons[reason.split(":")[0]] += 1
+        tally.fail(reason, without_secrets(words, self.server))
 
     # -- one request ------------------------------------------------------------------------
 
     async def _request(self, messages: list[dict[str, str]]) -> tuple[Any, Paid]:
         """Send one request; returns the answer's body and what it took."""
-        import openai
-
         expected = self.tokens.messages(messages)
         reserved = self.budget.reserve(expected, self.options.max_tokens)
         paid: Paid | None = None
-        # Until anything was answered, a wrong address must come to light within seconds.
-        few = min(2, self.server.retries)
-        client = self.client if self._answered_any else self.client.with_options(max_retries=few)
         try:
-            while True:
-                await self.rate.wait(expected + self.options.max_tokens)
-                request = self.form.body(messages)
-                try:
-                    body = await client.post("/chat/completions", body=request, cast_to=object)
-                    break
-                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                    if not self.form.adapt(error, request, self._answered_any):
-                        raise _Refused(explain(error, self.server)) from None
-                except (
-                    openai.AuthenticationError,
-                    openai.PermissionDeniedError,
-                    openai.NotFoundError,
-                ) as error:
-                    raise _Lost(explain(error, self.server), fatal=True) from None
-                except (openai.APIError, ValueError, OSError) as error:
-                    # ValueError: a body that is no JSON; OSError: a connection lost in mid-body.
-                    status = getattr(error, "status_code", None)
-                    if status is not None and status < 500 and status not in (408, 409, 429):
-                        raise _Refused(explain(error, self.server)) from None
-                    raise _Lost(explain(error, self.server)) from None
+            body = await self._body(messages, expected)
             paid = self.paid(body, expected)
             self.rate.settle(
                 expected + self.options.max_tokens, paid.prompt_tokens + paid.completion_tokens
@@ -206,6 +192,54 @@ class Interviewer:
             return body, paid
         finally:
             self.budget.settle(reserved, expected, paid)
+
+    async def _body(self, messages: list[dict[str, str]], expected: int) -> Any:
+        """Return the body of an answer, asked for in the form that the server takes.
+
+        Raises:
+            _Lost: there is none, after the repeats.
+            _Refused: the server will not answer this prompt.
+        """
+        import openai
+
+        # Until anything was answered, a wrong address must come to light within seconds.
+        left = self.server.retries if self._answered_any else min(2, self.server.retries)
+        client = self.client.with_options(max_retries=left)
+        pause = _PAUSE
+        while True:
+            await self.rate.wait(expected + self.options.max_tokens)
+            request = self.form.body(messages)
+            try:
+                body = await client.post("/chat/completions", body=request, cast_to=object)
+                failure = failure_in(body)
+                if failure is None:
+                    return body
+                raise failure
+            # ValueError: a body that is no JSON; OSError: a connection lost in mid-body.
+            except (openai.APIError, AnsweredError, ValueError, OSError) as error:
+                if self._adapted(error, request):
+                    continue
+                status = getattr(error, "status_code", None)
+                line = explain(error, self.server)
+                if status in (401, 403, 404):
+                    raise _Lost(line, fatal=True) from None
+                if status is not None and status < 500 and status not in (408, 409, 429):
+                    raise _Refused(line) from None
+                # The client repeats what has an error status, and not what came with 200.
+                if not isinstance(error, AnsweredError) or not left:
+                    raise _Lost(line) from None
+                left -= 1
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _adapted(self, error: Exception, request: dict[str, Any]) -> bool:
+        """Whether the server has refused the form alone, and is now asked in another one."""
+        import openai
+
+        if not isinstance(error, (openai.APIStatusError, AnsweredError)):
+            return False
+        about_form = getattr(error, "status_code", None) in _ABOUT_FORM
+        return about_form and self.form.adapt(error, request, self._answered_any)
 
     def paid(self, body: Any, expected: int, factor: float = 1.0) -> Paid:
         """Return what a request took: what the server says, else what was expected."""
@@ -249,10 +283,10 @@ class _Refused(Exception):
 
 
 def raw_text(body: Any) -> str:
-    """Return what the model said, or the whole body where that cannot be found."""
-    try:
-        message = body["choices"][0]["message"]
-        text = message.get("content") or message.get("refusal") or ""
-    except (KeyError, IndexError, TypeError, AttributeError):
-        text = body if isinstance(body, str) else json.dumps(body, default=str)
-    return str(text)[:_MOST_RAW].encode("utf-8", "replace").decode("utf-8")
+    """Return what the model said, or the whole message or body where it said no text."""
+    message = message_of(body)
+    text = "" if message is None else message.get("content") or message.get("refusal")
+    if not isinstance(text, str) or not text:
+        shown = body if message is None else message
+        text = shown if isinstance(shown, str) else json.dumps(shown, default=str)
+    return text[:_MOST_RAW].encode("utf-8", "replace").decode("utf-8")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from recbole_darec.errors import OptionError
+from recbole_darec.errors import OptionError, nearest
 from recbole_darec.llm.options import RateOptions
 from recbole_darec.settings.options import CommandOptions, option
 
-__all__ = ["STRUCTURED", "GenerationOptions", "PlanOptions", "PromptOptions"]
+__all__ = ["STRUCTURED", "THINKING", "GenerationOptions", "PlanOptions", "PromptOptions"]
 
 STRUCTURED = ("auto", "schema", "json", "none")
+THINKING = ("off", "minimal", "low", "medium", "high")
 
 
 class PromptOptions(CommandOptions):
@@ -49,13 +51,31 @@ class GenerationOptions(CommandOptions):
         "(none), or by the first of them that it knows (auto).",
         choices=STRUCTURED,
     )
+    thinking: str | None = option(
+        None,
+        "How long a reasoning model may think, in the form that the server takes; a number is the "
+        "most tokens (default: as the server does).",
+        metavar="|".join((*THINKING, "N")),
+    )
     attempts: int = option(3, "How often one prompt is asked before it counts as failed.", low=1)
     most_words: int = 150
 
     def check_together(self) -> None:
-        """Refuse a blank name."""
+        """Refuse a blank name, and thinking that no server has."""
         if not self.model.strip():
             raise OptionError("--model is empty: name the language model")
+        told = self.thinking
+        number = told is not None and re.fullmatch("[1-9][0-9]{0,6}", told) is not None
+        if told is not None and told not in THINKING and not number:
+            raise OptionError(
+                f"--thinking={told} must be one of {', '.join(THINKING)} or a number of tokens"
+                f"{nearest(told, THINKING)}"
+            )
+        if number and int(str(told)) >= self.max_tokens:
+            raise OptionError(
+                f"--thinking={told} leaves no token for the answer: give more --max-tokens than "
+                f"{self.max_tokens}"
+            )
 
 
 class PlanOptions(RateOptions):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from recbole_darec.profiles.answers import Answers, Profile
+from recbole_darec.profiles.answers import Answers
 from recbole_darec.profiles.inputs import Material
+from recbole_darec.profiles.interview import REFUSED
 from recbole_darec.profiles.plan import Generation, Plan
 from recbole_darec.profiles.prompts import Prompt, item_prompts, user_prompts
+from recbole_darec.profiles.reading import Profile
 from recbole_darec.profiles.report import Tally
 
 __all__ = ["KINDS", "distinct", "profiles_of", "prompts_of", "texts_of", "to_ask"]
 
+_SHOWN = 300  # characters of a server's words
 KINDS = ("item", "user")  # in the order in which they are asked: a user's prompt shows items
 
 
@@ -45,7 +48,7 @@ def to_ask(
 ) -> list[Prompt]:
     """Return the prompts that have no answer yet, and count the others in ``tally``."""
     asked = distinct(prompts, options)
-    statuses = answers.statuses(asked)
+    statuses, failures = answers.statuses(asked), answers.failures(asked)
     tally.prompts += len(asked)
     tally.shared += len(prompts) - len(asked)
     missing = []
@@ -54,8 +57,9 @@ def to_ask(
         if status == "ok":
             tally.before += 1
         elif status == "failed" and not retry_failed:
-            tally.failed += 1
-            tally.reasons["failed in an earlier run"] += 1
+            reason, raw = failures[key]
+            short = reason.partition(":")[0]
+            tally.fail(f"{short}, in an earlier run", raw[:_SHOWN] if short == REFUSED else "")
         else:
             missing.append(prompt)
     return missing

@@ -30,7 +30,19 @@ class Tally:
     """Requests that the server answered."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    thoughts: int = 0
+    """Answered requests that the model thought about, as far as its answers tell."""
     reasons: Counter[str] = field(default_factory=Counter)
+    words: dict[str, str] = field(default_factory=dict)
+    """Reason to what the server said, once for each."""
+
+    def fail(self, reason: str, words: str = "") -> None:
+        """Count a question without a usable answer; of a reason what stands before a colon."""
+        self.failed += 1
+        reason = reason.split(":")[0]
+        self.reasons[reason] += 1
+        if words:
+            self.words.setdefault(reason, words)
 
     def count(self, paid: Paid) -> None:
         """Count an answered request."""
@@ -50,6 +62,7 @@ class ProfileReport:
         cost_before: of earlier runs, on the same questions.
         stopped: why it ended early, or None.
         seconds: wall time.
+        thinking: what was asked of the model's thinking, or None.
     """
 
     texts: dict[str, dict[str, str]]
@@ -58,6 +71,7 @@ class ProfileReport:
     cost_before: float = 0.0
     stopped: str | None = None
     seconds: float = 0.0
+    thinking: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -66,7 +80,7 @@ class ProfileReport:
 
     def table(self) -> str:
         """Return the counts as aligned lines."""
-        names = (
+        names = [
             ("prompts", "prompts"),
             ("ids that share another's", "shared"),
             ("answered in earlier runs", "before"),
@@ -77,20 +91,38 @@ class ProfileReport:
             ("requests answered", "requests"),
             ("prompt tokens", "prompt_tokens"),
             ("answer tokens", "completion_tokens"),
-        )
+        ]
+        thoughts = sum(tally.thoughts for tally in self.tallies.values())
+        if thoughts:
+            names.append(("answers after thoughts", "thoughts"))
         kinds = list(self.tallies)
         lines = [f"  {'':<26}" + "".join(f"{kind + 's':>14}" for kind in kinds)]
         for name, attribute in names:
             cells = [getattr(self.tallies[kind], attribute) for kind in kinds]
             lines.append(f"  {name:<26}" + "".join(f"{cell:>14,}" for cell in cells))
-        reasons: dict[str, int] = {}
+        reasons: Counter[str] = Counter()
+        words: dict[str, str] = {}
         for tally in self.tallies.values():
-            for reason, count in tally.reasons.items():
-                reasons[reason] = reasons.get(reason, 0) + count
-        for reason, count in sorted(reasons.items(), key=lambda pair: -pair[1]):
-            lines.append(f"  failed, {reason}: {count:,}")
+            reasons.update(tally.reasons)
+            words = {**tally.words, **words}
+        for reason, count in reasons.most_common():
+            lines.append(f"  failed, {reason}: {count:,}{_remark(reason, words.get(reason, ''))}")
+        if thoughts and self.thinking == "off":
+            lines.append(
+                f"  the model thought in {thoughts:,} of its answers all the same: the server "
+                "passes over --thinking=off, or the model cannot do without"
+            )
         if self.cost is not None:
             lines.append(f"  cost: ${self.cost:.4f} (earlier runs ${self.cost_before:.4f})")
         if self.stopped:
             lines.append(f"  stopped: {self.stopped}")
         return "\n".join(lines)
+
+
+def _remark(reason: str, words: str) -> str:
+    """Return what the server said of a reason, or the way out of it."""
+    if words:
+        return f" ({words})"
+    if "thoughts" in reason:
+        return " (bound them with --thinking; --max-tokens counts thoughts and answer together)"
+    return ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_darec.llm.client import Server, ServerError, explain
+from recbole_darec.llm.client import Server, ServerError, explain, is_own
+from recbole_darec.llm.words import said
 from recbole_darec.profiles.plan import Generation
+from recbole_darec.profiles.thinking import about_thinking, named_in, thinking_fields
 
 __all__ = ["RequestForm"]
 
@@ -41,9 +43,10 @@ class RequestForm:
         self.server = server
         self._format = "schema" if self.options.structured == "auto" else self.options.structured
         # OpenAI's newer models refuse the old name, and other servers know only that.
-        own_server = self.server.base_url is not None
+        own_server = is_own(server)
         self._length_field = "max_tokens" if own_server else "max_completion_tokens"
         self._length_fixed = False
+        self._thinking = thinking_fields(options.thinking, openai=not own_server)
 
     def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """Return the body of a request."""
@@ -51,6 +54,7 @@ class RequestForm:
             "model": self.options.model,
             "messages": messages,
             self._length_field: self.options.max_tokens,
+            **self._thinking,
         }
         if self.options.temperature is not None:
             body["temperature"] = self.options.temperature
@@ -59,7 +63,7 @@ class RequestForm:
             body["response_format"] = form
         return body
 
-    def adapt(self, error: Any, request: dict[str, Any], answered_any: bool) -> bool:
+    def adapt(self, error: Exception, request: dict[str, Any], answered_any: bool) -> bool:
         """Drop what the server does not know; returns whether the request may be sent again.
 
         Args:
@@ -70,11 +74,16 @@ class RequestForm:
         Raises:
             ServerError: it does not know an option that the user gave.
         """
-        message = str(error).lower()
+        message = said(error).lower()
+        asked = thinking_fields(self.options.thinking, openai=not is_own(self.server))
+        unknown = named_in(message, [name for name in asked if name in request])
+        for name in unknown:
+            self._thinking.pop(name, None)
         form = request.get("response_format")
-        if form is not None and any(
+        formless = form is not None and any(
             word in message for word in ("response_format", "json_schema", "json_object", "schema")
-        ):
+        )
+        if formless:
             if self.options.structured != "auto":
                 raise ServerError(
                     f"the server does not know --structured={self.options.structured} "
@@ -82,6 +91,13 @@ class RequestForm:
                 )
             if form == _FORMATS[self._format]:  # else another request has found it out already
                 self._format = "json" if self._format == "schema" else "none"
+        refuses_thinking = about_thinking(message) and not (formless or answered_any)
+        if asked and (unknown or refuses_thinking) and (not self._thinking or not unknown):
+            raise ServerError(
+                f"the server does not take --thinking={self.options.thinking} "
+                f"({explain(error, self.server)}): give another value, or leave it out"
+            )
+        if unknown or formless:
             return True
         for known, other in (
             ("max_completion_tokens", "max_tokens"), ("max_tokens", "max_completion_tokens")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_darec.profiles.words import first_words
+from recbole_darec.profiles.words import first_words, plural
 
 __all__ = ["Column", "ProfileSpec", "cell"]
 
@@ -55,6 +55,7 @@ class ProfileSpec:
     Attributes:
         item_noun: what an item is called, e.g. ``"movie"``.
         user_noun: what a user is called, e.g. ``"viewer"``.
+        item_nouns: the plural of ``item_noun``, where :func:`.words.plural` does not know it.
         title: item column with its name.
         year: item column with a year in digits.
         categories: item column with categories separated by ``separator``.
@@ -83,6 +84,12 @@ class ProfileSpec:
     max_categories: int = 4
     max_decades: int = 2
     max_titles: int = 6
+    item_nouns: str | None = None
+
+    @property
+    def plural_noun(self) -> str:
+        """What several items are called."""
+        return self.item_nouns or plural(self.item_noun)
 
 
 def cell(row: Mapping[str, Any], column: str | None, unknown: frozenset[str]) -> str:

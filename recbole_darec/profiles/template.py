@@ -23,7 +23,7 @@ from recbole_darec.profiles.domains import Domain
 from recbole_darec.profiles.inputs import Material
 from recbole_darec.profiles.report import ProfileReport, Tally
 from recbole_darec.profiles.spec import ProfileSpec, cell
-from recbole_darec.profiles.words import article_first
+from recbole_darec.profiles.words import article_first, with_article
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ def item_profile(row: Mapping[str, Any], spec: ProfileSpec) -> str:
     """
     name = _name(row, spec)
     categories = _categories(row, spec)
-    what = f"{_article(spec.item_noun)} {spec.item_noun}"
+    what = with_article(spec.item_noun)
     if categories:
         what += f" of the {spec.category_noun} {', '.join(categories)}"
     phrases = [column.render(row, spec.unknown) for column in spec.item_columns]
@@ -107,9 +107,7 @@ def user_profile(
         raise DataError("a training interaction has a rating that is not a finite number")
 
     phrases = [column.render(row, spec.unknown) for column in spec.user_columns]
-    sentences = [
-        ", ".join([f"{_article(spec.user_noun)} {spec.user_noun}", *filter(None, phrases)])
-    ]
+    sentences = [", ".join([with_article(spec.user_noun), *filter(None, phrases)])]
 
     if scores:
         bar = min(spec.liked_from, max(scores))
@@ -119,12 +117,12 @@ def user_profile(
             sentences.append(f"Likes the {spec.category_noun} {shares}")
         shares = _shares([_decade(item, spec) for item in liked], spec.max_decades)
         if shares:
-            sentences.append(f"Likes {spec.item_noun}s from the {shares}")
+            sentences.append(f"Likes {spec.plural_noun} from the {shares}")
         best = sorted(range(len(scores)), key=lambda n: -scores[n])  # stable: ties keep their order
         names = (_name(item_table.get(train_items[n], {}), spec) for n in best)
         titles = list(dict.fromkeys(filter(None, names)))[: spec.max_titles]
         if titles:
-            sentences.append(f"Favourite {spec.item_noun}s: {'; '.join(titles)}")
+            sentences.append(f"Favourite {spec.plural_noun}: {'; '.join(titles)}")
     return _sentences(sentences)
 
 
@@ -215,10 +213,6 @@ def _shares(values: Sequence[Sequence[str]], limit: int) -> str:
     # Whole numbers throughout, so that the rounding is the same on every machine.
     n = len(values)
     return ", ".join(f"{value} ({(200 * count + n) // (2 * n)}%)" for value, count in top)
-
-
-def _article(noun: str) -> str:
-    return "An" if noun[:1].lower() in "aeiou" else "A"
 
 
 def _sentences(parts: Iterable[str]) -> str:

@@ -67,6 +67,8 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
             values["train_neg_sample_args"] = None
     if values.get("use_gpu") is False:
         values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
+    if str(values.get("encoding", "utf-8")).lower() in ("utf-8", "utf8"):
+        values["encoding"] = "utf-8-sig"  # spreadsheets and editors write a byte order mark
     try:
         config = AlignedConfig(model=named, dataset=settings.dataset, config_dict=values)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:

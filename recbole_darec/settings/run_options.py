@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
 __all__ = [
@@ -53,12 +54,26 @@ class RunOptions(Options):
         "Keep the last state of a finished run beside its best model: --resume with more epochs "
         "goes on from it.",
     )
+    checkpoint_name: str | None = option(
+        None,
+        "File name of the best model in checkpoint_dir, replaced where it exists; null makes a "
+        "name that no other run has.",
+        since="0.2",
+    )
     diagnostics: bool = option(
         False,
         "Log each epoch the effective rank and mean direction of the embeddings and of the "
         "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+
+    def check_together(self) -> None:
+        """Refuse a checkpoint_name that is no file name."""
+        name = self.checkpoint_name
+        if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+            raise OptionError(
+                f"checkpoint_name='{name}' is no file name: the folder is checkpoint_dir"
+            )
 
 
 class ProfileSourceOptions(Options):

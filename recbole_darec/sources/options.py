@@ -60,10 +60,28 @@ class TableImportOptions(FolderOptions):
     """What is read of one's own data."""
 
     dataset: str = option(..., "The data set's name.", metavar="NAME")
-    interactions: Path = option(
+    interactions: tuple[str, ...] = option(
         ...,
-        ".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp].",
+        ".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp]. "
+        "Given several times, the tables are read one below the other; train=X.csv, valid=Y.csv "
+        "and test=Z.csv say whose part a table is.",
         metavar="X.csv",
+    )
+    columns: tuple[str, ...] = option(
+        (),
+        "The table's own names: user_id=userId,item_id=movieId,timestamp=date.",
+        metavar="OURS=THEIRS,…",
+    )
+    separator: str | None = option(
+        None,
+        "What stands between the columns: a character, or tab, comma, semicolon, pipe; by default "
+        "what the header shows.",
+        metavar="SEP",
+    )
+    empty: str = option(
+        "error",
+        "Where a rating or a time is not there: an error, drop-rows or drop-column.",
+        choices=("error", "drop-rows", "drop-column"),
     )
     user_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="U.jsonl")
     user_embeddings: Path | None = option(

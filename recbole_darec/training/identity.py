@@ -24,6 +24,7 @@ _WITHOUT_EFFECT = frozenset(
         "show_progress",
         "state",
         "checkpoint_dir",
+        "checkpoint_name",
         "log_wandb",
         "wandb_project",
         "snapshot_every",

@@ -61,12 +61,14 @@ def chat_completion(
     schema = _asked_schema(plan, body, messages)
     prompt = prompt_of(body)
     choice = _choice(plan, prompt, schema, fault)
+    if plan.thinks_unless is not None and body.get(plan.thinks_unless) is None:
+        choice["message"]["reasoning_content"] = "It thinks about it."
     for name in ("max_tokens", "max_completion_tokens"):
         _cut_at(choice, _whole(body, name, default=2**31, most=2**31))
     copies = _whole(body, "n", default=1, most=128)
     choices = [] if fault == "no_choices" else [{**choice, "index": i} for i in range(copies)]
     prompt_tokens = sum(len(text.split()) for text in messages)
-    completion_tokens = sum(len((c["message"]["content"] or "").split()) for c in choices)
+    completion_tokens = sum(len(_text(c["message"]["content"]).split()) for c in choices)
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
@@ -226,6 +228,8 @@ def _choice(
         content = json.dumps({"summary": "a profile", "reason": "no reason"})
     elif fault == "wrong_type":
         content = json.dumps({**right, "summarization": ["a", "list"]})
+    elif fault == "think_tags":
+        content = f"<think>I {{thought about it}}: {{'summarization': 'no'}}.</think>\n\n{text}"
     elif fault == "empty":
         content = ""
     elif fault == "null_content":
@@ -236,9 +240,19 @@ def _choice(
         content, finish = None, "content_filter"
     elif fault == "too_long":
         content = json.dumps({**right, "summarization": " ".join(["long"] * plan.long_words)})
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
+    thoughts = {"summarization": "It thought about it.", "reasoning": ""}
+    if fault == "parts":
+        part = {"type": "thinking", "thinking": [{"type": "text", "text": json.dumps(thoughts)}]}
+        message["content"] = [part, {"type": "text", "text": text}]
+    elif fault == "reasoning_beside":
+        message["reasoning_content"] = json.dumps(thoughts)
+    elif fault in ("only_thoughts", "cut_in_thoughts"):
+        message.update(content=None, reasoning_content=text)
+        finish = "length" if fault == "cut_in_thoughts" else "stop"
     return {
         "index": 0,
-        "message": {"role": "assistant", "content": content, "refusal": refusal},
+        "message": message,
         "logprobs": None,
         "finish_reason": finish,
     }
@@ -247,6 +261,6 @@ def _choice(
 def _cut_at(choice: dict[str, Any], limit: int) -> None:
     """Cut the content after ``limit`` words, as ``max_tokens`` does."""
     content = choice["message"]["content"]
-    if content is not None and len(content.split()) > limit:
+    if isinstance(content, str) and len(content.split()) > limit:
         choice["message"]["content"] = " ".join(content.split()[:limit])
         choice["finish_reason"] = "length"

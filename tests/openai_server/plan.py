@@ -49,6 +49,11 @@ CONTENT_KINDS = {
     "single_quotes": "a Python dictionary instead of JSON",
     "wrong_keys": "JSON without the keys asked for",
     "wrong_type": "JSON whose summarization is a list",
+    "think_tags": "thoughts with braces between tags, then the right JSON",
+    "parts": "the right JSON in a list of parts, behind one of thoughts",
+    "reasoning_beside": "the right JSON, and another one in reasoning_content",
+    "only_thoughts": "null, the right JSON in reasoning_content, finish_reason stop",
+    "cut_in_thoughts": "null, thoughts in reasoning_content, finish_reason length",
     "empty": "an empty string",
     "null_content": "null, finish_reason stop",
     "refusal": "null, with message.refusal set",
@@ -141,6 +146,8 @@ class Plan:
         models: the names of the chat models. Another name is answered with 404.
         structured: the most that ``response_format`` may ask for; more is answered with 400.
         unsupported: parameters of a chat request that are answered with 400.
+        thinks_unless: the field of a chat request with which the model does not think; without
+            it, thoughts stand in ``reasoning_content``. None: it never thinks.
         context_tokens: words that a chat prompt may have; None: any.
         embedding_models: name -> width.
         fixed_width: the embedding models that refuse ``dimensions``.
@@ -175,6 +182,7 @@ class Plan:
     models: tuple[str, ...] = ("gpt-3.5-turbo", "gpt-4o-mini")
     structured: str = "json_schema"
     unsupported: tuple[str, ...] = ()
+    thinks_unless: str | None = None
     context_tokens: int | None = None
     embedding_models: Mapping[str, int] = field(
         default_factory=lambda: {

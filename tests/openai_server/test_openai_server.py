@@ -325,7 +325,16 @@ CONTENT_CHECKS: dict[str, Callable[[Any, Any], bool]] = {
     "refusal": lambda c, t: t is None and "sorry" in c.message.refusal,
     "content_filter": lambda c, t: t is None and c.finish_reason == "content_filter",
     "too_long": lambda c, t: len(json.loads(t)["summarization"].split()) == 500,
+    "think_tags": lambda c, t: json.loads(t.split("</think>")[1]) == answer_for("p"),
+    "parts": lambda c, t: json.loads(t[1]["text"]) == answer_for("p"),
+    "reasoning_beside": lambda c, t: json.loads(t) == answer_for("p") and thoughts_of(c) != t,
+    "only_thoughts": lambda c, t: t is None and json.loads(thoughts_of(c)) == answer_for("p"),
+    "cut_in_thoughts": lambda c, t: t is None and c.finish_reason == "length" and thoughts_of(c),
 }
+
+
+def thoughts_of(choice: Any) -> str:
+    return choice.message.reasoning_content
 
 
 def test_every_kind_of_content_fault_arrives_is_paid_and_clears() -> None:

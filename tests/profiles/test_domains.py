@@ -95,7 +95,8 @@ def test_the_template_of_every_domain_works_on_a_data_set(name: str, tmp_path: P
     assert list(report.texts["item"]) == list(material.items.ids)
     assert list(report.texts["user"]) == list(material.users.ids)
     assert report.texts["item"]["i1"].startswith("Thing number 1. A")
-    assert f"Favourite {domain.columns['item_noun']}s: " in report.texts["user"]["u0"]
+    nouns = {"business": "businesses"}.get(noun := domain.columns["item_noun"], f"{noun}s")
+    assert f"Favourite {nouns}: " in report.texts["user"]["u0"]
 
 
 @DOMAINS
@@ -224,6 +225,7 @@ MALFORMED = {
     "a number as key": ("7: wine", "'7'"),
     "noun": ("item_noun: ''", "item_noun"),
     "noun no text": ("user_noun: 7", "user_noun"),
+    "nouns no text": ("item_nouns: [a, b]", "item_nouns"),
     "plural no text": ("category_noun: [a]", "category_noun"),
     "title": ("title: 7", "title"),
     "title null": ("title:", "title"),

@@ -91,7 +91,25 @@ def test_what_is_lost_on_the_way_is_asked_again_and_paid_once(
         assert all(count == 1 for count in server.log.paid_by_prompt.values())
 
 
-CONTENT = ["truncated", "prose", "single_quotes", "wrong_keys", "wrong_type", "empty",
+USABLE = ["fenced", "single_quotes", "wrong_type", "think_tags", "parts", "reasoning_beside"]
+
+
+@pytest.mark.parametrize("kind", USABLE)
+def test_an_answer_in_another_form_is_used_and_not_asked_again(
+    material: Material, tmp_path: Path, kind: str
+) -> None:
+    with serve(faulty(kind, 0.5)) as server:
+        report = make(material, plan_for(server.base_url, tmp_path, attempts=1))
+        assert server.log.faults[kind] > 0
+        assert server.log.paid["chat"] == ALL
+    assert report.complete, reasons(report)
+    thoughts = server.log.faults[kind] if kind in ("think_tags", "parts", "reasoning_beside") else 0
+    assert total(report, "thoughts") == thoughts
+    assert ("answers after thoughts" in report.table()) == bool(thoughts)
+    assert not any("thought about it" in text for text in report.texts["user"].values())
+
+
+CONTENT = ["truncated", "prose", "wrong_keys", "empty", "only_thoughts", "cut_in_thoughts",
            "null_content", "refusal", "content_filter", "too_long", "no_choices"]  # fmt: skip
 
 
@@ -115,6 +133,8 @@ def test_a_useless_answer_is_asked_again_with_the_reason(
         ("refusal", "the model refused"),
         ("truncated", "the answer was cut off"),
         ("too_long", 'the "summarization" is too long'),
+        ("only_thoughts", "the answer is empty beside the model's thoughts"),
+        ("cut_in_thoughts", "the answer was cut off in the model's thoughts"),
     ],
 )
 def test_what_stays_useless_is_recorded_with_its_raw_text(
@@ -138,8 +158,11 @@ def test_what_stays_useless_is_recorded_with_its_raw_text(
     kept = [row for row in rows if row["status"] == "failed"]
     assert len(kept) == failed
     assert all(row["reason"].startswith(reason) for row in kept)
-    if kind in ("prose", "truncated", "too_long"):
+    if kind != "empty":
         assert all(row["raw"] for row in kept)
+    table = again.table()
+    assert f"failed, {reason}, in an earlier run: {failed}" in table
+    assert ("bound them with --thinking" in table) == ("thoughts" in reason)
 
 
 def exported(store: Path, tmp_path: Path) -> list[str]:

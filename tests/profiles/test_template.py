@@ -12,7 +12,7 @@ from recbole_darec.errors import DataError
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.spec import Column, ProfileSpec
 from recbole_darec.profiles.template import item_profile, user_profile
-from recbole_darec.profiles.words import article_first
+from recbole_darec.profiles.words import article_first, plural, with_article
 
 from .tables import texts_of
 
@@ -33,6 +33,40 @@ USERS = pd.DataFrame(
 )
 ML_100K = read_domain("movies").spec(list(ITEMS.columns), list(USERS.columns))
 ITEM_ROWS = {row["item_id"]: row for row in ITEMS.to_dict("records")}
+
+
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [
+        ("business", "businesses"), ("story", "stories"), ("dish", "dishes"), ("movie", "movies"),
+        ("board game", "board games"), ("play", "plays"), ("box", "boxes"), ("person", "people"),
+        ("TV series", "TV series"), ("news", "news"), ("quiz", "quizzes"), ("Bench", "Benches"),
+    ],
+)  # fmt: skip
+def test_the_plural_of_a_noun(one: str, several: str) -> None:
+    assert plural(one) == several
+    table = {"i": {"title": "T", "year": "1999"}}
+    spec = ProfileSpec(item_noun=one, title="title", year="year")
+    text = user_profile({}, ["i"], None, table, spec)
+    assert text == f"A user. Likes {several} from the 1990s (100%). Favourite {several}: T (1999)."
+
+
+def test_a_plural_of_ones_own() -> None:
+    spec = ProfileSpec(item_noun="ox", item_nouns="oxen", title="title")
+    assert "Favourite oxen: T" in user_profile({}, ["i"], None, {"i": {"title": "T"}}, spec)
+
+
+@pytest.mark.parametrize(
+    ("noun", "told"),
+    [
+        ("user", "A user"), ("item", "An item"), ("hour", "An hour"),
+        ("university", "A university"), ("album", "An album"), ("Event", "An Event"),
+        ("uncle", "An uncle"), ("", "A "),
+        ("one-act play", "A one-act play"), ("onesie", "An onesie"),
+    ],
+)  # fmt: skip
+def test_the_article_of_a_noun(noun: str, told: str) -> None:
+    assert with_article(noun) == told
 
 
 def interactions(rows: list[tuple[str, str, float, float]]) -> pd.DataFrame:
