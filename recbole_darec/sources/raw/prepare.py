@@ -16,17 +16,19 @@ import numpy as np
 
 from recbole_darec.data import atomic
 from recbole_darec.data.splits import parse_ratios, ratio_split
-from recbole_darec.errors import DataError, OptionError, nearest
-from recbole_darec.sources.importers.base import Coverage
+from recbole_darec.errors import DataError, OptionError, nearest, some
 from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
+from recbole_darec.sources.raw.goodreads import open_goodreads
 from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
-from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
+from recbole_darec.sources.raw.lines import Faults
+from recbole_darec.sources.raw.mind import open_mind
 from recbole_darec.sources.raw.movielens import open_movielens
 from recbole_darec.sources.raw.report import PrepareReport
-from recbole_darec.sources.raw.source import Source, Table
+from recbole_darec.sources.raw.source import Source
 from recbole_darec.sources.raw.steam import open_steam
-from recbole_darec.sources.raw.texts import MAX_CELL, cell, table_writer
+from recbole_darec.sources.raw.tables import name_of, write_table
+from recbole_darec.sources.raw.texts import table_writer
 from recbole_darec.sources.raw.yelp import open_yelp
 
 __all__ = ["SOURCES", "PrepareReport", "prepare"]
@@ -36,6 +38,8 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "yelp": open_yelp,
     "steam": open_steam,
     "movielens": open_movielens,
+    "goodreads": open_goodreads,
+    "mind": open_mind,
 }
 _MIN_RATING = 3.0
 
@@ -59,11 +63,11 @@ def prepare(
     """Turn a raw data set into ``out/dataset``: interactions, texts, and a split.
 
     Args:
-        source: ``"amazon"``, ``"yelp"``, ``"steam"`` or ``"movielens"``.
+        source: one of :data:`SOURCES`.
         raw: the folder with the raw files.
         dataset: the data set's name; by default the source's.
         out: the folder of data sets (RecBole's ``data_path``).
-        reviews, metadata: raw files with other names (not of MovieLens).
+        reviews, metadata: raw files with other names (not of MovieLens and MIND).
         users: the raw file of users with another name (Yelp).
         min_rating: interactions rated lower are dropped; by default 3 where there are ratings.
         k_core: the least number of interactions of each user and of each item; 0 takes all.
@@ -100,6 +104,8 @@ def prepare(
         min_rating = _MIN_RATING if min_rating is None else min_rating
     elif min_rating is not None:
         raise OptionError(f"{source} has no ratings: leave --min-rating out")
+    else:
+        min_rating = opened.least
 
     report = PrepareReport(
         dataset=name,
@@ -110,9 +116,8 @@ def prepare(
     )
     # Opened before the long reading, so that a folder that cannot be written is reported at once.
     with atomic.staged_folder(report.folder, overwrite) as folder:
-        faults = Faults(opened.interactions.name, max_faults)
-        report.faults.append(faults)
-        read = scan(opened, faults, min_rating)
+        report.faults += [Faults(name_of(path, opened.files), max_faults) for path in opened.files]
+        read = scan(opened, report.faults, min_rating)
         report.read, report.held = len(read.users), read.nbytes
         selection = select(read, k_core)
         report.duplicates, report.below = selection.duplicates, selection.below
@@ -127,12 +132,12 @@ def prepare(
         tokens = _write_interactions(folder, opened, columns, read, selection, parts, report)
         del read, selection, parts
         for table in opened.tables:
-            table_faults = Faults(table.path.name, max_faults)
-            report.faults.append(table_faults)
-            _write_table(folder, table, tokens[table.kind], table_faults, report)
+            write_table(folder, table, tokens[table.kind], max_faults, report)
         rule = "" if min_rating is None else f"rating >= {min_rating:g}, "
+        files = some([path.name for path in opened.files])
+        files = some([path.name for path in opened.files])
         note = (
-            f"made by 'recbole-darec prepare {source}' from {opened.interactions.name}: "
+            f"made by 'recbole-darec prepare {source}' from {files}: "
             f"{rule}k-core {k_core}, split {split} within each user, seed {split_seed}"
         )
         atomic.write_dataset_yaml(folder, name, columns, True, note)
@@ -152,10 +157,12 @@ def _open(source: str, raw: Path, files: dict[str, str]) -> Source:
 def _check_something_left(report: PrepareReport) -> None:
     if all(report.interactions.values()):
         return
-    faults = report.faults[0]
-    steps = [f"{faults.lines:,} lines", f"{faults.total:,} of them unusable"]
-    if faults.found:
-        kind, (_, first) = max(faults.found.items(), key=lambda pair: pair[1].times)
+    of_files = report.faults
+    steps = [f"{sum(f.lines for f in of_files):,} lines"]
+    steps.append(f"{sum(f.total for f in of_files):,} of them unusable")
+    found = [(kind, fault) for f in of_files for kind, fault in f.found.items()]
+    if found:
+        kind, (_, first) = max(found, key=lambda pair: pair[1].times)
         steps[-1] += f" ({kind}, first at {first})"
     steps += [f"{report.duplicates:,} repeated", f"{report.below:,} below the rating"]
     steps.append(f"{report.outside:,} outside the {report.k_core}-core")
@@ -220,46 +227,3 @@ def _note(tokens: list[str], place: int, token: str) -> None:
                 "millions of runs: run again (with another PYTHONHASHSEED, if that is set)"
             )
         tokens[place] = token
-
-
-def _write_table(
-    folder: Path, table: Table, ids: Sequence[str], faults: Faults, report: PrepareReport
-) -> None:
-    """Write ``.item`` or ``.user``: of each id that is left the first record, in file order."""
-    missing = set(ids)
-    filled = [0] * len(table.columns)
-    path = folder / f"{report.dataset}.{table.kind}"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = table_writer(file)
-        writer.writerow([f"{table.kind}_id:token", *table.columns])
-        for line in read_lines(table.path, faults, f"reading {table.kind}s"):
-            record = _record(table, line, faults)
-            if record is None or record[0] not in missing:
-                continue
-            missing.remove(record[0])
-            report.cut += sum(len(text) > MAX_CELL for text in record[1])
-            cells = [cell(text) for text in record[1]]
-            filled = [n + bool(text) for n, text in zip(filled, cells)]
-            writer.writerow([record[0], *cells])
-    written = len(ids) - len(missing)
-    if not written:
-        path.unlink()  # a table without rows would be no help, and RecBole cannot read one
-    example = [token for token in ids if token in missing][:3]
-    what = f"{table.kind} texts"
-    report.coverage[what] = Coverage(written, written, len(ids), missing=example)
-    for column, count in zip(table.columns, filled):
-        label = f"{table.kind} {column.partition(':')[0]}"
-        report.coverage[label] = Coverage(count, count, len(ids))
-
-
-def _record(table: Table, line: bytes, faults: Faults) -> tuple[str, Sequence[str]] | None:
-    if not line.strip():
-        faults.mend("empty line")
-        return None
-    try:
-        return table.parse(line)
-    except LineFault as fault:
-        faults.add(str(fault))
-    except RecursionError:
-        faults.add("nested too deeply")
-    return None
