@@ -196,6 +196,7 @@ def prepare(settings: Settings) -> Prepared:
     model_class = aligned_class(backbone, settings.align)
     make_data = sequential_data if settings.family == "sequential" else general_data
     train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)
+    _check_learner(config, model)
     identity = RunIdentity(
         model=config["model"],
         align=str(config["align"]),
@@ -211,6 +212,15 @@ def prepare(settings: Settings) -> Prepared:
 def make_trainer(run: Prepared) -> Any:
     """Return the trainer that RecBole has for the backbone, with ours over it."""
     return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
+
+
+def _check_learner(config: Any, model: torch.nn.Module) -> None:
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    if config["learner"] == "sparse_adam" and not sparse:
+        raise OptionError(
+            f"learner=sparse_adam takes sparse gradients, and the model '{config['model']}' has "
+            "none: take adam"
+        )
 
 
 def _check_topk(config: Any, dataset: Any) -> None:

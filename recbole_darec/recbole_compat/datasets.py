@@ -13,7 +13,7 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
-from recbole_darec.errors import DataError, OptionError
+from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
 from recbole_darec.settings.options import options_from_config
@@ -59,15 +59,21 @@ def load_dataset(config: Any) -> Any:
     try:
         dataset = complete(config)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if "feat is empty" in str(error):
+            raise _nothing_left(name) from error
         raise DataError(
             f"data set '{name}' in '{folder}' cannot be read: {type(error).__name__}: {error}"
         ) from error
     if len(dataset.inter_feat) == 0:
-        raise DataError(
-            f"data set '{name}': no interaction is left after filtering; check "
-            "user_inter_num_interval, item_inter_num_interval and val_interval"
-        )
+        raise _nothing_left(name)
     return dataset
+
+
+def _nothing_left(name: str) -> DataError:
+    return DataError(
+        f"data set '{name}': no interaction is left after filtering; check "
+        "user_inter_num_interval, item_inter_num_interval and val_interval"
+    )
 
 
 def _in_time(config: Any) -> bool:
@@ -135,6 +141,20 @@ def _check_inter_file(path: Path, config: Any) -> None:
                 f"data file '{path}' has no column '{field}' (it has {', '.join(names)}); rename "
                 "it, or set USER_ID_FIELD and ITEM_ID_FIELD"
             )
+    asked = config["load_col"] or {}
+    for field in asked.get("inter") or () if isinstance(asked, dict) else ():
+        if field not in names:
+            raise DataError(
+                f"load_col: data file '{path}' has no column '{field}'{nearest(field, names)} (it "
+                f"has {', '.join(names)})"
+            )
+    time_field, loaded = config["TIME_FIELD"], asked.get("inter") if asked else None
+    if config["eval_args"]["order"] == "TO" and time_field not in (loaded or names):
+        way_out = "add it to load_col" if time_field in names else "set TIME_FIELD to one, or RO"
+        raise DataError(
+            f"eval_args: order=TO is by time, and no column '{time_field}' of '{path}' is read: "
+            f"{way_out}"
+        )
     if not first.strip():
         raise DataError(f"data file '{path}' holds a header and no interaction")
 

@@ -81,9 +81,6 @@ WITH_KNOWLEDGE = frozenset(
 # Options that RecBole knows for all models, and that a model reads or does not.
 _OF_MODELS = frozenset(["embedding_size", "loss_type", "n_layers", "reg_weight", "require_pow"])
 
-_INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
-_INTERVAL = re.compile(r"[\[(]\s*([^,\s]+)\s*,\s*([^,\s]+)\s*[\])]")
-
 
 def check_owner(
     name: str, layer: Mapping[str, Any], source: str, family: str, read: Collection[str]
@@ -141,60 +138,10 @@ def check_effects(values: Mapping[str, Any]) -> None:
         )
     if values.get("log_wandb") and importlib.util.find_spec("wandb") is None:
         raise OptionError("log_wandb=True needs the package 'wandb': pip install wandb")
-    _check_labels(values)
-    for key in _INTERVALS:
-        _check_interval(values.get(key), key)
-    ranges = values.get("val_interval")
-    if ranges is not None and not isinstance(ranges, dict):
-        raise OptionError(
-            f"val_interval={ranges!r} must name fields, as in {{'rating': '[3,inf)'}}"
-        )
-    for name, interval in (ranges or {}).items():
-        _check_interval(interval, f"val_interval: {name}")
 
 
 def _same(given: Any, harmless: Any) -> bool:
     return type(given) is type(harmless) and given == harmless
-
-
-def _check_labels(values: Mapping[str, Any]) -> None:
-    """Refuse metrics of ranked lists where RecBole evaluates labelled pairs alone."""
-    mode = (values.get("eval_args") or {}).get("mode")
-    modes = mode.values() if isinstance(mode, dict) else [mode]
-    if "labeled" not in modes:
-        return
-    of_values = ("auc", "mae", "rmse", "logloss")
-    ranked = [m for m in values.get("metrics") or [] if str(m).lower() not in of_values]
-    if ranked:
-        raise OptionError(
-            f"eval_args: mode=labeled evaluates labelled pairs, and {ranked[0]} is of ranked "
-            "lists: set metrics to AUC, MAE, RMSE or LogLoss, or mode to full"
-        )
-
-
-def _check_interval(text: Any, name: str) -> None:
-    if text is None:
-        return
-    for part in str(text).split(";"):
-        found = _INTERVAL.fullmatch(part.strip())
-        ends = [] if found is None else [_number(end) for end in found.groups()]
-        low, high = ends if ends and None not in ends else (None, None)
-        if low is None or high is None:
-            raise OptionError(
-                f"{name}={text} is no interval: write [3,inf), (0,5] or several with ';' between "
-                "them"
-            )
-        if low > high or (low == high and part.strip()[0] + part.strip()[-1] != "[]"):
-            raise OptionError(
-                f"{name}={text} is an empty interval: its ends are {low:g} and {high:g}"
-            )
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def read_by(name: str, options: type[Options] | None) -> frozenset[str]:

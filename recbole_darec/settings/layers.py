@@ -21,6 +21,7 @@ from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.resources import properties_dir
 from recbole_darec.settings.effects import check_effects, check_owner, read_by
 from recbole_darec.settings.families import check_family
+from recbole_darec.settings.forms import check_forms
 from recbole_darec.settings.known_names import KnownNames
 from recbole_darec.settings.options import Options, option_names
 from recbole_darec.settings.recbole_options import check_recbole_values, refuse_pickles
@@ -106,6 +107,7 @@ def merge(
     )
     check_recbole_values(settings.values)
     check_effects(settings.values)
+    check_forms(settings.values)
     check_family(settings)
     if not folder.is_dir():
         raise _unknown_dataset(data, data_path)
