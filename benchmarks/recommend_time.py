@@ -31,7 +31,7 @@ def main() -> None:
 
     from recbole_darec.evaluation.all_rank import UserItems
     from recbole_darec.serving.output import written
-    from recbole_darec.serving.recommend import frame_of
+    from recbole_darec.serving.recommender import frame_of
     from recbole_darec.serving.scores import VectorScores, best
     from recbole_darec.serving.tokens import Ids
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from recbole_darec.cli.command_options import add_options, options_from
@@ -46,13 +47,14 @@ def run(args: argparse.Namespace) -> int:
             (options.only_items, "--only-items"),
         )
     )
+    new = None if options.interactions is None else _interactions(options.interactions)
     if not options.checkpoint.is_file():
         raise CheckpointError(
             f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
         )
 
     from recbole_darec.serving.output import check_extra, table, titles_of, written
-    from recbole_darec.serving.recommend import Recommender
+    from recbole_darec.serving.recommender import Recommender
 
     if options.out is not None:
         check_extra(options.out)
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         total = recommender.n_rows(kind, asked)
         frames = recommender.similar(kind, asked, options.k)
     else:
-        total = recommender.n_rows("user", asked)
+        total = recommender.n_rows("user", asked or list(new or ()) or None)
         frames = recommender.recommend(
             asked,
             options.k,
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             exclude_items=excluded or (),
             only_items=only,
             unknown=options.unknown,
+            interactions=new,
         )
     if options.out is None:
         titles = titles_of(recommender.run) if kind == "item" or similar is None else {}
@@ -79,6 +82,17 @@ def run(args: argparse.Namespace) -> int:
             append(frame)
     print(f"recommendations in {options.out}")
     return 0
+
+
+def _interactions(path: Path) -> Mapping[str, list[str]]:
+    """Return the items of each user of a table, in order of time where it has times."""
+    from recbole_darec.serving.fold_in import by_user
+    from recbole_darec.sources.importers.table_reader import TableForm, read_interactions
+
+    frame, _ = read_interactions([path], TableForm())
+    if "timestamp" in frame.columns:
+        frame = frame.sort_values("timestamp", kind="stable")
+    return by_user(frame["user_id"].tolist(), frame["item_id"].tolist())
 
 
 def _with_bar(frames: Iterable[tuple[Any, int]], total: int) -> Iterator[Any]:

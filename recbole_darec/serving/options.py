@@ -46,6 +46,11 @@ class RecommendOptions(CommandOptions):
         "popular items.",
         choices=("error", "skip", "cold"),
     )
+    interactions: Path | None = option(
+        None,
+        "Table with user_id and item_id of users that the model does not know: they are folded in "
+        "without training, and asked for where --users is not given.",
+    )
     block_mb: int = option(256, "Most memory in MiB for the scores of a block.", low=1)
     overwrite: bool = option(False, "Replace the output file where it exists.")
 
@@ -55,7 +60,14 @@ class RecommendOptions(CommandOptions):
             raise OptionError("--similar-items and --similar-users: give one of them")
         if self.similar_items is not None or self.similar_users is not None:
             flag = "--similar-items" if self.similar_items is not None else "--similar-users"
-            for name in ("users", "exclude", "exclude_items", "only_items", "unknown"):
+            for name in (
+                "users",
+                "exclude",
+                "exclude_items",
+                "only_items",
+                "unknown",
+                "interactions",
+            ):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise OptionError(f"{self.name_of(name)} is without effect with {flag}")
         if self.out is not None:

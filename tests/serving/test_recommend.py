@@ -20,7 +20,7 @@ from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.loaded import LoadedRun
 from recbole_darec.resolve import resolve
 from recbole_darec.run import prepare
-from recbole_darec.serving.recommend import Recommender
+from recbole_darec.serving.recommender import Recommender
 from recbole_darec.testing.tiny_runs import options, scores
 from serving.trained import Trained
 
@@ -298,3 +298,70 @@ def test_parquet_without_pyarrow_names_the_extra(
     assert ask(trained, f"--out={tmp_path / 'recs.parquet'}") == 2
     assert "pip install 'recbole-darec[parquet]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- new users -----------------------------------------------------------------------------------
+
+
+def test_new_users_are_folded_in(trained: Trained) -> None:
+    taken = {"new": ["i0", "i2", "i4"], "newer": ["i1", "i3"]}
+    found = recommend(trained.checkpoint, k=8, interactions=taken)
+    assert found["user_id"].drop_duplicates().tolist() == ["new", "newer"]
+    run = Recommender.of(trained.checkpoint).run
+    with torch.no_grad():
+        _, items = (table.numpy().astype(float) for table in run.model.forward())
+    degrees = np.zeros(len(items))
+    for _, item in interactions(trained.data, ["train"]):
+        degrees[run.dataset.token2id("item_id", item)] += 1
+    for user, tokens in taken.items():
+        rows = [run.dataset.token2id("item_id", token) for token in tokens]
+        vector = sum(items[row] / np.sqrt(max(degrees[row], 1)) for row in rows)
+        scores = items @ vector
+        scores[[0, *rows]] = -np.inf
+        expected = run.dataset.id2token("item_id", np.argsort(-scores)[:8]).tolist()
+        assert found[found["user_id"] == user]["item_id"].tolist() == expected
+
+
+def test_a_folded_user_is_ranked_as_one_who_was_trained(trained: Trained) -> None:
+    """The planted data have two groups of users: those of even items and those of odd ones."""
+    pairs = interactions(trained.data, ["train"])
+    hits = 0
+    for number in range(12):
+        taken = sorted(item for user, item in pairs if user == f"u{number}")
+        listed = recommend(trained.checkpoint, k=5, interactions={"new": taken})["item_id"]
+        hits += sum(int(item[1:]) % 2 == number % 2 for item in listed)
+    assert hits > 0.7 * 60
+
+
+def test_new_users_by_the_command(trained: Trained, tmp_path: Path) -> None:
+    table, out = tmp_path / "new.csv", tmp_path / "recs.csv"
+    table.write_text("user_id,item_id,timestamp\nnew,i4,2\nnew,i2,1\nother,i1,1\n")
+    assert ask(trained, f"--interactions={table}", f"--out={out}", "--k=3") == 0
+    expected = recommend(
+        trained.checkpoint, k=3, interactions={"new": ["i2", "i4"], "other": ["i1"]}
+    )
+    found = pd.read_csv(out)
+    assert found["item_id"].tolist() == expected["item_id"].tolist()
+    assert set(found["user_id"]) == {"new", "other"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("u1,i1", "1 users of the interactions are in the model's data already: u1"),
+        ("new,nothing", "1 of 1 items are not in the model's data: nothing"),
+    ],
+)
+def test_interactions_that_cannot_be_used(
+    rows: str, message: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "new.csv"
+    table.write_text(f"user_id,item_id\n{rows}\n")
+    assert ask(trained, f"--interactions={table}", "--k=3") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_without_vectors_folds_nobody_in(tiny_dataset: object, tmp_path: Path) -> None:
+    run = loaded(tmp_path / "dataset", "NeuMF", "none")
+    with pytest.raises(OptionError, match="'NeuMF' has no vectors of items"):
+        list(Recommender(run).recommend(None, 3, interactions={"new": ["i1"]}))

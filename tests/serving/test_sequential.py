@@ -81,3 +81,13 @@ def test_items_have_neighbours_and_users_have_none(checkpoint: str) -> None:
 def test_there_is_no_vector_of_a_user(checkpoint: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no inner products"):
         export(checkpoint, tmp_path / "vectors")
+
+
+def test_a_new_user_is_the_sequence_that_they_took(checkpoint: str) -> None:
+    walk = walks(checkpoint)["u8"]
+    new = recommend(checkpoint, k=6, interactions={"new": walk})
+    old = recommend(checkpoint, ["u8"], 6, exclude="all")
+    if "MarkovChain" in checkpoint:
+        assert new["score"].tolist() == pytest.approx(old["score"].tolist())
+        return
+    assert new["item_id"].tolist() == old["item_id"].tolist()
