@@ -242,6 +242,13 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
         loader = compat.evaluation_loader(config, phase)
         return loader(config, parts[position], sampler, shuffle=False)
     masked = parts[:1] if options.eval_mask == "train" else parts[:position]
+    if config["repeatable"]:  # what was taken before may be taken again
+        masked = parts[:0]
+    if "eval_batch_size" in config.settings.values:
+        getLogger().info(
+            "eval_batch_size counts pairs and has no effect where all items are ranked; see "
+            "eval_batch_users"
+        )
     users = options.users_per_batch(parts[position].item_num)
     return AllRankLoader(config, parts[position], masked, users)
 

@@ -1,4 +1,4 @@
-"""``recbole-darec prepare amazon | yelp | steam | movielens``: public raw data sets."""
+"""``recbole-darec prepare SOURCE``: public raw data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOURCES = {
     "amazon": (
         "Amazon reviews and metadata of 2014, 2018 or 2023",
         "Read Amazon's reviews and, where there is, metadata: JSON lines (2014: Python literals), "
-        "gzip or not, told apart by their content.",
+        "gzip or not, or Parquet, told apart by their content; or the ratings of 2023 as CSV.",
         ("reviews", "metadata"),
     ),
     "yelp": (
@@ -30,14 +30,29 @@ _SOURCES = {
         ("reviews", "metadata", "users"),
     ),
     "steam": (
-        "Steam reviews and games, as Python literals",
+        "Steam reviews and games, as Python literals or CSV",
         "Read steam_reviews.json or australian_user_reviews.json and, where there is, "
-        "steam_games.json, gzip or not. Nothing in the lines is run.",
+        "steam_games.json, gzip or not (nothing in the lines is run); or recommendations.csv, "
+        "games.csv and games_metadata.json.",
         ("reviews", "metadata"),
     ),
     "movielens": (
-        "MovieLens ml-1m or ml-100k",
-        "Read ratings.dat, movies.dat and users.dat (1M), or u.data, u.item and u.user (100K).",
+        "MovieLens 100K, 1M, 20M, 25M, 32M or latest",
+        "Read ratings.csv and movies.csv (20M, 25M, 32M, latest), ratings.dat, movies.dat and "
+        "users.dat (1M), or u.data, u.item and u.user (100K). Tags are left out.",
+        (),
+    ),
+    "goodreads": (
+        "Goodreads (UCSD Book Graph): interactions or reviews, and books",
+        "Read goodreads_interactions_….json or goodreads_reviews_….json and, where they are, "
+        "goodreads_books_….json, goodreads_book_authors.json, goodreads_book_genres_initial.json, "
+        "gzip or not.",
+        ("reviews", "metadata"),
+    ),
+    "mind": (
+        "MIND: news and the clicks on it",
+        "Read behaviors.tsv and news.tsv of all parts below the folder: clicks and histories are "
+        "the interactions.",
         (),
     ),
 }
@@ -55,7 +70,7 @@ def add_parser(subparsers: Any, text: str) -> None:
     for name, (short, description, files) in _SOURCES.items():
         source = sources.add_parser(name, allow_abbrev=False, help=short, description=description)
         unknown = {"reviews", "metadata", "users"} - set(files)
-        if name == "steam":  # which has no ratings
+        if name in ("steam", "mind"):  # which have no ratings
             unknown.add("min_rating")
         add_options(source, PrepareOptions, skip=unknown)
     parser.set_defaults(handler=run)

@@ -1,4 +1,4 @@
-"""Public raw data sets (Amazon, Yelp, Steam, MovieLens) into RecBole's atomic files."""
+"""Public raw data sets into RecBole's atomic files; one reader a source."""
 
 from recbole_darec.sources.raw.prepare import SOURCES, PrepareReport, prepare
 

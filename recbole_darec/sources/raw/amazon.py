@@ -1,12 +1,15 @@
-"""Amazon's reviews and metadata, as released in 2014, 2018 and 2023.
+"""Amazon's reviews and metadata, as released in 2014, 2018 and 2023, as JSON lines or Parquet.
 
 Reviews: ``reviewerID, asin, overall, reviewText, summary, unixReviewTime`` (2014, 2018), or
-``user_id, parent_asin, asin, rating, title, text, timestamp`` in milliseconds (2023).  Metadata:
+``user_id, parent_asin, asin, rating, title, text, timestamp`` in milliseconds (2023). Metadata:
 ``asin`` or ``parent_asin``, ``title``, ``description`` (a text or a list), ``category``,
-``categories``, ``brand`` or ``store``, ``price``; in 2014 as Python literals.
+``categories``, ``brand`` or ``store``, ``price``; in 2014 as Python literals. The files of 2023
+with ratings alone (``user_id,parent_asin,rating,timestamp``) are in :mod:`.amazon_csv`. A file in
+pieces (``full-00000-of-00007.parquet``) is read as one.
 
 Left out: ``average_rating``, ``rating_number`` and ``salesRank``, which are made of all reviews,
-those of the validation and test parts among them; ``related`` and ``also_buy`` for the same reason.
+those of the validation and test parts among them; ``related`` and ``also_buy`` for the same
+reason.
 """
 
 from __future__ import annotations
@@ -16,16 +19,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import DataError, some
-from recbole_darec.sources.raw.lines import LineFault, read_lines
+from recbole_darec.sources.raw.amazon_csv import RATING_COLUMNS, RatingParser, is_csv
+from recbole_darec.sources.raw.csv_lines import header_of
+from recbole_darec.sources.raw.files import read_file
+from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import number, parse_record, text_of, token
-from recbole_darec.sources.raw.source import Row, Source, Table, existing, files_below
+from recbole_darec.sources.raw.shards import only_group
+from recbole_darec.sources.raw.source import (
+    Row,
+    Source,
+    Table,
+    existing,
+    files_below,
+    not_found,
+)
 from recbole_darec.sources.raw.texts import plain
 
 __all__ = ["open_amazon"]
 
-_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_ENDINGS = (".json", ".jsonl", ".json.gz", ".jsonl.gz", ".parquet", ".csv", ".csv.gz")
 _SNIFFED = 20  # lines read to see what a file holds
+
+# What is read of a Parquet file; the rest, the pictures above all, would take most of the time.
+REVIEW_FIELDS = (
+    "user_id", "parent_asin", "asin", "rating", "timestamp", "text", "title",
+    "reviewerID", "overall", "unixReviewTime", "reviewText", "summary",
+)  # fmt: skip
+METADATA_FIELDS = (
+    "parent_asin", "asin", "title", "description", "category", "categories", "author", "brand",
+    "store", "price", "features", "feature",
+)  # fmt: skip
 
 COLUMNS = (
     "title:token_seq",
@@ -48,43 +71,47 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
         DataError: there are no reviews, or several files of a kind.
     """
     found: dict[str, list[Path]] = {"reviews": [], "metadata": []}
-    if reviews is None or metadata is None:
-        for path in files_below(raw):
-            if path.name.lower().endswith(_ENDINGS):
-                kind = _kind(path)
-                if kind:
-                    found[kind].append(path)
-    review_file = existing(reviews) if reviews else _only(found["reviews"], "reviews")
-    if review_file is None:
-        raise DataError(
-            f"{raw} has no Amazon reviews (JSON lines with reviewerID, asin and overall, or "
-            "user_id, parent_asin and rating; .json or .json.gz): name the file with --reviews"
+    files = [] if reviews and metadata else files_below(raw)
+    for path in files:
+        if path.name.lower().endswith(_ENDINGS):
+            kind = _kind(path)
+            if kind:
+                found[kind].append(path)
+    review_files = [existing(reviews)] if reviews else only_group(found["reviews"], "reviews")
+    if not review_files:
+        raise not_found(
+            raw,
+            "no Amazon reviews (reviewerID, asin and overall, or user_id, parent_asin and rating, "
+            "as .json, .jsonl, .csv, also .gz, or .parquet): name the file with --reviews",
+            files,
         )
-    metadata_file = existing(metadata) if metadata else _only(found["metadata"], "metadata")
+    items = [existing(metadata)] if metadata else only_group(found["metadata"], "metadata")
+    tables = []
+    if items:
+        tables.append(
+            Table("item", items[0], COLUMNS, parse_metadata, items[1:], fields=METADATA_FIELDS)
+        )
+    ratings_alone = is_csv(review_files[0])
     return Source(
         name="amazon",
-        interactions=review_file,
-        parse=parse_review,
+        interactions=review_files[0],
+        more=review_files[1:],
+        fields=REVIEW_FIELDS,
+        parse=RatingParser(review_files[0]) if ratings_alone else parse_review,
         rated=True,
         timed=True,
-        reviewed=True,
+        reviewed=not ratings_alone,
         clean=plain,
-        tables=[Table("item", metadata_file, COLUMNS, parse_metadata)] if metadata_file else [],
-        lacking=[] if metadata_file else ["item"],
+        tables=tables,
+        lacking=[] if items else ["item"],
     )
-
-
-def _only(paths: Sequence[Path], kind: str) -> Path | None:
-    if len(paths) > 1:
-        raise DataError(
-            f"there are several files with {kind} ({some(paths)}): name one with --{kind}"
-        )
-    return paths[0] if paths else None
 
 
 def _kind(path: Path) -> str:
     """Tell ``"reviews"`` from ``"metadata"`` by the first lines; ``""`` for anything else."""
-    for line in itertools.islice(read_lines(path), _SNIFFED):
+    if is_csv(path):
+        return "reviews" if set(RATING_COLUMNS) <= set(header_of(path)) else ""
+    for line in itertools.islice(read_file(path), _SNIFFED):
         try:
             keys = parse_record(line).keys()
         except LineFault:
@@ -96,7 +123,7 @@ def _kind(path: Path) -> str:
     return ""
 
 
-def parse_review(line: bytes) -> Sequence[Row]:
+def parse_review(line: Record) -> Sequence[Row]:
     """Read one review; its text is ``reviewText``, or the summary where that is empty.
 
     Raises:
@@ -115,7 +142,7 @@ def parse_review(line: bytes) -> Sequence[Row]:
     return (Row(user, item, rating, time, text if isinstance(text, str) else ""),)
 
 
-def parse_metadata(line: bytes) -> tuple[str, Sequence[str]]:
+def parse_metadata(line: Record) -> tuple[str, Sequence[str]]:
     """Read one item: its id, and its texts in the order of :data:`COLUMNS`.
 
     Raises:
@@ -135,14 +162,26 @@ def parse_metadata(line: bytes) -> tuple[str, Sequence[str]]:
 
 
 def _brand(record: dict[str, Any]) -> str:
-    """Who made the item: of books of 2023 the author, whose name is in a dictionary."""
-    author = record.get("author")
+    """Who made the item: of books of 2023 the author, whose name is in a dictionary.
+
+    In Parquet files that dictionary is a text, and ``None`` is one, too.
+    """
+    author = _unless_none(record.get("author"))
+    if isinstance(author, str) and author.startswith("{"):
+        try:
+            author = parse_record(author.encode("utf-8", "replace"))
+        except LineFault:
+            author = None
     if isinstance(author, dict):
         author = author.get("name")
     return text_of(author) or text_of(record.get("brand")) or text_of(record.get("store"))
 
 
+def _unless_none(value: Any) -> Any:
+    return None if value in ("None", "null", "nan") else value
+
+
 def _price(value: Any) -> str:
-    text = text_of(value)
+    text = text_of(_unless_none(value))
     # The release of 2018 has pieces of the page's style sheet here.
     return text if len(text) <= 40 and "{" not in text else ""

@@ -7,6 +7,7 @@ The second pass (:func:`read_again`) reads the lines of those once more, and giv
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import numpy as np
 
 from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
+from recbole_darec.sources.raw.files import read_file
 from recbole_darec.sources.raw.in_time import InTime, order_of, ranks_of
 from recbole_darec.sources.raw.kcore import k_core
-from recbole_darec.sources.raw.lines import Faults, LineFault, read_lines
+from recbole_darec.sources.raw.lines import Faults, LineFault, Record
 from recbole_darec.sources.raw.source import Row, Source
 
 __all__ = ["Kept", "Scan", "Selection", "read_again", "scan", "select"]
@@ -89,12 +91,12 @@ class Kept(NamedTuple):
     row: Row
 
 
-def scan(source: Source, faults: Faults, min_rating: float | None) -> Scan:
+def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> Scan:
     """Read all interactions once.
 
     Args:
         source: the raw data.
-        faults: counts lines that cannot be used.
+        faults: of each file, counts lines that cannot be used.
         min_rating: the least rating that is enough; ``None`` takes all.
 
     Raises:
@@ -104,22 +106,23 @@ def scan(source: Source, faults: Faults, min_rating: float | None) -> Scan:
     times, enough = array("d"), bytearray()
     bar = -np.inf if min_rating is None else min_rating
     timed = source.timed
-    for line in read_lines(source.interactions, faults, "reading"):
-        rows = _rows(source, line, faults)
-        per_line.append(len(rows))
-        for row in rows:
-            # Python's own hash of a text: 64 bits, keyed, and ten times as fast as any digest.
-            users.append(hash(row.user))
-            items.append(hash(row.item))
-            enough.append(row.rating >= bar)
-            if timed:
-                times.append(row.time)
+    for path, of_file in zip(source.files, faults):
+        for line in read_file(path, of_file, "reading", source.fields):
+            rows = _rows(source, line, of_file)
+            per_line.append(len(rows))
+            for row in rows:
+                # Python's own hash of a text: 64 bits, keyed, and ten times as fast as any digest.
+                users.append(hash(row.user))
+                items.append(hash(row.item))
+                enough.append(row.rating >= bar)
+                if timed:
+                    times.append(row.time)
     return Scan(per_line, users, items, times, enough)
 
 
-def _rows(source: Source, line: bytes, faults: Faults) -> Sequence[Row]:
+def _rows(source: Source, line: Record, faults: Faults) -> Sequence[Row]:
     """Return the interactions of a line; none, and a fault counted, where it cannot be used."""
-    if not line or line.isspace():
+    if not line or (isinstance(line, bytes) and line.isspace()):
         faults.mend("empty line")
         return ()
     try:
@@ -258,7 +261,8 @@ def read_again(source: Source, read: Scan, selection: Selection) -> Iterator[Kep
     users, items = selection.users.data, selection.items.data
     place = kept = lines = 0
     changed = DataError(f"{source.interactions} changed while it was read; run again")
-    for line in read_lines(source.interactions, what="writing"):
+    read_all = (read_file(path, None, "writing", source.fields) for path in source.files)
+    for line in itertools.chain.from_iterable(read_all):
         if lines == len(read.per_line):
             raise changed
         count = read.per_line[lines]

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 from recbole_darec.errors import DataError
 
-__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "read_lines"]
+__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "Record", "read_lines"]
 
 MAX_LINE = 8 << 20
 """The longest line in bytes; a longer one is a fault.  It bounds what one line can take."""
@@ -28,6 +28,10 @@ _BUFFER = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 _FEW = 1000  # the share of faults is taken of at least so many lines
 _TICK = 5000  # lines between two looks at the progress bar
+
+
+Record = bytes | dict[str, Any]
+"""One line of a text file, or one row of a table."""
 
 
 class LineFault(Exception):

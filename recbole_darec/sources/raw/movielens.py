@@ -1,4 +1,7 @@
-"""MovieLens 1M (``ratings.dat``, ``movies.dat``, ``users.dat``) and 100K (``u.data``, …)."""
+"""MovieLens 1M (``ratings.dat``, ``movies.dat``, ``users.dat``) and 100K (``u.data``, …).
+
+The releases with commas are in :mod:`.movielens_csv`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.lines import LineFault, read_lines
-from recbole_darec.sources.raw.source import Row, Source, Table, file_named, files_below
+from recbole_darec.sources.raw.lines import LineFault, Record, read_lines
+from recbole_darec.sources.raw.movielens_csv import open_movielens_csv
+from recbole_darec.sources.raw.source import Row, Source, Table, file_named, files_below, not_found
 from recbole_darec.sources.raw.texts import clean, title_and_year, year_of
 
 __all__ = ["open_movielens"]
@@ -75,16 +79,19 @@ _GENRES = (
 
 
 def open_movielens(raw: Path) -> Source:
-    """Find ``ratings.dat`` (1M) or ``u.data`` (100K), with the files of movies and users beside.
+    """Find the ratings of a release, with the files of movies and users beside.
 
     Raises:
-        DataError: there is neither, or both.
+        DataError: there are none, or those of several releases.
     """
     files = files_below(raw)
-    ratings = file_named(files, ["ratings.dat", "u.data"])
+    ratings = file_named(files, ["ratings.dat", "u.data", "ratings.csv"])
     if ratings is None:
-        raise DataError(f"{raw} has neither ratings.dat (ml-1m) nor u.data (ml-100k)")
+        what = "neither ratings.csv (20M, 25M, 32M, latest) nor ratings.dat (1M) nor u.data (100K)"
+        raise not_found(raw, what, files)
     beside = [path for path in files if path.parent == ratings.parent]
+    if ratings.name.lower().removesuffix(".gz") == "ratings.csv":
+        return open_movielens_csv(ratings, file_named(beside, ["movies.csv"]))
     large = ratings.name.lower().startswith("ratings")
     movies = file_named(beside, ["movies.dat" if large else "u.item"])
     users = file_named(beside, ["users.dat" if large else "u.user"])
@@ -110,7 +117,9 @@ def open_movielens(raw: Path) -> Source:
     )
 
 
-def _text(line: bytes) -> str:
+def _text(line: Record) -> str:
+    if isinstance(line, dict):
+        raise LineFault("a row of a table")
     # As released the files are Latin-1; copies that someone turned into UTF-8 are about.
     try:
         return line.decode("utf-8")
@@ -118,7 +127,7 @@ def _text(line: bytes) -> str:
         return line.decode("latin-1")
 
 
-def _split(line: bytes, separator: str, least: int) -> list[str]:
+def _split(line: Record, separator: str, least: int) -> list[str]:
     cells = _text(line).split(separator)
     if len(cells) < least:
         raise LineFault(f"fewer than {least} fields")
@@ -135,15 +144,15 @@ def _rating(cells: list[str]) -> Sequence[Row]:
     return (Row(cells[0], cells[1], rating, time, ""),)
 
 
-def _parse_rating_1m(line: bytes) -> Sequence[Row]:
+def _parse_rating_1m(line: Record) -> Sequence[Row]:
     return _rating(_split(line, "::", 4))
 
 
-def _parse_rating_100k(line: bytes) -> Sequence[Row]:
+def _parse_rating_100k(line: Record) -> Sequence[Row]:
     return _rating(_split(line, "\t", 4))
 
 
-def _parse_movie_1m(line: bytes) -> tuple[str, Sequence[str]]:
+def _parse_movie_1m(line: Record) -> tuple[str, Sequence[str]]:
     cells = _split(line, "::", 3)
     # a title may hold the separator, ids and genres never do
     title, year = title_and_year(clean("::".join(cells[1:-1])))
@@ -156,7 +165,7 @@ class _MovieParser:
     def __init__(self, genres: Sequence[str]) -> None:
         self.genres = genres
 
-    def __call__(self, line: bytes) -> tuple[str, Sequence[str]]:
+    def __call__(self, line: Record) -> tuple[str, Sequence[str]]:
         cells = _split(line, "|", 5 + len(self.genres))
         flags = cells[-len(self.genres) :]
         if not set(flags) <= {"0", "1"}:
@@ -180,7 +189,7 @@ def _genres(path: Path | None) -> Sequence[str]:
     return [found[place] for place in range(len(found))]
 
 
-def _parse_user_1m(line: bytes) -> tuple[str, Sequence[str]]:
+def _parse_user_1m(line: Record) -> tuple[str, Sequence[str]]:
     user, gender, age, occupation, *rest = _split(line, "::", 4)
     place = int(occupation) if occupation.isdecimal() and len(occupation) < 4 else -1
     known = 0 <= place < len(_OCCUPATIONS)
@@ -193,7 +202,7 @@ def _parse_user_1m(line: bytes) -> tuple[str, Sequence[str]]:
     return user, [clean(cell) for cell in cells]
 
 
-def _parse_user_100k(line: bytes) -> tuple[str, Sequence[str]]:
+def _parse_user_100k(line: Record) -> tuple[str, Sequence[str]]:
     user, age, gender, occupation, *rest = _split(line, "|", 4)
     cells = [age, _GENDERS.get(gender, gender), occupation, rest[0] if rest else ""]
     return user, [clean(cell) for cell in cells]

@@ -17,23 +17,19 @@ import numpy as np
 from recbole_darec.data import atomic
 from recbole_darec.data.sequences import leave_one_out
 from recbole_darec.data.splits import parse_ratios, ratio_split
-from recbole_darec.errors import DataError, OptionError, nearest
+from recbole_darec.errors import DataError, OptionError, nearest, some
 from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
+from recbole_darec.sources.raw.goodreads import open_goodreads
 from recbole_darec.sources.raw.in_time import InTime
-from recbole_darec.sources.raw.interactions import (
-    Scan,
-    Selection,
-    read_again,
-    scan,
-    select,
-)
+from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
 from recbole_darec.sources.raw.lines import Faults
+from recbole_darec.sources.raw.mind import open_mind
 from recbole_darec.sources.raw.movielens import open_movielens
 from recbole_darec.sources.raw.report import PrepareReport
 from recbole_darec.sources.raw.source import Source
 from recbole_darec.sources.raw.steam import open_steam
-from recbole_darec.sources.raw.tables import write_table
+from recbole_darec.sources.raw.tables import name_of, write_table
 from recbole_darec.sources.raw.texts import table_writer
 from recbole_darec.sources.raw.yelp import open_yelp
 
@@ -44,6 +40,8 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "yelp": open_yelp,
     "steam": open_steam,
     "movielens": open_movielens,
+    "goodreads": open_goodreads,
+    "mind": open_mind,
 }
 _MIN_RATING = 3.0
 
@@ -72,11 +70,11 @@ def prepare(
     """Turn a raw data set into ``out/dataset``: interactions, texts, and a split.
 
     Args:
-        source: ``"amazon"``, ``"yelp"``, ``"steam"`` or ``"movielens"``.
+        source: one of :data:`SOURCES`.
         raw: the folder with the raw files.
         dataset: the data set's name; by default the source's.
         out: the folder of data sets (RecBole's ``data_path``).
-        reviews, metadata: raw files with other names (not of MovieLens).
+        reviews, metadata: raw files with other names (not of MovieLens and MIND).
         users: the raw file of users with another name (Yelp).
         min_rating: interactions rated lower are dropped; by default 3 where there are ratings.
         k_core: the least number of interactions of each user and of each item; 0 takes all.
@@ -124,6 +122,8 @@ def prepare(
         min_rating = _MIN_RATING if min_rating is None else min_rating
     elif min_rating is not None:
         raise OptionError(f"{source} has no ratings: leave --min-rating out")
+    else:
+        min_rating = opened.least
     in_time = None
     if chosen.in_time:
         if not opened.timed:
@@ -146,9 +146,8 @@ def prepare(
     )
     # Opened before the long reading, so that a folder that cannot be written is reported at once.
     with atomic.staged_folder(report.folder, overwrite) as folder:
-        faults = Faults(opened.interactions.name, max_faults)
-        report.faults.append(faults)
-        read = scan(opened, faults, min_rating)
+        report.faults += [Faults(name_of(path, opened.files), max_faults) for path in opened.files]
+        read = scan(opened, report.faults, min_rating)
         report.read, report.held = len(read.users), read.nbytes
         selection = select(read, *report.cores, in_time)
         report.duplicates, report.below = selection.duplicates, selection.below
@@ -161,19 +160,15 @@ def prepare(
         tokens = _write_interactions(folder, opened, columns, read, selection, parts, report)
         del read, selection, parts
         for table in opened.tables:
-            table_faults = Faults(table.path.name, max_faults)
-            report.faults.append(table_faults)
-            write_table(folder, table, tokens[table.kind], table_faults, report)
+            write_table(folder, table, tokens[table.kind], max_faults, report)
         rule = "" if min_rating is None else f"rating >= {min_rating:g}, "
         if in_time is None:
             how = f"split {split} within each user, seed {split_seed}"
         else:
             how = f"ranks as times, ties by {ties}, {f'latest {latest}, ' * bool(latest)}{split}"
         core = f"k-core {k_core}" if user_core is item_core is None else report.core
-        note = (
-            f"made by 'recbole-darec prepare {source}' from {opened.interactions.name}: "
-            f"{rule}{core}, {how}"
-        )
+        files = some([path.name for path in opened.files])
+        note = f"made by 'recbole-darec prepare {source}' from {files}: {rule}{core}, {how}"
         in_order = in_time is not None
         atomic.write_dataset_yaml(folder, name, columns, not in_order, note, leave_one_out=in_order)
         report.files = sorted(path.name for path in folder.iterdir())
@@ -214,10 +209,12 @@ def _parts(
 def _check_something_left(report: PrepareReport) -> None:
     if all(report.interactions.values()):
         return
-    faults = report.faults[0]
-    steps = [f"{faults.lines:,} lines", f"{faults.total:,} of them unusable"]
-    if faults.found:
-        kind, (_, first) = max(faults.found.items(), key=lambda pair: pair[1].times)
+    of_files = report.faults
+    steps = [f"{sum(f.lines for f in of_files):,} lines"]
+    steps.append(f"{sum(f.total for f in of_files):,} of them unusable")
+    found = [(kind, fault) for f in of_files for kind, fault in f.found.items()]
+    if found:
+        kind, (_, first) = max(found, key=lambda pair: pair[1].times)
         steps[-1] += f" ({kind}, first at {first})"
     steps += [f"{report.duplicates:,} repeated", f"{report.below:,} below the rating"]
     steps.append(f"{report.outside:,} outside the {report.core}")

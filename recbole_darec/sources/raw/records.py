@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
+from recbole_darec.sources.raw.lines import MAX_LINE, LineFault, Record
 
 __all__ = ["number", "parse_list", "parse_record", "text_of", "token"]
 
@@ -51,8 +51,8 @@ _ESCAPES = {
 }
 
 
-def parse_record(line: bytes) -> dict[str, Any]:
-    """Read one line as a dictionary.
+def parse_record(line: Record) -> dict[str, Any]:
+    """Read one line as a dictionary; a row of a table is one already.
 
     Half of a surrogate pair in a text is left as it is; pairs are joined.
 
@@ -60,6 +60,8 @@ def parse_record(line: bytes) -> dict[str, Any]:
         LineFault: the line is too long, not UTF-8, or neither JSON nor a Python literal of
             dictionaries, lists, strings, numbers, ``True``, ``False`` and ``None``.
     """
+    if isinstance(line, dict):
+        return line
     if len(line) > MAX_LINE:
         raise LineFault(f"longer than {MAX_LINE >> 20} MiB")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -11,9 +11,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_darec.errors import DataError, some
-from recbole_darec.sources.raw.lines import LineFault
+from recbole_darec.sources.raw.lines import LineFault, Record
 
-__all__ = ["Row", "Source", "Table", "existing", "file_named", "files_below", "seconds"]
+__all__ = [
+    "Beside",
+    "Row",
+    "Source",
+    "Table",
+    "existing",
+    "file_named",
+    "files_below",
+    "not_found",
+    "seconds",
+]
+
+_PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
 
 
 class Row(NamedTuple):
@@ -27,6 +39,24 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A file with further texts for a table.
+
+    Attributes:
+        path: the file.
+        columns: the places of the table's columns that it fills.
+        parse: one line -> (key, one text a column); raises ``LineFault``.
+        by_id: whether a key is the table's id; else the one column has keys, separated by blanks,
+            in whose place the texts are put, separated by ``, ``.
+    """
+
+    path: Path
+    columns: Sequence[int]
+    parse: Callable[[Record], tuple[str, Sequence[str]]]
+    by_id: bool = True
+
+
+@dataclass(frozen=True)
 class Table:
     """A file with texts about items or users.
 
@@ -34,13 +64,20 @@ class Table:
         kind: ``"item"`` or ``"user"``.
         path: the file.
         columns: the fields of the atomic file without the id, each with its type.
-        parse: one line -> (id, one text a column); raises ``LineFault``.
+        parse: one line -> (id, one text a column), None where the line is none of the table's, as
+            a header; raises ``LineFault``.
+        more: further files of the same form; of an id the first record counts.
+        beside: files with texts for some of the columns.
+        fields: the columns of a Parquet file that are read; all without it.
     """
 
     kind: str
     path: Path
     columns: Sequence[str]
-    parse: Callable[[bytes], tuple[str, Sequence[str]]]
+    parse: Callable[[Record], tuple[str, Sequence[str]] | None]
+    more: Sequence[Path] = ()
+    beside: Sequence[Beside] = ()
+    fields: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,17 +92,41 @@ class Source:
         tables: the files with texts, at most one of a kind.
         clean: puts a review on one line.
         lacking: the kinds of texts that the source could have and that are not there.
+        more: further files of interactions, of the same form.
+        fields: the columns of a Parquet file that are read; all without it.
+        least: where there are no ratings to be written, the least ``rating`` of an interaction
+            that counts, as for thumbs up and down; None takes all.
     """
 
     name: str
     interactions: Path
-    parse: Callable[[bytes], Sequence[Row]]
+    parse: Callable[[Record], Sequence[Row]]
     rated: bool
     timed: bool
     reviewed: bool
     clean: Callable[[str], str]
     tables: Sequence[Table] = field(default_factory=tuple)
     lacking: Sequence[str] = field(default_factory=tuple)
+    more: Sequence[Path] = ()
+    fields: Collection[str] = ()
+    least: float | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of interactions, in the order in which they are read."""
+        return [self.interactions, *self.more]
+
+
+def not_found(raw: Path, what: str, files: Iterable[Path]) -> DataError:
+    """Return the error for a folder that lacks what is needed.
+
+    Args:
+        raw: the folder.
+        what: says which files would do.
+        files: what is there; packed ones are named.
+    """
+    packed = [path.name for path in files if path.name.lower().endswith(_PACKED)]
+    return DataError(f"{raw} has {what}" + (f"; unpack {some(packed)} first" if packed else ""))
 
 
 def existing(path: str | os.PathLike[str]) -> Path:

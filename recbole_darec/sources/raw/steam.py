@@ -4,6 +4,8 @@ Reviews: ``steam_reviews.json`` with ``username, product_id, text, date``, one r
 ``australian_user_reviews.json``, one user a line with a list of reviews.  Games:
 ``steam_games.json``.  There are no ratings.
 
+The recommendations as CSV are in :mod:`.steam_csv`.
+
 Left out: ``sentiment`` and ``metascore``, which are made of all reviews, and the hours played.
 """
 
@@ -12,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.lines import LineFault
+from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import parse_record, text_of, token
 from recbole_darec.sources.raw.source import (
     Row,
@@ -22,14 +23,17 @@ from recbole_darec.sources.raw.source import (
     existing,
     file_named,
     files_below,
+    not_found,
     seconds,
 )
+from recbole_darec.sources.raw.steam_csv import open_steam_csv
 from recbole_darec.sources.raw.texts import clean, year_of
 
 __all__ = ["open_steam"]
 
 _REVIEWS = ("steam_reviews.json", "steam_new.json", "reviews.json")
 _BY_USER = ("australian_user_reviews.json",)
+_RECOMMENDATIONS = "recommendations.csv"
 _GAMES = ("steam_games.json", "games.json")
 
 COLUMNS = (
@@ -53,14 +57,15 @@ def open_steam(raw: Path, reviews: str | None = None, metadata: str | None = Non
     Raises:
         DataError: there are no reviews, or several files of a kind.
     """
-    files = [] if reviews and metadata else files_below(raw)
-    names = (*_REVIEWS, *_BY_USER)
+    files = files_below(raw) if raw.is_dir() or not (reviews and metadata) else []
+    names = (*_REVIEWS, *_BY_USER, _RECOMMENDATIONS)
     review_file = existing(reviews) if reviews else file_named(files, names, "--reviews")
     if review_file is None:
-        raise DataError(
-            f"{raw} has neither steam_reviews.json nor australian_user_reviews.json (also .gz): "
-            "name the file with --reviews"
-        )
+        what = "neither steam_reviews.json nor australian_user_reviews.json nor recommendations.csv"
+        raise not_found(raw, f"{what} (also .gz): name the file with --reviews", files)
+    if review_file.name.lower().removesuffix(".gz").endswith(".csv"):
+        found = existing(metadata) if metadata else file_named(files, ["games.csv"], "--metadata")
+        return open_steam_csv(review_file, found, file_named(files, ["games_metadata.json"]))
     games = existing(metadata) if metadata else file_named(files, _GAMES, "--metadata")
     by_user = review_file.name.lower().startswith("australian")
     return Source(
@@ -76,7 +81,7 @@ def open_steam(raw: Path, reviews: str | None = None, metadata: str | None = Non
     )
 
 
-def parse_review(line: bytes) -> Sequence[Row]:
+def parse_review(line: Record) -> Sequence[Row]:
     """Read one review; the user is ``username``, the only name that all lines have.
 
     Raises:
@@ -95,7 +100,7 @@ def parse_review(line: bytes) -> Sequence[Row]:
     )
 
 
-def parse_user(line: bytes) -> Sequence[Row]:
+def parse_user(line: Record) -> Sequence[Row]:
     """Read one user with all reviews; their dates often lack the year and are left out.
 
     Raises:
@@ -116,7 +121,7 @@ def parse_user(line: bytes) -> Sequence[Row]:
     return rows
 
 
-def parse_game(line: bytes) -> tuple[str, Sequence[str]]:
+def parse_game(line: Record) -> tuple[str, Sequence[str]]:
     """Read one game: its id, and its texts in the order of :data:`COLUMNS`.
 
     Raises:

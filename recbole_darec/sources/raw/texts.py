@@ -16,7 +16,7 @@ MAX_CELL = 100_000
 
 _TAG = re.compile(r"<(?:[a-zA-Z/!][^<>]*)>")
 _NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_TITLE_YEAR = re.compile(r"(?P<title>.*\S)\s*\((?P<year>[0-9]{4})\)")
+_TITLE_YEAR = re.compile(r"(?P<title>.*\S)\s*\((?P<year>[0-9]{4})(?:[-–](?:[0-9]{4})?)?\)")
 _YEAR = re.compile(r"(?<![0-9])(?:1[89]|20)[0-9]{2}(?![0-9])")
 
 
@@ -57,7 +57,10 @@ def cell(text: str) -> str:
 
 
 def title_and_year(text: str) -> tuple[str, str]:
-    """Split ``"Toy Story (1995)"`` into title and year; the year is ``""`` where there is none."""
+    """Split ``"Toy Story (1995)"`` into title and year; the year is ``""`` where there is none.
+
+    Of the years of a series, ``"Fawlty Towers (1975-1979)"``, the first counts.
+    """
     match = _TITLE_YEAR.fullmatch(text)
     return (match["title"], match["year"]) if match else (text, "")
 

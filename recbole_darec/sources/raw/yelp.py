@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.lines import LineFault
+from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import number, parse_record, text_of, token
 from recbole_darec.sources.raw.source import (
     Row,
@@ -21,6 +20,7 @@ from recbole_darec.sources.raw.source import (
     existing,
     file_named,
     files_below,
+    not_found,
     seconds,
 )
 from recbole_darec.sources.raw.texts import clean, year_of
@@ -58,10 +58,8 @@ def open_yelp(
 
     review_file = find("review", reviews, "--reviews")
     if review_file is None:
-        raise DataError(
-            f"{raw} has neither yelp_academic_dataset_review.json nor review.json: name the file "
-            "with --reviews"
-        )
+        what = "neither yelp_academic_dataset_review.json nor review.json"
+        raise not_found(raw, f"{what}: name the file with --reviews", files)
     businesses, people = find("business", metadata, "--metadata"), find("user", users, "--users")
     tables = []
     if businesses:
@@ -81,7 +79,7 @@ def open_yelp(
     )
 
 
-def parse_review(line: bytes) -> Sequence[Row]:
+def parse_review(line: Record) -> Sequence[Row]:
     """Read one review.
 
     Raises:
@@ -100,7 +98,7 @@ def parse_review(line: bytes) -> Sequence[Row]:
     )
 
 
-def parse_business(line: bytes) -> tuple[str, Sequence[str]]:
+def parse_business(line: Record) -> tuple[str, Sequence[str]]:
     """Read one business: its id, and its texts in the order of :data:`BUSINESS_COLUMNS`.
 
     Raises:
@@ -143,7 +141,7 @@ def _told(attributes: Any) -> Iterator[str]:
             yield f"{name}: {text}"
 
 
-def parse_user(line: bytes) -> tuple[str, Sequence[str]]:
+def parse_user(line: Record) -> tuple[str, Sequence[str]]:
     """Read one user: the id, the first name, and the year since when.
 
     Raises:

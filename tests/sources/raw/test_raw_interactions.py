@@ -115,7 +115,7 @@ def test_two_ids_with_one_hash_are_noticed(tmp_path, monkeypatch):
 def test_a_file_that_changes_between_the_passes(tmp_path):
     records = makers.amazon(tmp_path / "raw")
     source = open_amazon(tmp_path / "raw")
-    read = scan(source, Faults("x", 0.0), 3.0)
+    read = scan(source, [Faults("x", 0.0)], 3.0)
     selection = select(read, 0)
     assert len(list(read_again(source, read, selection))) == len(selection.users)
     for changed in (records[:-1], [*records, records[0]], [*records[:5], "{", *records[6:]]):
