@@ -93,6 +93,12 @@ class AlignedRecommender(AlteredBackbone):
 
     def _kind_sizes(self) -> dict[str, int]:
         """Return the rows of each kind's table, the padding counted."""
+        if not hasattr(self, "n_users"):
+            name = backbone_name(type(self))
+            raise OptionError(
+                f"this mixin joins general recommenders, and '{name}' learns no users: give the "
+                "class itself to run_recbole_darec, with align=darec"
+            )
         return {"user": self.n_users, "item": self.n_items}
 
     def _ready(self, config: Any, method: type[Aligner]) -> None:

@@ -8,8 +8,7 @@ knows nothing of them.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,12 @@ import numpy as np
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, some
 from recbole_darec.profiles.in_time import held_out_last
+from recbole_darec.profiles.reviews import ranked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Entities", "Material", "read_material", "read_reviews"]
+__all__ = ["Entities", "Material", "read_material"]
 
 _REVIEW_COLUMNS = ("review", "review_text", "text")
 # What RecBole drops before it splits one file.
@@ -109,7 +109,7 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     if not len(train):
         raise DataError(f"data set '{dataset}' has no training interactions to make profiles from")
     reviews = folder / f"{dataset}.reviews.jsonl"
-    if reviews.is_file() and "review" not in train.columns:
+    if reviews.is_file() and "review" not in train.columns and not ranked(reviews):
         _check_one_part_each(frame, labels, reviews)
     return Material(
         dataset=dataset,
@@ -239,52 +239,3 @@ def _entities(path: Path, key: str, used: Any) -> Entities:
         ids = dict.fromkeys(keys)
     others = sorted(set(used.unique()) - set(ids))
     return Entities((*ids, *others), columns, rows)
-
-
-# -- reviews --------------------------------------------------------------------------------------
-
-
-def read_reviews(
-    material: Material, wanted: Mapping[tuple[str, str], Any]
-) -> dict[tuple[str, str], str]:
-    """Return the first review of each pair of ``wanted`` that is a training pair and has one.
-
-    Args:
-        material: the data set.
-        wanted: the pairs as keys.
-
-    Raises:
-        DataError: a line of the reviews file is malformed.
-    """
-    found: dict[tuple[str, str], str] = {}
-    for pair, text in all_reviews(material):
-        if pair in wanted:
-            found.setdefault(pair, text)
-    return found
-
-
-def all_reviews(material: Material) -> Iterable[tuple[tuple[str, str], str]]:
-    """Yield each training pair with its review, where it has one; others are passed over."""
-    if "review" in material.train.columns:
-        columns: Sequence[Any] = [material.train[c] for c in ("user_id", "item_id", "review")]
-        for user, item, text in zip(*columns):
-            if text.strip():
-                yield (user, item), text
-        return
-    if material.reviews_file is None:
-        return
-    known = set(zip(material.train["user_id"], material.train["item_id"]))
-    with material.reviews_file.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                pair, text = (str(row["user_id"]), str(row["item_id"])), row["review"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise DataError(
-                    f"{material.reviews_file}, line {number}: not a JSON object with user_id, "
-                    "item_id and review"
-                ) from None
-            if pair in known and isinstance(text, str) and text.strip():
-                yield pair, text

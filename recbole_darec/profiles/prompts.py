@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_darec.profiles.domains import Domain
-from recbole_darec.profiles.inputs import Material, all_reviews, read_reviews
+from recbole_darec.profiles.inputs import Material
 from recbole_darec.profiles.options import PromptOptions
+from recbole_darec.profiles.reviews import all_reviews, read_reviews
 from recbole_darec.profiles.words import article_first, first_words
 
 __all__ = ["Prompt", "PromptOptions", "item_prompts", "user_prompts"]
@@ -124,7 +125,7 @@ def user_prompts(
         for user, items in history.items()
     }
     wanted = {(user, item): None for user, items in samples.items() for item in items}
-    reviews = read_reviews(material, wanted)
+    reviews = read_reviews(material.train, material.reviews_file, wanted)
     system = domain.instruction("user", options.max_words)
     prompts, nothing = [], []
     for user in material.users.ids:
@@ -185,7 +186,7 @@ def _sampled_reviews(
 
 def _reviews_of(material: Material, items: set[str]) -> Iterator[tuple[str, str, str]]:
     seen: set[Sequence[str]] = set()
-    for (user, item), text in all_reviews(material):
+    for (user, item), text in all_reviews(material.train, material.reviews_file):
         if item in items and (user, item) not in seen:
             seen.add((user, item))
             yield user, item, " ".join(text.split())

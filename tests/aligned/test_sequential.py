@@ -84,6 +84,40 @@ def test_the_score_is_the_product_of_what_is_encoded_and_the_targets_rows(
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+def test_a_class_of_ones_own_is_trained_and_the_general_mixin_is_refused(tiny: Path) -> None:
+    from recbole.model.sequential_recommender import SASRec
+
+    from recbole_darec import DaRecMixin
+
+    class Mine(SASRec):
+        """A user's own model."""
+
+    class Joined(DaRecMixin, SASRec):
+        """A user's own model, joined by hand as a general one is."""
+
+    # RecBole's defaults go by the name of its own class.
+    needed = {
+        "n_heads": 1,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "initializer_range": 0.02,
+        "hidden_dropout_prob": 0.1,
+        "attn_dropout_prob": 0.1,
+    }
+    given = {**options(tiny, align="darec"), **SMALL, **needed, "rank_loss": "bpr"}
+    run = prepare(resolve(Mine, "tiny", None, given))
+    assert run.model.reads_positions
+    assert "or" in _named_parts(run)
+    with pytest.raises(OptionError, match=r"'SASRec' learns no users: give the class itself"):
+        prepare(resolve(Joined, "tiny", None, given))
+
+
+def _named_parts(run: Prepared) -> tuple[str, ...]:
+    run.model.train().calculate_loss(one_batch(run))
+    names: tuple[str, ...] = run.model.loss_names
+    return names
+
+
 def test_ranking_and_pairs_agree(tiny: Path) -> None:
     for align in ("none", "kar"):
         run = run_of(tiny, align)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.profiles.domains import Domain, read_domain
-from recbole_darec.profiles.inputs import Entities, Material, read_reviews
+from recbole_darec.profiles.inputs import Entities, Material
 from recbole_darec.profiles.prompts import (
     Prompt,
     PromptOptions,
@@ -24,6 +24,7 @@ from recbole_darec.profiles.prompts import (
     item_prompts,
     user_prompts,
 )
+from recbole_darec.profiles.reviews import read_reviews
 
 DOMAIN = Domain(
     "tests",
@@ -435,7 +436,7 @@ def test_a_faulty_line_of_reviews_is_one_error(tmp_path: Path, name: str) -> Non
     path.write_bytes(sound + b"\n\n" + FAULTY[name] + b"\n")
     data = material({}, [("u", "i", "")], reviews_file=path)
     with pytest.raises(DataError, match=r"line 3: not a JSON object") as caught:
-        read_reviews(data, {("u", "i"): None})
+        read_reviews(data.train, data.reviews_file, {("u", "i"): None})
     assert str(path) in str(caught.value)
 
 
@@ -447,7 +448,10 @@ def test_a_review_that_is_no_text_or_of_another_pair_is_passed_over(tmp_path: Pa
     path.write_text("\r\n".join(lines))
     data = material({}, [("u", "i", ""), ("1", "2", "")], reviews_file=path)
     wanted = dict.fromkeys([("u", "i"), ("x", "i"), ("1", "2")])
-    assert read_reviews(data, wanted) == {("u", "i"): "first", ("1", "2"): "numbers"}
+    assert read_reviews(data.train, data.reviews_file, wanted) == {
+        ("u", "i"): "first",
+        ("1", "2"): "numbers",
+    }
     (prompt, _), _ = item_prompts(data, DOMAIN, PromptOptions())
     assert shown(prompt)["reviews"] == ["numbers"]
 

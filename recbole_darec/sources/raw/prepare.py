@@ -264,8 +264,9 @@ def _write_interactions(
             text = source.clean(row.review) if texts else ""
             if texts and text:
                 # By hand, since an encoder costs as much as all the rest of this loop.
+                rank = "" if ranks is None else f'"rank": {ranks[number]}, '
                 texts.write(
-                    f'{{"user_id": {_quoted(row.user)}, "item_id": {_quoted(row.item)}, '
+                    f'{{"user_id": {_quoted(row.user)}, "item_id": {_quoted(row.item)}, {rank}'
                     f'"review": {_quoted(text)}}}\n'
                 )
                 reviews += 1

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from recbole_darec.errors import UserError
+from recbole_darec.profiles.inputs import read_material
+from recbole_darec.profiles.reviews import all_reviews
 from recbole_darec.sources.raw import PrepareReport, prepare
+from sources.raw import makers
 
 Row = tuple[int, int, int, int]  # user, item, rating, time
 
@@ -118,3 +121,18 @@ def test_a_source_without_times_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="no times to hold out by"):
         prepare("steam", tmp_path / "raw", "m", tmp_path / "out", split="leave-one-out")
+
+
+def test_the_review_of_a_repeated_pair_is_that_of_the_training_interaction(tmp_path: Path) -> None:
+    """One pair in training and in the test part: only the older review may enter a profile."""
+    bought = [("a", 1), ("b", 2), ("a", 3)]
+    lines = [
+        makers.amazon_2018("u", item, 5.0, 1000 + time, f"text {time}") for item, time in bought
+    ]
+    makers.write(tmp_path / "raw" / "Books.json", lines)
+    options: dict[str, Any] = {"split": "leave-one-out", "k_core": 0, "keep_repeats": True}
+    prepare("amazon", tmp_path / "raw", "shop", tmp_path / "out", **options)
+    material = read_material("shop", str(tmp_path / "out"))
+    assert material.pairs() == [("u", "a")]
+    found = list(all_reviews(material.train, material.reviews_file))
+    assert found == [(("u", "a"), "text 1")]
