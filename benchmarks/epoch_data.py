@@ -23,7 +23,8 @@ def data_set(args: argparse.Namespace) -> Iterator[tuple[str, str, Path]]:
     """Silence the libraries, set the threads and find the data set, or write a random one.
 
     Args:
-        args: with ``dataset`` (None: a random one), ``data_path`` and ``threads``.
+        args: with ``dataset`` (None: a random one, by ``users``, ``items`` and ``interactions``
+            where they are set), ``data_path`` and ``threads``.
 
     Yields:
         the data path, the data set's name, and a folder that is deleted afterwards.
@@ -35,21 +36,32 @@ def data_set(args: argparse.Namespace) -> Iterator[tuple[str, str, Path]]:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         if args.dataset is None:
-            _write_random_graph(Path(folder) / "amazon_sized", "amazon_sized")
-            yield folder, "amazon_sized", Path(folder)
+            sizes = [
+                getattr(args, name, None) or default
+                for name, default in (
+                    ("users", USERS), ("items", ITEMS), ("interactions", INTERACTIONS),
+                )
+            ]  # fmt: skip
+            _write_random_graph(Path(folder) / "random", "random", *sizes)
+            yield folder, "random", Path(folder)
         else:
             yield args.data_path, args.dataset, Path(folder)
 
 
-def _write_random_graph(folder: Path, name: str) -> None:
-    """Write a random graph of Amazon-book's size, with split files."""
+def _write_random_graph(
+    folder: Path, name: str, n_users: int, n_items: int, n_interactions: int
+) -> None:
+    """Write a random graph with split files; each user has an item to be found."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True)
-    pairs = rng.choice(USERS * ITEMS, size=INTERACTIONS, replace=False)
-    users, items = pairs // ITEMS, pairs % ITEMS
-    users[:USERS], items[:ITEMS] = np.arange(USERS), np.arange(ITEMS)
-    for part, chosen in (("train", slice(None)), ("valid", slice(0, 500)), ("test", slice(0, 500))):
-        lines = [f"{u}\t{i}" for u, i in zip(users[chosen], items[chosen])]
+    pairs = np.unique(rng.integers(0, n_users * n_items, size=n_interactions))
+    users, items = np.divmod(rng.permutation(pairs), n_items)
+    users[:n_users], items[:n_items] = np.arange(n_users), np.arange(n_items)
+    wanted = {"valid": 500, "test": n_users}
+    for part in ("train", "valid", "test"):
+        if part in wanted:
+            users, items = np.arange(wanted[part]), rng.integers(0, n_items, size=wanted[part])
+        lines = [f"{u}\t{i}" for u, i in zip(users.tolist(), items.tolist())]
         path = folder / f"{name}.{part}.inter"
         path.write_text("\n".join(["user_id:token\titem_id:token", *lines]) + "\n")
     (folder / f"{name}.yaml").write_text("benchmark_filename: [train, valid, test]\n")

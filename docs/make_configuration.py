@@ -25,7 +25,7 @@ from recbole_darec.resources import properties_dir  # noqa: E402
 from recbole_darec.settings.options import Options, documentation, option_names  # noqa: E402
 from recbole_darec.settings.property_files import property_file, section  # noqa: E402
 from recbole_darec.settings.recbole_options import CheckedRecBoleOptions  # noqa: E402
-from recbole_darec.settings.run_options import COMMON_OPTIONS  # noqa: E402
+from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS  # noqa: E402
 from recbole_darec.settings.values import read_yaml  # noqa: E402
 
 OVERALL = """\
@@ -49,14 +49,15 @@ Later ones win:
 
 1. RecBole's defaults, and where a method has no property file yet, its own
 2. `properties/overall.yaml`
-3. `properties/model/<model>.yaml`
-4. `properties/align/<align>.yaml`
-5. `properties/dataset/<dataset>.yaml`
-6. `<data_path>/<dataset>/<dataset>.yaml`, the data set's own
-7. `properties/preset/<preset>.yaml`, if `preset` is given
-8. your files, `--config_files="a.yaml b.yaml"` or `config_file_list`, later ones over earlier ones
-9. `config_dict`
-10. the command line
+3. `properties/family/<family>.yaml`: `sequential.yaml` for a sequential model
+4. `properties/model/<model>.yaml`
+5. `properties/align/<align>.yaml`
+6. `properties/dataset/<dataset>.yaml`
+7. `<data_path>/<dataset>/<dataset>.yaml`, the data set's own
+8. `properties/preset/<preset>.yaml`, if `preset` is given
+9. your files, `--config_files="a.yaml b.yaml"` or `config_file_list`, later ones over earlier ones
+10. `config_dict`
+11. the command line
 
 `model` and `dataset` may stand in your files or in `config_dict`; the argument or `--model` and
 `--dataset` win. A file may hold options of several models and aligners, of which those of this run
@@ -78,10 +79,11 @@ All of RecBole's options are accepted, with these exceptions and changes:
 | option | what is different | reason |
 | --- | --- | --- |
 | `save_dataset`, `dataset_save_path`, `save_dataloaders`, `dataloaders_save_path` | refused | RecBole would load pickled objects without checking them |
-| `model` | general recommenders only | other families do not rank by one embedding a user and one an item |
+| `model` | general and sequential recommenders only | the others want features of users and items, or a graph of knowledge |
+| `loss_type` | refused for sequential models; see `rank_loss` | RecBole has no binary cross entropy for them, and takes the padding for a class |
 | `learner` | must be one that RecBole has | RecBole takes Adam for a name that it does not know |
 | `valid_metric` | must be among `metrics` and `topk` | RecBole fails after the first epoch |
-| `benchmark_filename` | three names: training, validation, test | RecBole needs exactly three |
+| `benchmark_filename` | three names: training, validation, test; refused for sequential models | RecBole needs exactly three; they say nothing of the order |
 | `eval_args` | its keys, ratios and words are checked | RecBole fails late or reads them in another way |
 | `eval_batch_size` | not used when all items are ranked; see `eval_batch_users` | it counts user-item pairs: one user at a time on a large data set |
 | `metric_decimal_place` | no effect | metrics are not rounded |
@@ -106,8 +108,8 @@ PRESETS = """\
 
 WHEN = """
 A property file may hold options for some models, data sets or aligners only. Each entry of `when`
-names one or more of `model`, `dataset` and `align` (a value or a list of values) and the options that
-it sets; entries are read in their order, after the other options of the file:
+names one or more of `family` (`general` or `sequential`), `model`, `dataset` and `align` (a value or a
+list of values) and the options that it sets; entries are read in their order, after the other options of the file:
 
 ```yaml
 embedding_size: 32
@@ -125,6 +127,8 @@ def render() -> dict[str, str]:
     """Return the text of every file that is made from the options, by its path in the checkout."""
     groups = [f"\n# {_about(group)}\n{section(group)}" for group in COMMON_OPTIONS]
     files = {"properties/overall.yaml": OVERALL + "".join(groups)}
+    for family, group in FAMILY_OPTIONS.items():
+        files[f"properties/family/{family}.yaml"] = property_file(_about(group), group)
     for kind, methods in (("model", _backbones()), ("align", _aligners())):
         for name, method in methods.items():
             title = str(sys.modules[method.__module__].__doc__).splitlines()[0]
@@ -151,6 +155,7 @@ def _reference() -> str:
     """Return docs/configuration.md."""
     sections = [HEAD, "## This package's options\n"]
     sections += [_options("Every run", group) for group in COMMON_OPTIONS]
+    sections += [_options(f"Every {family} model", g) for family, g in FAMILY_OPTIONS.items()]
     for kind, methods in (("model", _backbones()), ("align", _aligners())):
         sections += [_options(f"`--{kind}={name}`", m.Options) for name, m in methods.items()]
     sections += [_shipped_values(), _recbole_options(), _presets()]
@@ -182,12 +187,16 @@ def _shipped_values() -> str:
             {k: v for group in COMMON_OPTIONS for k, v in group.RECBOLE_DEFAULTS.items()},
         )
     ]
+    for family, group in FAMILY_OPTIONS.items():
+        files.append((f"family/{family}.yaml", dict(group.RECBOLE_DEFAULTS)))
     for name, method in sorted(_backbones().items()):
         files.append((f"model/{name}.yaml", dict(method.Options.RECBOLE_DEFAULTS)))
     for name, method in sorted(_aligners().items()):
         files.append((f"align/{name}.yaml", dict(method.Options.RECBOLE_DEFAULTS)))
     methods = [*_backbones().values(), *_aligners().values()]
-    ours = option_names(*COMMON_OPTIONS, *(method.Options for method in methods))
+    ours = option_names(
+        *COMMON_OPTIONS, *FAMILY_OPTIONS.values(), *(method.Options for method in methods)
+    )
     for path in sorted((properties_dir() / "dataset").glob("*.yaml")):
         values = {k: v for k, v in read_yaml(path).items() if k not in ours}
         files.append((f"dataset/{path.name}", values))

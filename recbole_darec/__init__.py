@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from recbole_darec.errors import UserError
     from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
     from recbole_darec.run import objective_function, run_recbole_darec
+    from recbole_darec.serving.export import export
+    from recbole_darec.serving.recommend import recommend, similar_items, similar_users
 
 if sys.version_info < (3, 10):
     _old = "this is Python %d.%d, and recbole_darec needs 3.10 or newer" % sys.version_info[:2]
@@ -35,9 +37,13 @@ __all__ = [
     "DaRecMixin",
     "UserError",
     "evaluate_checkpoint",
+    "export",
     "load_data_and_model",
     "objective_function",
+    "recommend",
     "run_recbole_darec",
+    "similar_items",
+    "similar_users",
 ]
 
 _HOMES = {
@@ -45,9 +51,13 @@ _HOMES = {
     "DaRecMixin": "recbole_darec.aligned.recommender",
     "UserError": "recbole_darec.errors",
     "evaluate_checkpoint": "recbole_darec.loaded",
+    "export": "recbole_darec.serving.export",
     "load_data_and_model": "recbole_darec.loaded",
     "objective_function": "recbole_darec.run",
+    "recommend": "recbole_darec.serving.recommend",
     "run_recbole_darec": "recbole_darec.run",
+    "similar_items": "recbole_darec.serving.recommend",
+    "similar_users": "recbole_darec.serving.recommend",
 }
 
 

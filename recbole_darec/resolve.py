@@ -11,6 +11,7 @@ from typing import Any
 from recbole_darec.alignment.registry import aligner_names, aligner_options, resolve_aligner
 from recbole_darec.backbones.registry import (
     BACKBONES,
+    backbone_family,
     backbone_names,
     backbone_options,
     read_options,
@@ -18,12 +19,12 @@ from recbole_darec.backbones.registry import (
 )
 from recbole_darec.settings.layers import merge
 from recbole_darec.settings.options import Options, option_names
-from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.run_settings import Methods, Settings
 
 __all__ = ["option_groups", "resolve"]
 
-_BACKBONES = Methods(backbone_names, resolve_backbone, backbone_options)
+_BACKBONES = Methods(backbone_names, resolve_backbone, backbone_options, backbone_family)
 _ALIGNERS = Methods(aligner_names, resolve_aligner, aligner_options)
 
 
@@ -61,6 +62,8 @@ def resolve(
 def option_groups() -> dict[str, list[type[Options]]]:
     """Return the option classes of this package by whose they are, such as ``--align=darec``."""
     groups: dict[str, list[type[Options]]] = {"every run": list(COMMON_OPTIONS)}
+    for family, shared in FAMILY_OPTIONS.items():
+        groups[f"every {family} model"] = [shared]
     for name, location in BACKBONES.items():
         groups[f"--model={name}"] = [read_options(location)]
     for name in aligner_names():

@@ -12,14 +12,17 @@ from typing import Any
 import torch
 
 from recbole_darec import recbole_compat as compat
-from recbole_darec.aligned.recommender import aligned_class
+from recbole_darec.aligned.classes import aligned_class
 from recbole_darec.backbones.registry import backbone_class
+from recbole_darec.data.files import replacing
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader
+from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
 from recbole_darec.resolve import resolve
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.preflight import check_outputs
+from recbole_darec.training.sequences import SequenceLoader
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
 
@@ -143,6 +146,8 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
+    if saved and trainer.best_epoch >= 0:
+        _keep_under_its_name(trainer, settings.run.checkpoint_name)
     trainer.snapshots.forget()
     return {
         "best_valid_score": trainer.best_valid_score,
@@ -163,20 +168,18 @@ def prepare(settings: Settings) -> Prepared:
     compat.init_seed(config["seed"], config["reproducibility"])
     dataset = compat.load_dataset(config)
     parts, config.split = compat.split_dataset(config, dataset)
-    train_data, valid_sampler, test_sampler = compat.training_loader(config, dataset, parts)
-    valid_data = _evaluation_loader(config, "valid", parts, valid_sampler)
-    test_data = _evaluation_loader(config, "test", parts, test_sampler)
     _check_topk(config, dataset)
-    compat.init_seed(config["seed"], config["reproducibility"])
     model_class = aligned_class(backbone, settings.align)
-    model = model_class(config, train_data._dataset).to(config["device"])
+    make_data = _sequential_data if settings.family == "sequential" else _general_data
+    train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)
     identity = RunIdentity(
         model=config["model"],
         align=str(config["align"]),
         dataset=config["dataset"],
         own_class=settings.model_class.__name__ if settings.model_class else None,
         settings=settings.values,
-        data=data_fingerprint(dataset),
+        data=data_fingerprint(dataset, ordered=settings.family == "sequential"),
+        later_defaults=settings.later_defaults,
     )
     return Prepared(settings, config, dataset, train_data, valid_data, test_data, model, identity)
 
@@ -184,6 +187,51 @@ def prepare(settings: Settings) -> Prepared:
 def make_trainer(run: Prepared) -> Any:
     """Return the trainer that RecBole has for the backbone, with ours over it."""
     return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
+
+
+def _general_data(
+    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Return the loaders of the three parts, and the model."""
+    train_data, *samplers = compat.training_loader(config, dataset, list(parts))
+    valid_data, test_data = (
+        _evaluation_loader(config, phase, parts, sampler)
+        for phase, sampler in zip(("valid", "test"), samplers)
+    )
+    return train_data, valid_data, test_data, _made(model_class, config, train_data._dataset)
+
+
+def _sequential_data(
+    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Return the loaders of the three parts, and the model, which says what a training row is."""
+    options = config.settings.evaluation
+    valid_data, test_data = (
+        SequentialRankLoader(
+            config,
+            parts[n],
+            parts[:n],
+            options.eval_mask,
+            options.users_per_batch(dataset.item_num),
+        )
+        for n in (1, 2)
+    )
+    try:
+        model = _made(model_class, config, parts[0])
+    except (KeyError, ValueError, NotImplementedError) as error:
+        # Several of RecBole's want features of items, or a loss of their own.
+        raise OptionError(
+            f"RecBole's model '{config['model']}' cannot be made of items and their order with "
+            f"rank_loss={config['rank_loss']} ({type(error).__name__}: {error}); take one such as "
+            "SASRec, GRU4Rec or Caser"
+        ) from error
+    train_data = SequenceLoader(config, parts[0], positions=model.reads_positions)
+    return train_data, valid_data, test_data, model
+
+
+def _made(model_class: Any, config: Any, train_part: Any) -> Any:
+    compat.init_seed(config["seed"], config["reproducibility"])
+    return model_class(config, train_part).to(config["device"])
 
 
 def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
@@ -194,7 +242,8 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
         loader = compat.evaluation_loader(config, phase)
         return loader(config, parts[position], sampler, shuffle=False)
     masked = parts[:1] if options.eval_mask == "train" else parts[:position]
-    return AllRankLoader(config, parts[position], masked, options.eval_batch_users)
+    users = options.users_per_batch(parts[position].item_num)
+    return AllRankLoader(config, parts[position], masked, users)
 
 
 _RANKING_ALL_ITEMS = (compat.ModelType.GENERAL, compat.ModelType.TRADITIONAL)
@@ -214,6 +263,17 @@ def _check_resumable(run: Prepared) -> None:
     resume = run.settings.run.resume
     if isinstance(resume, str):
         read_snapshot(Path(resume), run.identity, Length.of(run.config))
+
+
+def _keep_under_its_name(trainer: Any, name: str | None) -> None:
+    """Copy the best model of a resumed run, which began under another name."""
+    if name is None:
+        return
+    wanted = Path(trainer.checkpoint_dir) / name
+    if wanted != Path(trainer.saved_model_file):
+        with replacing(wanted) as file:
+            file.write(Path(trainer.saved_model_file).read_bytes())
+        trainer.saved_model_file = str(wanted)
 
 
 @contextlib.contextmanager

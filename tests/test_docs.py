@@ -30,7 +30,7 @@ from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.settings.options import documentation, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
-from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
 from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
@@ -299,7 +299,8 @@ def generator() -> Any:
 def test_the_reference_and_the_property_files_are_current(generator: Any) -> None:
     files = generator.render()
     assert {path.split("/")[0] for path in files} == {"docs", "properties"}
-    assert len(files) == 2 + len(BACKBONES) + len(ALIGNERS) - 1, "none has no options"
+    families = len(FAMILY_OPTIONS)
+    assert len(files) == 2 + families + len(BACKBONES) + len(ALIGNERS) - 1, "none has no options"
     for path, text in files.items():
         assert (ROOT / path).read_text("utf-8") == text, "run: python docs/make_configuration.py"
 

@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "alignment": {"alignment.equations", "filters", "numerics", "settings"},
     "backbones": {"environment", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
-    "recbole_compat": {"data", "environment", "settings"},
+    "recbole_compat": {"data", "environment", "numerics", "settings"},
     "evaluation": {"recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
     "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},
@@ -54,14 +54,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoders": {"data", "embeddings", "llm", "settings"},
     # where everything meets
     "run": {
-        "aligned", "alignment", "backbones", "evaluation", "recbole_compat", "resolve", "settings",
-        "training",
+        "aligned", "alignment", "backbones", "data", "evaluation", "recbole_compat", "resolve",
+        "settings", "training",
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
-    "": {"aligned", "loaded", "recbole_compat", "run"},
+    "serving": {
+        "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "settings",
+    },
+    "": {"aligned", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
         "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles",
-        "resolve", "run", "settings", "sources",
+        "resolve", "run", "serving", "settings", "sources",
     },
     "__main__": {"cli"},
     "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},
@@ -69,10 +72,11 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Packages of others that only some folders may import.
 MAY_USE: dict[str, set[str]] = {
-    "recbole": {"aligned", "backbones", "evaluation", "recbole_compat", "training"},
+    "recbole": {"aligned", "backbones", "evaluation", "recbole_compat", "serving", "training"},
     "torch": {
         "aligned", "alignment", "alignment.equations", "backbones", "encoders", "evaluation",
-        "filters", "numerics", "recbole_compat", "run", "testing", "training",
+        "filters", "numerics", "recbole_compat", "run", "serving", "testing",
+        "training",
     },
     "pytest": {"testing"},
     # Connections are made in llm; the others tell the client's errors apart, and ask whether a Ray

@@ -7,7 +7,8 @@ A backbone is not asked for its name but for what it offers, in one training ste
     models do; the first result of a step is the one that the ranking loss used;
 ``tables``
     it has one embedding table for each kind, and its loss trains them all; nothing is propagated,
-    so the tables are the final embeddings.
+    so the tables are the final embeddings.  A sequential model has the items' alone: what its
+    encoder reads and what its representation of a sequence is multiplied with.
 
 A class that has several tables says which are meant:
 ``embedding_tables = ("user_emb", "item_emb")``.
@@ -32,7 +33,9 @@ __all__ = [
     "MadeOnce",
     "final_embeddings",
     "find_tables",
+    "one_interaction",
     "probe",
+    "undisturbed",
 ]
 
 Tables = dict[str, Tensor]
@@ -155,14 +158,14 @@ def find_tables(model: Any, sizes: Mapping[str, int]) -> EmbeddingTables | None:
 
 
 def probe(
-    model: Any, config: Any, sizes: Mapping[str, int]
+    model: Any, sizes: Mapping[str, int], batch: Interaction
 ) -> tuple[EmbeddingAccess | None, Exception | None]:
     """Find out what a backbone offers, in one training step that leaves no trace.
 
     Args:
         model: an ``AlignedRecommender`` that has no aligner yet.
-        config: RecBole's configuration.
         sizes: rows of each kind's table, the padding counted.
+        batch: the smallest training batch.
 
     Returns:
         How to reach the embeddings, None if there is no way; and what the step raised, if it did.
@@ -174,9 +177,9 @@ def probe(
     ego_width = _width(ego) if ego else 0
     failure: Exception | None = None
     loss: Any = None
-    with _undisturbed(model), torch.enable_grad(), model.capture_forward() as captured:
+    with undisturbed(model), torch.enable_grad(), model.capture_forward() as captured:
         try:
-            loss = model.backbone_loss(_one_interaction(model, config))
+            loss = model.backbone_loss(batch.to(model.device))
         except Exception as error:
             # NCL's step fails before its first E-step: the embeddings were seen by then.
             failure = error
@@ -207,7 +210,7 @@ def _trains(loss: Any, tables: Mapping[str, Tensor]) -> bool:
     return all(gradient is not None for gradient in gradients)
 
 
-def _one_interaction(model: Any, config: Any) -> Interaction:
+def one_interaction(model: Any, config: Any) -> Interaction:
     """Return the smallest training batch: user 1 and item 1, with as many negatives as asked."""
     sampling = config["train_neg_sample_args"] or {}
     n_rows = max(1, int(sampling.get("sample_num", 1) or 1))
@@ -218,11 +221,11 @@ def _one_interaction(model: Any, config: Any) -> Interaction:
         model.NEG_ITEM_ID: one,
         config["LABEL_FIELD"]: one.float(),
     }
-    return Interaction(fields).to(model.device)
+    return Interaction(fields)
 
 
 @contextlib.contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation, and it and the random numbers back afterwards.
 
     ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.

@@ -80,12 +80,12 @@ class AlteredBackbone(_Backbone):
         """Return the scores of pairs, as the aligner alters tables or scores, ``[batch]``."""
         if self._alters_scores():
             return pair_scores(self.full_sort_predict, interaction, self.USER_ID, self.ITEM_ID)
-        with self._ranking_tables():
+        with self.ranking_tables():
             return super().predict(interaction, *args, **kwargs)  # type: ignore[misc]
 
     def full_sort_predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the scores of all items, as the aligner alters tables or scores, ``[b * n]``."""
-        with self._ranking_tables():
+        with self.ranking_tables():
             if not self._alters_scores():
                 return super().full_sort_predict(  # type: ignore[misc]
                     interaction, *args, **kwargs
@@ -126,8 +126,18 @@ class AlteredBackbone(_Backbone):
         with self._tables().swapped(self, with_padding(rows, self._kinds, ego)):
             yield
 
+    @property
+    def table_sizes(self) -> dict[str, int]:
+        """Rows of each kind's table, the padding counted."""
+        return dict(self._sizes)
+
+    @property
+    def kinds(self) -> dict[str, slice]:
+        """Which rows of the one table belong to which kind."""
+        return dict(self._kinds)
+
     @contextlib.contextmanager
-    def _ranking_tables(self) -> Iterator[dict[str, Tensor] | None]:
+    def ranking_tables(self) -> Iterator[dict[str, Tensor] | None]:
         """Put the altered tables in the tables' place, where a backbone ranks with them."""
         if not self._alters_tables():
             yield None

@@ -53,11 +53,13 @@ def profile_rows(
         folders = [Path(source.profile_dir)]
     else:
         folders = [Path(config["data_path"]), atomic_data_dir() / name]
+    fields = {"user": dataset.uid_field, "item": dataset.iid_field}
+    tokens = {k: dataset.field2id_token[f] if k in kinds else None for k, f in fields.items()}
     found = load_embeddings(
         folders,
         name,
-        dataset.field2id_token[dataset.uid_field],
-        dataset.field2id_token[dataset.iid_field],
+        tokens["user"],
+        tokens["item"],
         EmbeddingOptions(
             user_file=source.user_profile_file,
             item_file=source.item_profile_file,

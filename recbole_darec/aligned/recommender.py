@@ -1,7 +1,7 @@
 """Where a backbone and an aligner meet.
 
-``class DaRecLightGCN(DaRecMixin, LightGCN)`` is all it takes by hand; :func:`aligned_class` makes
-such classes by name.
+``class DaRecLightGCN(DaRecMixin, LightGCN)`` is all it takes by hand;
+:func:`~recbole_darec.aligned.classes.aligned_class` makes such classes by name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from recbole_darec.aligned.access import (
     Captured,
     EmbeddingAccess,
     MadeOnce,
+    one_interaction,
     probe,
 )
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
@@ -29,7 +30,7 @@ from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
-__all__ = ["AlignedRecommender", "DaRecMixin", "aligned_class"]
+__all__ = ["AlignedRecommender", "DaRecMixin"]
 
 
 class AlignedRecommender(AlteredBackbone):
@@ -53,7 +54,7 @@ class AlignedRecommender(AlteredBackbone):
         self._captured: Captured | None = None
         self._ranking: Ranking | None = None
         super().__init__(config, dataset)  # type: ignore[call-arg]
-        self._sizes = {"user": self.n_users, "item": self.n_items}
+        self._sizes = self._kind_sizes()
         self._kinds = slices_of(self._sizes)
         self._tables_that_rank = MadeOnce()
         self.loss_names: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class AlignedRecommender(AlteredBackbone):
         self._method_name = self.align_method or run.align
         method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
+        self._ready(config, method)
         method.check_sizes(options, self._kinds)
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
@@ -88,8 +90,18 @@ class AlignedRecommender(AlteredBackbone):
             with torch.no_grad():
                 self._altered_tables()
 
+    def _kind_sizes(self) -> dict[str, int]:
+        """Return the rows of each kind's table, the padding counted."""
+        return {"user": self.n_users, "item": self.n_items}
+
+    def _ready(self, config: Any, method: type[Aligner]) -> None:
+        """Make of the backbone what it is to be here, before its aligner is made."""
+
+    def _smallest_batch(self, config: Any) -> Any:
+        return one_interaction(self, config)
+
     def _found_access(self, method: type[Aligner], config: Any) -> EmbeddingAccess:
-        access, failure = probe(self, config, self._sizes)
+        access, failure = probe(self, self._sizes, self._smallest_batch(config))
         if access is None:
             raise self.no_embeddings() from failure
         if method.alters("ego") and not (access.propagates and access.tables):
@@ -99,6 +111,13 @@ class AlignedRecommender(AlteredBackbone):
                 "with a layer or more, such as LightGCN, or another --align"
             )
         return access
+
+    def access_to_embeddings(self, config: Any) -> EmbeddingAccess | None:
+        """Return how the embeddings are reached, found out now where the aligner has not asked."""
+        if self._access is None:
+            found, _ = probe(self, self._sizes, self._smallest_batch(config))
+            return found
+        return self._access
 
     def _widths(self) -> Widths:
         backbone, ego = (self._access.width, self._access.ego_width) if self._access else (0, 0)
@@ -112,7 +131,7 @@ class AlignedRecommender(AlteredBackbone):
         RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
         last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
         """
-        with self.capture_forward() as captured, self._ranking_tables() as altered:
+        with self.capture_forward() as captured, self.ranking_tables() as altered:
             base = self.backbone_loss(interaction, *args, **kwargs)
         parts = base if isinstance(base, tuple) else (base,)
         names = [f"base{n}" for n in range(len(parts))] if parts[1:] else ["base"]
@@ -143,6 +162,15 @@ class AlignedRecommender(AlteredBackbone):
         return [p for name, p in self.named_parameters() if not name.startswith("alignment.")]
 
     def _training_step(self, interaction: Any, final: Mapping[str, Tensor]) -> TrainingStep:
+        return TrainingStep(
+            collaborative=stacked(final),
+            profiles=self.profile_rows,
+            kinds=self._kinds,
+            batch=self._rows_of(interaction, final),
+        )
+
+    def _rows_of(self, interaction: Any, final: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the row numbers of the batch's entities by role."""
         users, items = self._kinds["user"], self._kinds["item"]
         # RecBole counts each kind's ids from 1.
         batch = {"user": interaction[self.USER_ID] + (users.start - 1)}
@@ -153,12 +181,7 @@ class AlignedRecommender(AlteredBackbone):
             batch["item"] = torch.arange(items.start, items.stop, device=final["item"].device)
         if self.NEG_ITEM_ID in interaction:
             batch["neg_item"] = interaction[self.NEG_ITEM_ID] + (items.start - 1)
-        return TrainingStep(
-            collaborative=stacked(final),
-            profiles=self.profile_rows,
-            kinds=self._kinds,
-            batch=batch,
-        )
+        return batch
 
     def _diagnose(
         self, losses: Mapping[str, Tensor], step: TrainingStep, final: Mapping[str, Tensor]
@@ -186,18 +209,3 @@ class DaRecMixin(AlignedRecommender):
     """DaRec (Yang et al., section III) over any backbone that yields embeddings."""
 
     align_method: ClassVar[str | None] = "darec"
-
-
-def aligned_class(backbone: type, method: str) -> type:
-    """Return the class that joins ``backbone`` and the aligner called ``method``.
-
-    ``aligned_class(LightGCN, "darec")`` is ``class DaRecLightGCN(DaRecMixin, LightGCN)``.
-    """
-    if issubclass(backbone, AlignedRecommender):
-        return backbone
-    if method == "darec":
-        return type(f"DaRec{backbone.__name__}", (DaRecMixin, backbone), {})
-    prefix = "" if method == "none" else aligner_class(method).__name__
-    return type(
-        f"{prefix}{backbone.__name__}", (AlignedRecommender, backbone), {"align_method": method}
-    )

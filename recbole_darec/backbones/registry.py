@@ -1,7 +1,7 @@
 """Which class stands behind a backbone's name.
 
 A backbone written in this package is one line here.  Every other name is looked up among RecBole's
-general recommenders, so that a plain RecBole model works without being listed.
+general and sequential recommenders, so that a plain RecBole model works without being listed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from recbole_darec.settings.options import Options
 __all__ = [
     "BACKBONES",
     "backbone_class",
+    "backbone_family",
     "backbone_names",
     "backbone_options",
     "read_options",
@@ -37,6 +38,9 @@ BACKBONES: dict[str, str] = {
     "NCL": "recbole_darec.backbones.ncl:NCL",
     "SGL": "recbole_darec.backbones.sgl:SGL",
     "SimGCL": "recbole_darec.backbones.simgcl:SimGCL",
+    "MarkovChain": "recbole_darec.backbones.sequential.markov_chain:MarkovChain",
+    "MostPopular": "recbole_darec.backbones.sequential.most_popular:MostPopular",
+    "SequenceKNN": "recbole_darec.backbones.sequential.sequence_knn:SequenceKNN",
 }
 
 # What a backbone's options may be made of: imported in a few milliseconds, unlike torch.
@@ -44,6 +48,11 @@ _LIGHT = re.compile(
     r"(__future__|typing|collections\.abc|math"
     r"|recbole_darec\.(errors|settings\.\w+|backbones\.options))$"
 )
+
+
+# RecBole's families whose models are backbones here.
+_FAMILIES = ("general", "sequential")
+_SEQUENTIAL = "recbole_darec.backbones.sequential."  # where ours of that family are
 
 
 @cache
@@ -59,28 +68,47 @@ def _recbole_models(family: str) -> dict[str, str]:
 
 def backbone_names() -> list[str]:
     """Return every name that ``--model`` takes."""
-    return sorted({*BACKBONES, *_recbole_models("general_recommender")})
+    return sorted({*BACKBONES, *(name for family in _FAMILIES for name in _of_family(family))})
+
+
+def backbone_family(name: str, own_class: type | None = None) -> str:
+    """Return whether a backbone is ``"general"`` or ``"sequential"``.
+
+    Args:
+        name: its exact name.
+        own_class: a caller's own class; RecBole's models say what they are in ``type``.
+    """
+    if own_class is not None:
+        kind = str(getattr(getattr(own_class, "type", None), "name", "")).lower()
+        return kind if kind in _FAMILIES else "general"
+    if name in BACKBONES:
+        return "sequential" if BACKBONES[name].startswith(_SEQUENTIAL) else "general"
+    return "sequential" if name in _of_family("sequential") else "general"
+
+
+def _of_family(family: str) -> dict[str, str]:
+    return _recbole_models(f"{family}_recommender")
 
 
 def resolve_backbone(name: str) -> str:
     """Return the exact spelling of a backbone's name.
 
     Raises:
-        OptionError: no general recommender has this name.
+        OptionError: no general or sequential recommender has this name.
     """
     names = backbone_names()
     by_lower = {n.lower(): n for n in names}
     if name.lower() in by_lower:
         return by_lower[name.lower()]
-    for family in ("sequential", "context_aware", "knowledge_aware", "exlib"):
-        if name.lower() in {n.lower() for n in _recbole_models(f"{family}_recommender")}:
+    for family in ("context_aware", "knowledge_aware", "exlib"):
+        if name.lower() in {n.lower() for n in _of_family(family)}:
             raise OptionError(
                 f"model '{name}' is RecBole's {family.replace('_', '-')} kind; --model takes a "
-                "general recommender that learns user and item embeddings, such as LightGCN"
+                "general recommender, such as LightGCN, or a sequential one, such as SASRec"
             )
     raise OptionError(
-        f"unknown model '{name}'{nearest(name, names)}; --model takes LightGCN or another "
-        "general recommender of RecBole"
+        f"unknown model '{name}'{nearest(name, names)}; --model takes LightGCN, SASRec or another "
+        "general or sequential recommender of RecBole"
     )
 
 
@@ -144,5 +172,5 @@ def backbone_class(name: str) -> Any:
     if name in BACKBONES:
         module, _, attribute = BACKBONES[name].partition(":")
     else:
-        module, attribute = _recbole_models("general_recommender")[name], name
+        module, attribute = _of_family(backbone_family(name))[name], name
     return getattr(importlib.import_module(module), attribute)

@@ -58,6 +58,7 @@ def options_from(
     options: type[T],
     *,
     read: Mapping[str, Callable[[str], Any]] | None = None,
+    whole: Collection[str] = (),
     **more: Any,
 ) -> T:
     """Return the options that were given.
@@ -66,6 +67,7 @@ def options_from(
         args: what a parser with these options has read.
         options: the declared options.
         read: name to function, for texts that are not written as their values are.
+        whole: names whose values are not split at commas, such as files.
         **more: fields that are no arguments.
 
     Raises:
@@ -78,6 +80,8 @@ def options_from(
             continue
         if read is not None and name in read and isinstance(value, str):
             given[name] = read[name](value)
+        elif isinstance(value, list) and name in whole:
+            given[name] = value
         elif isinstance(value, list):
             parts = [part.strip() for text in value for part in text.split(",")]
             given[name] = [part for part in parts if part]

@@ -61,7 +61,7 @@ def exit_code(command: Callable[[], int | None]) -> int:
         if not _is_out_of_memory(error):
             raise
         return _complain(
-            "out of memory; lower align_sample, train_batch_size, eval_batch_users or the widths "
+            "out of memory; lower align_sample, train_batch_size, eval_block_mb or the widths "
             f"({first_line(error)[:120]})"
         )
 

@@ -1,12 +1,18 @@
-"""``recbole-darec import rlmrec | table``: data from elsewhere into RecBole's atomic files."""
+"""``recbole-darec import``: data from elsewhere (a release, tables, lists) into atomic files."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from recbole_darec.cli.command_options import add_options, options_from
-from recbole_darec.sources.options import RLMRecImportOptions, TableImportOptions
+from recbole_darec.errors import OptionError
+from recbole_darec.sources.options import (
+    RLMRecImportOptions,
+    SequenceImportOptions,
+    TableImportOptions,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -40,7 +46,33 @@ def add_parser(subparsers: Any, text: str) -> None:
         description="Read a table of interactions, and profiles and embeddings where there are.",
     )
     add_options(table, TableImportOptions)
+    sequences = sources.add_parser(
+        "sequences",
+        allow_abbrev=False,
+        help="ordered lists of items a user, for sequential models",
+        description=(
+            "Read ordered lists of items and the items' texts: atomic files with ranks as times, "
+            "split leave-one-out. Lists are parsed and never run."
+        ),
+    )
+    declared = SequenceImportOptions.model_fields["sequences"]
+    sequences.add_argument("sequences", metavar="FILE", help=str(declared.description).rstrip("."))
+    add_options(sequences, SequenceImportOptions, skip={"sequences"})
     parser.set_defaults(handler=run)
+
+
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the table's own name of each column by ours."""
+    found = {}
+    for pair in pairs:
+        name, equals, own = (part.strip() for part in pair.partition("="))
+        if not (name and equals and own):
+            raise OptionError(f"--columns {pair}: write user_id=THEIRS, with the table's own name")
+        found[name] = own
+    return found
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,10 +83,17 @@ def run(args: argparse.Namespace) -> int:
         from recbole_darec.sources.importers.rlmrec import import_rlmrec
 
         report = import_rlmrec(**dict(release))
+    elif args.source_kind == "sequences":
+        lists = options_from(args, SequenceImportOptions)
+        from recbole_darec.sources.lists.sequences import import_sequences
+
+        report = import_sequences(**dict(lists))
     else:
-        tables = options_from(args, TableImportOptions)
+        tables = options_from(args, TableImportOptions, whole=("interactions",))
         from recbole_darec.sources.importers.table import import_table
 
-        report = import_table(**dict(tables))
+        given = {**dict(tables), "columns": _columns(tables.columns)}
+        given["separator"] = _SEPARATORS.get(str(tables.separator), tables.separator)
+        report = import_table(**given)
     print(report.table())
     return 0

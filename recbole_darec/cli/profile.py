@@ -54,6 +54,11 @@ class ProfileOptions(CommandOptions):
         "own with item.md, user.md, domain.yaml.",
         metavar="NAME|DIR",
     )
+    side: str = option(
+        "both",
+        "Whose profiles: of items and users, or of items alone, which sequential models need.",
+        choices=("both", "item"),
+    )
     store: Path | None = option(
         None, "Where answers are kept (default: NAME.store.sqlite beside the profile files)."
     )
@@ -121,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
             )
     plan = None if asked is None else _plan(given, asked, domain, folder)
     material = read_material(given.dataset, str(given.data_path))
+    if given.side == "item":
+        material = material.of_items_alone()
 
     if plan is None:
         from recbole_darec.profiles.template import template_profiles

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from recbole_darec.errors import OptionError
@@ -75,6 +79,19 @@ def add_parser(subparsers: Any, text: str) -> None:
         help="go on with a run that was cut off, or with one that has a --keep_last state: the "
         "newest with these options, or FILE",
     )
+    parser.add_argument(
+        "--out",
+        action=_Once,
+        metavar="FILE",
+        help="the best model goes into this file, in place of checkpoint_dir and checkpoint_name; "
+        "replaced where it exists",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object of metrics and files on stdout, in place of the table; logs "
+        "are on stderr",
+    )
     parser.set_defaults(handler=run, takes_options=True)
 
 
@@ -89,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None:
             options[name] = parse_value(value) if isinstance(value, str) else value
+    if args.out is not None:
+        options.update(_place(args.out, options))
     files = _files(args.config_files)
     # Every mistake that the settings can show is answered before RecBole is imported.
     resolve(args.model, args.dataset, files, None, options)
@@ -97,11 +116,42 @@ def run(args: argparse.Namespace) -> int:
     from recbole_darec.run import run_recbole_darec
 
     result = run_recbole_darec(args.model, args.dataset, files, command_line=options)
+    if args.json:
+        print(_json(result))
+        return 0
     print(metrics_table({"valid": result["best_valid_result"], "test": result["test_result"]}))
     if result["model_file"] and result["best_epoch"] >= 0:
         print(f"\nbest epoch {result['best_epoch']}, model in {result['model_file']}")
     sys.stdout.flush()
     return 0
+
+
+def _place(out: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the folder and the name of the checkpoint that ``--out`` names."""
+    for name in ("checkpoint_dir", "checkpoint_name"):
+        if name in options:
+            raise OptionError(f"--out and --{name} name the same file: give one of them")
+    folder, _, name = out.rpartition("/")
+    if not name:
+        raise OptionError(f"--out={out} names no file: write --out={out or './'}model.pth")
+    return {
+        "checkpoint_dir": folder or ("/" if out.startswith("/") else "."),
+        "checkpoint_name": name,
+    }
+
+
+def _json(result: Mapping[str, Any]) -> str:
+    """Return a run's result as one line of JSON; what is not a number is null."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: known(part) for name, part in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    handlers = logging.getLogger().handlers
+    logs = [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)]
+    found = {**known(result), "log_file": logs[0] if logs else None}
+    return json.dumps(found, allow_nan=False)
 
 
 def _files(text: Any) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,27 +127,37 @@ def check_tokens(tokens: Iterable[str], where: str, first: int = 1) -> None:
 
 
 @contextmanager
-def staged_folder(target: Path, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(
+    target: Path, overwrite: bool = False, *, replaceable: Collection[str] | None = None
+) -> Iterator[Path]:
     """Give a temporary folder beside ``target`` that becomes ``target`` when the block ends well.
 
     When the block fails, or is interrupted, nothing is left behind, and a ``target`` that was there
     before is as it was.
 
+    Args:
+        target: the folder.
+        overwrite: replace it where it exists.
+        replaceable: names of the files that may be replaced; by default those that an import of
+            this name writes.
+
     Raises:
-        DataError: ``target`` exists and ``overwrite`` is not set, or holds other files than an
-            import of this name writes; or the folder cannot be written.
+        DataError: ``target`` exists and ``overwrite`` is not set, or holds other files than the
+            replaceable ones; or the folder cannot be written.
     """
     if target.exists() or target.is_symlink():
         if not overwrite:
             raise DataError(f"{target} exists: give --overwrite to replace it, or another --out")
+        if replaceable is None:
+            replaceable = {f"{target.name}.{suffix}" for suffix in _SUFFIXES}
         foreign = (
-            sorted({p.name for p in target.iterdir()} - {f"{target.name}.{s}" for s in _SUFFIXES})
+            sorted({p.name for p in target.iterdir()} - set(replaceable))
             if target.is_dir() and not target.is_symlink()
             else [target.name]
         )
         if foreign:
             raise DataError(
-                f"{target} is not replaced, since it holds what no import wrote "
+                f"{target} is not replaced, since it holds what this command did not write "
                 f"({some(foreign)}): move that away or give another --out"
             )
     made = [p for p in (target.parent, *target.parent.parents) if not p.exists()]
@@ -229,7 +239,13 @@ def write_profiles(
 
 
 def write_dataset_yaml(
-    folder: Path, name: str, columns: Sequence[str], fixed_split: bool, note: str
+    folder: Path,
+    name: str,
+    columns: Sequence[str],
+    fixed_split: bool,
+    note: str,
+    *,
+    leave_one_out: bool = False,
 ) -> Path:
     """Write ``<name>.yaml``: the RecBole settings with which this data set must be read.
 
@@ -239,6 +255,7 @@ def write_dataset_yaml(
         columns: the columns of its ``.inter`` files.
         fixed_split: whether these are ``<name>.{train,valid,test}.inter``.
         note: one line that says where the data came from.
+        leave_one_out: whether each user's last two are held out, by time, when a run begins.
     """
     lines = [
         f"# {' '.join(note.split())}",
@@ -253,6 +270,10 @@ def write_dataset_yaml(
         lines.append("TIME_FIELD: timestamp")
     parts = f"[{', '.join(SPLITS)}]" if fixed_split else "~  # split by RecBole's eval_args"
     lines.append(f"benchmark_filename: {parts}")
+    if leave_one_out:
+        lines.append(
+            "eval_args: {split: {LS: valid_and_test}, group_by: user, order: TO, mode: full}"
+        )
     path = folder / f"{name}.yaml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

@@ -30,6 +30,7 @@ __all__ = [
     "read_binary",
     "read_meta",
     "read_tokens",
+    "whole_numbers",
     "with_suffix",
     "write_binary",
     "write_matrix",
@@ -83,6 +84,14 @@ def read_binary(stem: Path) -> EmbeddingTable:
     return EmbeddingTable(tokens, matrix, npy, read_meta(stem), mapping)
 
 
+def whole_numbers(path: Path, dtype: Any) -> EmbeddingError:
+    """Return the error for a matrix of whole numbers, which without a scale say nothing."""
+    return EmbeddingError(
+        f"{path} holds {dtype}, as quantising encoders give: multiply the rows by the encoder's "
+        "scale and save them as float16"
+    )
+
+
 def map_matrix(path: Path) -> tuple[np.ndarray, mmap.mmap]:
     """Map a ``.npy`` of floating numbers, as a read-only [n, width] array.
 
@@ -108,6 +117,8 @@ def map_matrix(path: Path) -> tuple[np.ndarray, mmap.mmap]:
                 f"{path} holds Python objects, which only an unsafe unpickling could read: "
                 f"save a matrix of floating numbers"
             )
+        if dtype.kind in "iu":
+            raise whole_numbers(path, dtype)
         if dtype.kind != "f" or dtype.itemsize not in FLOAT_BYTES:
             raise EmbeddingError(
                 f"{path} holds {dtype}, where float16, float32 or float64 belongs: convert it"

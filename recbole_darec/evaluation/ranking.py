@@ -34,7 +34,8 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
         if all_rank:
             scores = _scores_of_all(config, model, batch, items)
             scores[:, 0] = -np.inf
-            scores[marked] = -np.inf
+            if marked is not None:
+                scores[marked] = -np.inf
         else:
             predicted = _predict(config, model, batch)
             if config["eval_type"] == EvaluatorType.VALUE:  # of predictions and labels, no ranking

@@ -6,11 +6,15 @@ from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
 from recbole_darec.numerics.principal import principal_rows
+from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
 
 __all__ = [
+    "RANK_LOSSES",
     "NeighbourMean",
     "at_least_float32",
+    "bce_loss",
+    "bpr_loss",
     "centers_of",
     "info_nce",
     "kmeans",
@@ -18,6 +22,7 @@ __all__ = [
     "nearest_rows",
     "no_autocast",
     "principal_rows",
+    "softmax_loss",
     "unique_with_counts",
     "unit_rows",
 ]

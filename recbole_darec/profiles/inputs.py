@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, some
+from recbole_darec.profiles.in_time import held_out_last
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,8 @@ class Material:
         train: the training interactions, in file order: ``user_id`` and ``item_id`` (text) and,
             where the data has them, ``rating``, ``timestamp`` and ``review``.
         counts: part to number of interactions.
-        split: how one file was split; None where the parts are files.
+        split: how one file was split at random; None where the parts are files, or each user's
+            last two interactions are held out.
         train_sha256: digest of the training pairs, sorted: the same for the same training part.
         reviews_file: the file that has the reviews, or None.
     """
@@ -68,6 +70,10 @@ class Material:
     split: Split | None
     train_sha256: str
     reviews_file: Path | None = None
+
+    def of_items_alone(self) -> Material:
+        """Return the same with no user who could get a profile."""
+        return replace(self, users=Entities(()))
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the training pairs, each once, in file order."""
@@ -160,6 +166,8 @@ def _interactions(
     frame = _read_inter(folder / f"{dataset}.inter", names)
     seed = values.get("split_seed")
     eval_args = {"split": {"RS": (8, 1, 1)}, **(values.get("eval_args") or {})}
+    if eval_args["split"] == {"LS": "valid_and_test"} and eval_args.get("order") == "TO":
+        return (*held_out_last(frame, folder / f"{dataset}.inter", names), None)
     split = (
         Split.from_eval_args(eval_args, seed=seed, interactions=len(frame))
         if seed is not None

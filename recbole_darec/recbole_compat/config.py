@@ -11,6 +11,7 @@ from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.settings.layers import data_folder
+from recbole_darec.settings.run_options import SequenceOptions
 from recbole_darec.settings.run_settings import Settings
 
 __all__ = ["AlignedConfig", "make_config"]
@@ -58,8 +59,16 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     reconcile()
     named = type(settings.model, (backbone,), {}) if settings.model_class else backbone
     values = {k: v for k, v in settings.values.items() if v is not None or k in _NULLABLE}
+    if isinstance(settings.of_family, SequenceOptions):
+        # RecBole decides by loss_type whether a model has negatives, and knows no other word.
+        softmax = settings.of_family.rank_loss == "ce"
+        values["loss_type"] = "CE" if softmax else "BPR"
+        if softmax:
+            values["train_neg_sample_args"] = None
     if values.get("use_gpu") is False:
         values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
+    if str(values.get("encoding", "utf-8")).lower() in ("utf-8", "utf8"):
+        values["encoding"] = "utf-8-sig"  # spreadsheets and editors write a byte order mark
     try:
         config = AlignedConfig(model=named, dataset=settings.dataset, config_dict=values)
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:

@@ -15,6 +15,7 @@ from recbole.utils import ModelType, get_trainer
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.recbole_compat.reconcile import reconcile
+from recbole_darec.recbole_compat.sequences import check_times, split_in_time
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
@@ -46,12 +47,10 @@ def load_dataset(config: Any) -> Any:
     for file in names:
         _check_inter_file(folder / file, config)
     module = importlib.import_module("recbole.data.dataset")
-    kinds = {
-        ModelType.SEQUENTIAL: "SequentialDataset",
-        ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
-    }
-    default = kinds.get(config["MODEL_TYPE"], "Dataset")
-    dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
+    # A sequential model's rows are windows over the plain interactions: see split_in_time.
+    default = "KnowledgeBasedDataset" if _is(config, ModelType.KNOWLEDGE) else "Dataset"
+    own = None if _is(config, ModelType.SEQUENTIAL) else f"{config['model']}Dataset"
+    dataset_class = getattr(module, str(own), None) or getattr(module, default)
     complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
     try:
         dataset = complete(config)
@@ -67,6 +66,10 @@ def load_dataset(config: Any) -> Any:
     return dataset
 
 
+def _is(config: Any, family: ModelType) -> bool:
+    return bool(config["MODEL_TYPE"] == family)
+
+
 class _CompleteIds:
     """Mixin over a RecBole data set that refuses interactions without user or item."""
 
@@ -78,6 +81,8 @@ class _CompleteIds:
     config: Any
 
     def _data_processing(self) -> None:
+        if _is(self.config, ModelType.SEQUENTIAL):
+            check_times(self, self.inter_feat, self.config["dataset"])
         for field in (self.uid_field, self.iid_field):
             missing = np.flatnonzero(self.inter_feat[field].isnull().to_numpy())
             if missing.size:
@@ -139,7 +144,11 @@ def split_dataset(config: Any, dataset: Any) -> tuple[list[Any], Split | None]:
     Raises:
         DataError: a part is empty.
     """
-    split = _fixed_split(config, dataset)
+    split = None
+    if _is(config, ModelType.SEQUENTIAL):
+        split_in_time(dataset, config["dataset"])
+    else:
+        split = _fixed_split(config, dataset)
     if split is not None:
         frame = dataset.inter_feat
         labels = split.parts(frame[dataset.uid_field].to_numpy())

@@ -12,6 +12,8 @@ import torch
 from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator import metrics as recbole_metrics
 
+from recbole_darec.numerics.topk import top_k
+
 __all__ = ["MetricCollector", "MetricEvaluator"]
 
 # RecBole rounds every metric to four digits; ours keep what a double holds.
@@ -31,6 +33,9 @@ class MetricCollector(Collector):
     among it, which are no tensors: item coverage, Gini index, average popularity and tail
     percentage end in a traceback.  It counts the padding as an item, which no list can hold.  And
     where a user has fewer than k items left to rank, masked ones fill the list up.
+
+    Speed: RecBole forms a dense matrix of the users and items of a batch to look the k best items
+    up in, and selects them once per kind of metric.
     """
 
     def data_collect(self, train_data: Any) -> None:
@@ -44,13 +49,28 @@ class MetricCollector(Collector):
     def eval_batch_collect(
         self, scores_tensor: torch.Tensor, interaction: Any, positive_u: Any, positive_i: Any
     ) -> None:
-        """Collect a batch; masked items count as none in the lists of recommended items."""
-        super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
-        if self.register.need("rec.items"):
-            # The lists of this batch are the last rows.
-            listed = self.data_struct.get("rec.items")[-len(scores_tensor) :]
-            left_out = torch.isneginf(scores_tensor.gather(1, listed))
-            listed.masked_fill_(left_out, _NONE)
+        """Collect a batch; masked items count as none in the lists of recommended items.
+
+        Args:
+            scores_tensor: ``[n_users, n_items]``, minus infinity where an item is masked.
+            interaction: the batch.
+            positive_u: row of each item to be found.
+            positive_i: id of each item to be found.
+        """
+        wanted: Any = self.register
+        if wanted.need("rec.items") or wanted.need("rec.topk"):
+            values, listed = top_k(scores_tensor, max(self.topk))
+            if wanted.need("rec.items"):
+                items = listed.masked_fill(torch.isneginf(values), _NONE)
+                self.data_struct.update_tensor("rec.items", items)
+            if wanted.need("rec.topk"):
+                hits = _hits(listed, scores_tensor.shape[1], positive_u, positive_i)
+                self.data_struct.update_tensor("rec.topk", hits)
+        self.register: Any = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
+        try:
+            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+        finally:
+            self.register = wanted
 
     def get_data_struct(self) -> Any:
         """Return what was collected, on the CPU, and forget what belongs to one evaluation."""
@@ -65,14 +85,37 @@ class MetricCollector(Collector):
         return returned
 
 
+class _WithoutLists:
+    """What the metrics need, less what is computed from the k best items."""
+
+    def __init__(self, register: Any) -> None:
+        self.register = register
+
+    def need(self, key: str) -> bool:
+        return key not in {"rec.items", "rec.topk"} and self.register.need(key)
+
+
+def _hits(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) -> torch.Tensor:
+    """Return which of the listed items are to be found, and in the last column how many there are.
+
+    RecBole forms a dense matrix of all users and items and sums it.
+    """
+    device = listed.device
+    keys = torch.as_tensor(positive_u, device=device) * n_items
+    keys = torch.unique(keys + torch.as_tensor(positive_i, device=device))
+    rows = torch.arange(len(listed), device=device)[:, None] * n_items
+    counts = torch.bincount(keys // n_items, minlength=len(listed))
+    return torch.cat([torch.isin(listed + rows, keys), counts[:, None]], 1).int()
+
+
 class MetricEvaluator(Evaluator):
     """RecBole's evaluator with unrounded metrics, and lists that may end before k."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         for name, metric in self.metric_class.items():
-            if name in _LIST_METRICS:
-                metric = self.metric_class[name] = _LIST_METRICS[name](config)
+            if name in _OURS:
+                metric = self.metric_class[name] = _OURS[name](config)
             metric.decimal_place = _ALL_DIGITS
 
 
@@ -116,7 +159,41 @@ class _TailPercentage(_MeanOverList, recbole_metrics.TailPercentage):
         return _looked_up(item_matrix, dict.fromkeys(tail, 1))
 
 
-_LIST_METRICS = {
+class _MRR(recbole_metrics.MRR):
+    def metric_info(self, pos_index: np.ndarray) -> np.ndarray:
+        first = pos_index.argmax(axis=1)[:, None]
+        found = np.maximum.accumulate(pos_index, axis=1)
+        return np.where(found, 1.0 / (first + 1), 0.0)
+
+
+class _MAP(recbole_metrics.MAP):
+    def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
+        places = np.arange(1, pos_index.shape[1] + 1)
+        precision = pos_index.cumsum(axis=1) / places
+        sums = np.cumsum(precision * pos_index, axis=1)
+        return sums / places[_last_place(pos_index, pos_len)]
+
+
+class _NDCG(recbole_metrics.NDCG):
+    def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
+        discounts = 1.0 / np.log2(np.arange(2, pos_index.shape[1] + 2, dtype=float))
+        ideal = discounts.cumsum()[_last_place(pos_index, pos_len)]
+        return np.where(pos_index, discounts, 0.0).cumsum(axis=1) / ideal
+
+
+def _last_place(pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
+    """Return for each k the last place, from 0, that an item to be found can take.
+
+    A user without one has RecBole's answer, the last place of all.
+    """
+    last = np.where(pos_len > 0, pos_len, pos_index.shape[1]) - 1
+    return np.minimum(np.arange(pos_index.shape[1]), last[:, None])
+
+
+_OURS = {
+    "map": _MAP,  # RecBole's own has a Python loop over the users, as the next two have
+    "mrr": _MRR,
+    "ndcg": _NDCG,
     "itemcoverage": _ItemCoverage,
     "shannonentropy": _ShannonEntropy,
     "giniindex": _GiniIndex,

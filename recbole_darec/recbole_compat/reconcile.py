@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_darec.recbole_compat import pandas3
+from recbole_darec.recbole_compat.anomaly import leave_anomaly_detection
 from recbole_darec.recbole_compat.noise import quiet_recbole
 from recbole_darec.recbole_compat.scipy_names import restore_dok_update
 
@@ -15,6 +16,7 @@ def reconcile() -> None:
     The whole process is changed, so that RecBole's own functions profit too. Called wherever this
     package makes a configuration or loads data; again changes nothing.
     """
+    leave_anomaly_detection()
     restore_dok_update()
     pandas3.count_cells()
     pandas3.read_empty_cells()

@@ -25,6 +25,7 @@ class Declaration:
         low, high, above, below, choices, or_word: what a value must satisfy beyond its type.
         flag: its name on the command line of a sub-command, where it is not the field's.
         metavar: what stands for its value in the help of a sub-command.
+        since: the version of this package that brought it; None for the first.
     """
 
     low: float | None = None
@@ -35,6 +36,7 @@ class Declaration:
     or_word: str | None = None
     flag: str | None = None
     metavar: str | None = None
+    since: str | None = None
 
     def describe(self) -> str:
         """Say the permitted values, such as ``"at least 1"``."""

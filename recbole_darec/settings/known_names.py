@@ -8,7 +8,7 @@ from typing import Any
 from recbole_darec.errors import OptionError, nearest
 from recbole_darec.settings.options import Options, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
-from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.run_settings import Methods
 
 __all__ = ["KnownNames"]
@@ -24,6 +24,7 @@ class KnownNames:
         aligner: the class of the aligner's options.
         backbones: all backbones.
         aligners: all aligners.
+        family: of the run's backbone.
 
     Attributes:
         common: every option of a run of this backbone, whatever its aligner.
@@ -37,9 +38,11 @@ class KnownNames:
         aligner: type[Options],
         backbones: Methods,
         aligners: Methods,
+        family: str = "general",
     ) -> None:
         self.common = {*recbole_keys(), *recbole_model_keys(model), *option_names(*COMMON_OPTIONS)}
-        self.common |= _names(backbone)
+        self.common |= _names(backbone) | _names(FAMILY_OPTIONS.get(family))
+        self._model = model
         self._align = align
         self._aligner = _names(aligner)
         self._backbones = backbones
@@ -54,7 +57,7 @@ class KnownNames:
         unknown = [key for key in layer if key not in self.common and key not in self._aligner]
         if not unknown:
             return
-        known = self.common.union(*self._of_aligners().values())
+        known = self.common.union(*self._of_aligners().values(), *self._of_families().values())
         if any(key not in known for key in unknown):
             for model in self._backbones.names():
                 known |= recbole_model_keys(model) | _names(self._backbones.options(model))
@@ -79,6 +82,12 @@ class KnownNames:
             if key in known:
                 continue
             owners = [f"--align={name}" for name, names in others.items() if key in names]
+            for family, names in self._of_families().items():
+                if key in names:
+                    raise OptionError(
+                        f"option '{key}' on {source} belongs to {family} models, not to "
+                        f"{self._model}"
+                    )
             if owners:
                 *first, last = owners
                 named = f"{', '.join(first)} and {last}" if first else last
@@ -86,6 +95,9 @@ class KnownNames:
                     f"option '{key}' on {source} belongs to {named}, not to {self._align}"
                 )
             raise OptionError(f"unknown option '{key}' on {source}{nearest(key, known)}")
+
+    def _of_families(self) -> dict[str, set[str]]:
+        return {family: _names(options) for family, options in FAMILY_OPTIONS.items()}
 
     def _of_aligners(self) -> dict[str, set[str]]:
         return {name: _names(self._aligners.options(name)) for name in self._aligners.names()}

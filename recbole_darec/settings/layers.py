@@ -2,9 +2,9 @@
 
 Later layers win::
 
-    RecBole's defaults < the methods' own < properties/overall.yaml < properties/model/<M>.yaml
-    < properties/align/<A>.yaml < properties/dataset/<D>.yaml < the data set's own <D>.yaml
-    < the preset < the user's files < config_dict < command line
+    RecBole's defaults < the methods' own < properties/overall.yaml < properties/family/<F>.yaml
+    < properties/model/<M>.yaml < properties/align/<A>.yaml < properties/dataset/<D>.yaml
+    < the data set's own <D>.yaml < the preset < the user's files < config_dict < command line
 
 Nothing here imports torch or RecBole: a mistake is answered in well under a second.  Which
 backbones and aligners there are is handed in; :func:`recbole_darec.resolve.resolve` does so.
@@ -19,6 +19,7 @@ from typing import Any
 from recbole_darec.environment import recbole_dir
 from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.resources import properties_dir
+from recbole_darec.settings.families import check_family
 from recbole_darec.settings.known_names import KnownNames
 from recbole_darec.settings.options import Options, option_names
 from recbole_darec.settings.recbole_options import check_recbole_values, refuse_pickles
@@ -62,7 +63,8 @@ def merge(
     name, data = _backbone(model, given, backbones), _named("dataset", dataset, given)
     if data is None:
         raise OptionError("no data set given: add --dataset=NAME, or dataset: in a config file")
-    of_model = _read(_property_files("overall.yaml", f"model/{name}.yaml"))
+    family = backbones.family(name, model_class)
+    of_model = _read(_property_files("overall.yaml", f"family/{family}.yaml", f"model/{name}.yaml"))
     of_data = _read(_property_files(f"dataset/{data}.yaml"))
     data_path = str(_last("data_path", [*_contents(of_model, of_data), *given], "dataset/"))
     folder = data_folder(data_path, data)
@@ -78,11 +80,12 @@ def merge(
         name, model_class, align, backbones, aligners
     )
     values = {**_defaults(backbone_options), **_defaults(aligner_options)}
-    known = KnownNames(name, align, backbone_options, aligner_options, backbones, aligners)
+    known = KnownNames(name, align, backbone_options, aligner_options, backbones, aligners, family)
+    here = {"family": family, "model": name, "dataset": data, "align": align}
     # A caller's own class may have options that nobody declared.
     checked = model_class is None
     for source, layer in [*of_model, *of_aligner, *of_data, *files]:
-        layer = with_conditions(layer, name, data, align, source)
+        layer = with_conditions(layer, here, source)
         if checked:
             known.check_file(layer, source)
         values.update(layer)
@@ -96,9 +99,10 @@ def merge(
     values.pop("dataset", None)
     values["align"] = align
     settings = make_settings(
-        name, model_class, data, align, values, aligner_options, backbone_options
+        name, model_class, data, align, values, aligner_options, backbone_options, family
     )
     check_recbole_values(settings.values)
+    check_family(settings)
     if not folder.is_dir():
         raise _unknown_dataset(data, data_path)
     return settings
@@ -206,11 +210,16 @@ def _preset_file(preset: str) -> Path:
 
 
 def with_conditions(
-    layer: Mapping[str, Any], model: str, dataset: str, align: str, source: str
+    layer: Mapping[str, Any], here: Mapping[str, str], source: str
 ) -> dict[str, Any]:
-    """Apply a file's ``when`` entries: options for some models, data sets or aligners only."""
+    """Apply a file's ``when`` entries: options for some models, data sets or aligners only.
+
+    Args:
+        layer: what the file holds.
+        here: the run's family, model, data set and aligner, which the entries ask for.
+        source: the file, for messages.
+    """
     merged = {key: value for key, value in layer.items() if key != "when"}
-    here = {"model": model, "dataset": dataset, "align": align}
     entries = layer.get("when") or []
     if not isinstance(entries, list):
         raise OptionError(
@@ -222,7 +231,7 @@ def with_conditions(
         conditions = {k: v for k, v in entry.items() if k != "set"}
         for key in conditions:
             if key not in here:
-                raise OptionError(f"{source}: 'when' knows model, dataset and align, not '{key}'")
+                raise OptionError(f"{source}: 'when' knows {', '.join(here)}, not '{key}'")
         if all(
             here[key] in (wanted if isinstance(wanted, list) else [wanted])
             for key, wanted in conditions.items()

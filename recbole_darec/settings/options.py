@@ -44,6 +44,7 @@ def option(
     or_word: str | None = None,
     flag: str | None = None,
     metavar: str | None = None,
+    since: str | None = None,
 ) -> Any:
     """Declare one option: the default of a field of an :class:`Options` class.
 
@@ -56,10 +57,14 @@ def option(
         or_word: a word that is permitted beside numbers, such as ``"all"``.
         flag: the name on a sub-command's command line, where it is not the field's.
         metavar: what stands for the value in a sub-command's help.
+        since: the version that brings the option to a method that was there before.  Files of older
+            versions lack it, and stand for its default.
     """
     field: Any = Field(default, description=sentence)
     permitted = None if choices is None else tuple(choices)
-    field.metadata.append(Declaration(low, high, above, below, permitted, or_word, flag, metavar))
+    field.metadata.append(
+        Declaration(low, high, above, below, permitted, or_word, flag, metavar, since)
+    )
     return field
 
 

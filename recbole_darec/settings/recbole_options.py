@@ -55,6 +55,9 @@ class CheckedRecBoleOptions(Options):
     checkpoint_dir: str = option("saved", "The folder of checkpoints.")
     eval_args: dict[str, Any] = option({}, "How the data are split and evaluated.")
     clip_grad_norm: dict[str, Any] | None = option(None, "Arguments of the gradient's clipping.")
+    MAX_ITEM_LIST_LENGTH: int = option(
+        50, "Items of a sequence that a sequential model reads, the latest ones.", low=1
+    )
 
 
 # Read by RecBole 1.2.1 and in none of its property files.

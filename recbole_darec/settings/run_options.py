@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
-__all__ = ["COMMON_OPTIONS", "EvaluationOptions", "ProfileSourceOptions", "RunOptions"]
+__all__ = [
+    "COMMON_OPTIONS",
+    "FAMILY_OPTIONS",
+    "SEQUENTIAL_MASKS",
+    "EvaluationOptions",
+    "ProfileSourceOptions",
+    "RunOptions",
+    "SequenceOptions",
+]
+
+SEQUENTIAL_MASKS = ("none", "history", "history_all")
 
 
 class RunOptions(Options):
@@ -43,12 +54,26 @@ class RunOptions(Options):
         "Keep the last state of a finished run beside its best model: --resume with more epochs "
         "goes on from it.",
     )
+    checkpoint_name: str | None = option(
+        None,
+        "File name of the best model in checkpoint_dir, replaced where it exists; null makes a "
+        "name that no other run has.",
+        since="0.2",
+    )
     diagnostics: bool = option(
         False,
         "Log each epoch the effective rank and mean direction of the embeddings and of the "
         "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+
+    def check_together(self) -> None:
+        """Refuse a checkpoint_name that is no file name."""
+        name = self.checkpoint_name
+        if name is not None and (name in ("", ".", "..") or "/" in name or "\\" in name):
+            raise OptionError(
+                f"checkpoint_name='{name}' is no file name: the folder is checkpoint_dir"
+            )
 
 
 class ProfileSourceOptions(Options):
@@ -95,11 +120,52 @@ class EvaluationOptions(Options):
 
     eval_mask: str = option(
         "train_valid",
-        "Items left out of the ranking at test time: those of training (the papers' protocol), "
-        "or of training and validation (RecBole's).",
-        choices=("train", "train_valid"),
+        "Items left out of the ranking at test time. General models: those of training (the "
+        "papers' protocol), or of training and validation (RecBole's). Sequential models: none "
+        "(RecBole's), the user's earlier items but for the target (history), or all of them, so "
+        "that a repeated purchase cannot be hit (history_all, PAD's).",
+        choices=("train", "train_valid", *SEQUENTIAL_MASKS),
     )
-    eval_batch_users: int = option(1024, "Users ranked at a time.", low=1)
+    eval_batch_users: int = option(1024, "Users ranked at a time, at most.", low=1)
+    eval_block_mb: int = option(
+        256, "Most memory in MiB for their scores; fewer users are ranked at a time.", low=1
+    )
+
+    def users_per_batch(self, n_items: int) -> int:
+        """Return how many users are ranked at a time with float32 scores of ``n_items`` items."""
+        return max(1, min(self.eval_batch_users, self.eval_block_mb * 2**20 // (4 * n_items)))
 
 
 COMMON_OPTIONS: tuple[type[Options], ...] = (RunOptions, ProfileSourceOptions, EvaluationOptions)
+
+
+class SequenceOptions(Options):
+    """What every sequential model has, one of RecBole's too."""
+
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
+        "eval_args": {
+            "split": {"LS": "valid_and_test"},
+            "group_by": "user",
+            "order": "TO",
+            "mode": "full",
+        },
+        "eval_mask": "none",
+        "valid_metric": "Hit@10",
+    }
+
+    rank_loss: str = option(
+        "bce",
+        "How a target is ranked: against one negative, by binary cross entropy (bce) or as a pair "
+        "(bpr), or against all items by a softmax (ce); takes the place of RecBole's loss_type.",
+        choices=("bce", "bpr", "ce"),
+    )
+    training_rows: str = option(
+        "auto",
+        "A row of a training batch: a user's items, each but the first a target (positions), or "
+        "what stands before one target (prefixes); auto takes positions where the model reads a "
+        "sequence in order, as SASRec and GRU4Rec do and Caser does not.",
+        choices=("auto", "positions", "prefixes"),
+    )
+
+
+FAMILY_OPTIONS: dict[str, type[Options]] = {"sequential": SequenceOptions}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_darec.settings.options import Options, parse_options
+from recbole_darec.settings.options import Options, declarations, parse_options
 from recbole_darec.settings.recbole_options import CheckedRecBoleOptions
 from recbole_darec.settings.run_options import (
     COMMON_OPTIONS,
+    FAMILY_OPTIONS,
     EvaluationOptions,
     ProfileSourceOptions,
     RunOptions,
@@ -26,11 +27,13 @@ class Methods:
         names: returns every name that the option takes.
         exact: returns a name as it is registered, or raises an :class:`OptionError`.
         options: returns the class of a method's options, None for one without a class.
+        family: returns the family of a name or of a caller's own class, such as ``sequential``.
     """
 
     names: Callable[[], list[str]]
     exact: Callable[[str], str]
     options: Callable[[str], type[Options] | None]
+    family: Callable[[str, type | None], str] = lambda name, own_class: "general"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Settings:
         evaluation: how the run is evaluated.
         aligner: the aligner's options.
         backbone: the backbone's options; None for one that has no class of options.
+        family: the backbone's family, ``general`` or ``sequential``.
+        of_family: the options that all backbones of the family have; None where there are none.
     """
 
     model: str
@@ -60,12 +65,24 @@ class Settings:
     evaluation: EvaluationOptions
     aligner: Options
     backbone: Options | None
+    family: str = "general"
+    of_family: Options | None = None
 
     @property
     def groups(self) -> tuple[Options, ...]:
         """All groups of options."""
         groups = (self.run, self.profile_source, self.evaluation, self.aligner, self.backbone)
-        return tuple(group for group in groups if group is not None)
+        return tuple(group for group in (*groups, self.of_family) if group is not None)
+
+    @property
+    def later_defaults(self) -> dict[str, Any]:
+        """The defaults of the options that files of older versions lack."""
+        return {
+            name: type(group).model_fields[name].get_default(call_default_factory=True)
+            for group in self.groups
+            for name, declared in declarations(type(group)).items()
+            if declared.since is not None
+        }
 
     def with_values(self, values: Mapping[str, Any]) -> Settings:
         """Return the settings of the same backbone and aligner with other values."""
@@ -77,6 +94,7 @@ class Settings:
             dict(values),
             type(self.aligner),
             None if self.backbone is None else type(self.backbone),
+            self.family,
         )
 
     def without_aligner(self) -> Settings:
@@ -84,7 +102,14 @@ class Settings:
         values = {**self.values, "align": "none"}
         backbone = None if self.backbone is None else type(self.backbone)
         return make_settings(
-            self.model, self.model_class, self.dataset, "none", values, Options, backbone
+            self.model,
+            self.model_class,
+            self.dataset,
+            "none",
+            values,
+            Options,
+            backbone,
+            self.family,
         )
 
 
@@ -96,18 +121,19 @@ def make_settings(
     values: dict[str, Any],
     aligner: type[Options],
     backbone: type[Options] | None,
+    family: str = "general",
 ) -> Settings:
     """Return the settings, with every value that an option declares checked and of its type."""
     if isinstance(values.get("learner"), str):
         values["learner"] = values["learner"].lower()  # as RecBole reads it
     groups: list[type[Options]] = [*COMMON_OPTIONS, aligner, CheckedRecBoleOptions]
-    groups.append(backbone or Options)
+    groups += [backbone or Options, FAMILY_OPTIONS.get(family, Options)]
     made = []
     for group in groups:
         options = parse_options(group, values)
         made.append(options)
         values.update((name, value) for name, value in options if name in values)
-    run, source, evaluation, of_aligner, _, of_backbone = made
+    run, source, evaluation, of_aligner, _, of_backbone, of_family = made
     assert isinstance(run, RunOptions)
     assert isinstance(source, ProfileSourceOptions)
     assert isinstance(evaluation, EvaluationOptions)
@@ -122,4 +148,6 @@ def make_settings(
         evaluation,
         of_aligner,
         None if backbone is None else of_backbone,
+        family,
+        of_family if family in FAMILY_OPTIONS else None,
     )

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_darec.errors import DataError
+from recbole_darec.errors import DataError, OptionError
 from recbole_darec.settings.options import CommandOptions, option
 
 __all__ = [
+    "LEAVE_ONE_OUT",
     "FolderOptions",
     "PrepareOptions",
     "RLMRecImportOptions",
     "SelectionOptions",
+    "SequenceImportOptions",
     "TableImportOptions",
     "parse_share",
 ]
 
 _LARGEST_SEED = 2**32 - 1
+
+LEAVE_ONE_OUT = "leave-one-out"
 
 
 class FolderOptions(CommandOptions):
@@ -37,14 +41,47 @@ class RLMRecImportOptions(FolderOptions):
     )
 
 
+class SequenceImportOptions(FolderOptions):
+    """What is read of ordered lists."""
+
+    dataset: str = option(..., "The data set's name.", metavar="NAME")
+    sequences: Path = option(
+        ...,
+        ".csv, .tsv or JSON lines (also .gz): a user, and a list of items as JSON or as a Python "
+        "literal, oldest first.",
+        metavar="FILE",
+    )
+    items: Path | None = option(
+        None, ".csv, .tsv or JSON lines (also .gz): an item's id, and its texts.", metavar="FILE"
+    )
+
+
 class TableImportOptions(FolderOptions):
     """What is read of one's own data."""
 
     dataset: str = option(..., "The data set's name.", metavar="NAME")
-    interactions: Path = option(
+    interactions: tuple[str, ...] = option(
         ...,
-        ".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp].",
+        ".csv, .tsv (also .gz) or .parquet: user_id, item_id[, split][, rating][, timestamp]. "
+        "Given several times, the tables are read one below the other; train=X.csv, valid=Y.csv "
+        "and test=Z.csv say whose part a table is.",
         metavar="X.csv",
+    )
+    columns: tuple[str, ...] = option(
+        (),
+        "The table's own names: user_id=userId,item_id=movieId,timestamp=date.",
+        metavar="OURS=THEIRS,…",
+    )
+    separator: str | None = option(
+        None,
+        "What stands between the columns: a character, or tab, comma, semicolon, pipe; by default "
+        "what the header shows.",
+        metavar="SEP",
+    )
+    empty: str = option(
+        "error",
+        "Where a rating or a time is not there: an error, drop-rows or drop-column.",
+        choices=("error", "drop-rows", "drop-column"),
     )
     user_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="U.jsonl")
     user_embeddings: Path | None = option(
@@ -82,8 +119,29 @@ class SelectionOptions(CommandOptions):
     k_core: int = option(
         10, "Keep users and items with at least K interactions; 0 keeps all.", low=0, metavar="K"
     )
+    user_core: int | None = option(
+        None, "Of the users alone, instead of --k-core.", low=0, metavar="K"
+    )
+    item_core: int | None = option(
+        None, "Of the items alone, instead of --k-core.", low=0, metavar="K"
+    )
     split: str = option(
-        "3:1:1", "Ratios of train, valid and test within each user.", metavar="A:B:C"
+        "3:1:1",
+        "Ratios of train, valid and test within each user, at random, or leave-one-out: ranks as "
+        "times, each user's last two held out.",
+        metavar="A:B:C|leave-one-out",
+    )
+    latest: int = option(
+        0, "With leave-one-out: keep each user's N latest; 0 keeps all.", low=0, metavar="N"
+    )
+    keep_repeats: bool = option(
+        False, "With leave-one-out: keep every interaction of a pair, not the latest alone."
+    )
+    ties: str = option(
+        "file",
+        "With leave-one-out: the order of one user's interactions of one time, as in the file or "
+        "at random by --split-seed.",
+        choices=("file", "random"),
     )
     split_seed: int = option(2020, "Seed of --split.", low=0, high=_LARGEST_SEED)
     max_faults: float = option(
@@ -93,6 +151,26 @@ class SelectionOptions(CommandOptions):
         high=1.0,
         metavar="P%",
     )
+
+    @property
+    def in_time(self) -> bool:
+        """Whether interactions are put in order and held out by time."""
+        return self.split == LEAVE_ONE_OUT
+
+    def check_together(self) -> None:
+        """Refuse what says something about an order that is not kept."""
+        if self.in_time:
+            return
+        for name, given in (
+            ("latest", self.latest > 0),
+            ("keep-repeats", self.keep_repeats),
+            ("ties", self.ties != "file"),
+        ):
+            if given:
+                raise OptionError(
+                    f"--{name} is without effect on a split at random: give --split leave-one-out, "
+                    "or leave it out"
+                )
 
 
 class PrepareOptions(SelectionOptions, FolderOptions):

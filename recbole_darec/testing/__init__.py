@@ -25,20 +25,31 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from recbole_darec.testing.aligner_contract import AlignerContract
     from recbole_darec.testing.backbone_contract import BackboneContract
+    from recbole_darec.testing.sequential_contract import SequentialBackboneContract
     from recbole_darec.testing.tiny_dataset import TinyDataset, write_tiny
+    from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 
-__all__ = ["AlignerContract", "BackboneContract", "TinyDataset", "write_tiny"]
+__all__ = [
+    "AlignerContract",
+    "BackboneContract",
+    "SequentialBackboneContract",
+    "TinyDataset",
+    "write_tiny",
+    "write_tiny_sequences",
+]
 
 # An aligner is tested on tensors alone, without the seconds that an import of RecBole takes.
 _HOMES = {
     "AlignerContract": "recbole_darec.testing.aligner_contract",
     "BackboneContract": "recbole_darec.testing.backbone_contract",
+    "SequentialBackboneContract": "recbole_darec.testing.sequential_contract",
     "TinyDataset": "recbole_darec.testing.tiny_dataset",
     "write_tiny": "recbole_darec.testing.tiny_dataset",
+    "write_tiny_sequences": "recbole_darec.testing.tiny_sequences",
 }
 
 # A failed assertion then shows its values, as it does in a test's own file.
-pytest.register_assert_rewrite(_HOMES["AlignerContract"], _HOMES["BackboneContract"])
+pytest.register_assert_rewrite(*(home for home in _HOMES.values() if home.endswith("_contract")))
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ _WITHOUT_EFFECT = frozenset(
         "show_progress",
         "state",
         "checkpoint_dir",
+        "checkpoint_name",
         "log_wandb",
         "wandb_project",
         "snapshot_every",
         "keep_last",
+        "eval_block_mb",
         "loss_decimal_place",
         "metric_decimal_place",
     }
@@ -49,6 +51,8 @@ class RunIdentity:
         settings: every option of the run, plain values, from which a later process makes the same
             model.
         data: what :func:`data_fingerprint` returns.
+        later_defaults: defaults of the options that files of older versions lack; at its default
+            such an option does not tell two runs apart.
     """
 
     model: str
@@ -57,6 +61,7 @@ class RunIdentity:
     own_class: str | None
     settings: Mapping[str, Any]
     data: Mapping[str, Any]
+    later_defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -116,23 +121,34 @@ class RunIdentity:
         self, name: str, settings: Mapping[str, Any], left_out: frozenset[str] = frozenset()
     ) -> str:
         without = _WITHOUT_EFFECT | left_out
-        kept = {key: value for key, value in settings.items() if key not in without}
+        later = self.later_defaults
+        kept = {
+            key: value
+            for key, value in settings.items()
+            if key not in without and not (key in later and value == later[key])
+        }
         text = json.dumps([name, self.dataset, kept], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def data_fingerprint(dataset: Any) -> dict[str, Any]:
-    """Return what identifies a data set: its counts and a digest of its ids and interactions."""
+def data_fingerprint(dataset: Any, *, ordered: bool = False) -> dict[str, Any]:
+    """Return what identifies a data set: its counts and a digest of its ids and interactions.
+
+    Args:
+        dataset: RecBole's data set, split.
+        ordered: whether the order of a user's interactions is the data, too.
+    """
     digest = hashlib.sha256()
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
+    for column in (dataset.uid_field, dataset.iid_field):
+        digest.update("\n".join(map(str, dataset.field2id_token[column])).encode())
         digest.update(b"\0")
     users, items = (
-        np.asarray(dataset.inter_feat[field], dtype=np.int64)
-        for field in (dataset.uid_field, dataset.iid_field)
+        np.asarray(dataset.inter_feat[column], dtype=np.int64)
+        for column in (dataset.uid_field, dataset.iid_field)
     )
+    pairs = users * int(dataset.item_num) + items
     # Sorted, because a split reorders them.
-    digest.update(np.sort(users * int(dataset.item_num) + items).tobytes())
+    digest.update((pairs if ordered else np.sort(pairs)).tobytes())
     return {
         "dataset": str(dataset.dataset_name),
         "users": int(dataset.user_num) - 1,

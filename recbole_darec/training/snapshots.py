@@ -216,7 +216,12 @@ class Snapshots:
                 f"model so far (epoch {trainer.best_epoch}) goes into '{own_model_file}'"
             )
         model_file = Path(trainer.saved_model_file)
-        if keep_files and content["best"] is not None and not model_file.is_file():
+        # A name of the user's choosing may be there already, and hold another run's model.
+        if (
+            keep_files
+            and content["best"] is not None
+            and not (self.is_over and model_file.is_file())
+        ):
             save_checkpoint({**content["best"], **trainer.identity.entries()}, model_file)
 
     def _find(self) -> tuple[Path, dict[str, Any]] | None:

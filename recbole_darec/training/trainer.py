@@ -63,10 +63,10 @@ class ResumableTrainer(_Trainer):
                 f"{error.strerror or error}; set checkpoint_dir to a folder that can be written"
             ) from error
         self.identity = identity
-        name = checkpoint_name(identity.model, identity.align, identity.dataset)
-        self.saved_model_file = str(Path(self.checkpoint_dir) / name)
-        self.best_epoch = -1
         options = options_from_config(RunOptions, config)
+        made = checkpoint_name(identity.model, identity.align, identity.dataset)
+        self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
+        self.best_epoch = -1
         self.snapshots = Snapshots(
             self,
             Length.of(config),

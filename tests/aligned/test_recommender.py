@@ -16,7 +16,8 @@ from tiny_runs import one_batch, options, outcome, parameters, prepared
 
 from recbole_darec import DaRecMixin, run_recbole_darec
 from recbole_darec.aligned.altered import AlteredBackbone
-from recbole_darec.aligned.recommender import AlignedRecommender, aligned_class
+from recbole_darec.aligned.classes import aligned_class
+from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.backbones.lightgcn import LightGCN
 from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.errors import OptionError

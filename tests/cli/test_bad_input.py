@@ -206,9 +206,14 @@ def existing_import(case: Case) -> None:
 ARGUMENTS = [
     Row("unknown model", ("--model=LightGNC", "--dataset=tiny"), ("'LightGNC'", "'LightGCN'?")),
     Row(
-        "sequential model",
+        "knowledge model",
+        ("train", "--model=KGAT", "--dataset=tiny"),
+        ("'KGAT'", "knowledge-aware", "LightGCN", "SASRec"),
+    ),
+    Row(
+        "fixed split of sequences",
         ("train", "--model=SASRec", "--dataset=tiny"),
-        ("'SASRec'", "sequential", "LightGCN"),
+        ("benchmark_filename=['train', 'valid', 'test']", "order", "leave-one-out"),
     ),
     Row("no model", ("--dataset=tiny",), ("no model", "--model=LightGCN")),
     Row("no data set", ("--model=LightGCN",), ("no data set", "--dataset=")),

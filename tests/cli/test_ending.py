@@ -44,7 +44,7 @@ def test_a_command_that_ends_gives_its_own_code(returned: int | None, expected: 
         ),
         (
             RuntimeError("[enforce fail] can't allocate memory\nmore"),
-            "error: out of memory; lower align_sample, train_batch_size, eval_batch_users or the "
+            "error: out of memory; lower align_sample, train_batch_size, eval_block_mb or the "
             "widths ([enforce fail] can't allocate memory)",
         ),
     ],

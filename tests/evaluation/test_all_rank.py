@@ -19,6 +19,7 @@ from recbole_darec import recbole_compat as compat
 from recbole_darec.evaluation.all_rank import AllRankLoader, UserItems
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.run import Prepared, make_trainer
+from recbole_darec.settings.run_options import EvaluationOptions
 
 TOPK = [1, 5, 10]
 METRICS = {"metrics": ["Recall", "NDCG", "MRR", "Precision", "Hit"], "topk": TOPK}
@@ -203,3 +204,19 @@ def test_user_items_are_sets_of_pairs(
     assert found == [
         (user, item) for user in asked for item in sorted(i for u, i in expected if u == user)
     ]
+
+
+@pytest.mark.parametrize(
+    ("block_mb", "n_items", "users"), [(256, 1_000_001, 67), (256, 9_332, 1024), (1, 10**7, 1)]
+)
+def test_scores_of_a_batch_stay_within_their_memory(
+    block_mb: int, n_items: int, users: int
+) -> None:
+    options = EvaluationOptions(eval_block_mb=block_mb)
+    assert options.users_per_batch(n_items) == users
+    assert users == 1 or users * n_items * 4 <= block_mb * 2**20
+
+
+def test_the_loader_takes_as_many_users_as_fit(data_path: Path) -> None:
+    run = prepared(data_path, eval_block_mb=1, eval_batch_users=10**6, align="none")
+    assert run.test_data.batch_users == 2**20 // (4 * run.dataset.item_num)

@@ -151,6 +151,7 @@ class Plan:
         context_tokens: words that a chat prompt may have; None: any.
         embedding_models: name -> width.
         fixed_width: the embedding models that refuse ``dimensions``.
+        vector_forms: what ``encoding_format`` may ask for.
         max_input_tokens: words that one text of an embedding request may have; None: any.
         max_inputs: texts that one embedding request may have.
         too_many: the status and the words of the answer to more; ``{limit}`` and ``{n}`` in them
@@ -192,6 +193,7 @@ class Plan:
         }
     )
     fixed_width: tuple[str, ...] = ("text-embedding-ada-002",)
+    vector_forms: tuple[str, ...] = ("float", "base64")
     max_input_tokens: int | None = None
     max_inputs: int = 2048
     too_many: tuple[int, str] = (400, "'$.input' is invalid: at most {limit} elements.")

@@ -33,12 +33,13 @@ from recbole_darec.settings.options import (
     options_from_config,
     parse_options,
 )
-from recbole_darec.settings.run_options import COMMON_OPTIONS
+from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import read_yaml
 
 # Which property file documents which groups.
 GROUPS: list[tuple[str, type[Options]]] = [
     *(("overall.yaml", group) for group in COMMON_OPTIONS),
+    *((f"family/{family}.yaml", group) for family, group in FAMILY_OPTIONS.items()),
     *((f"model/{name}.yaml", read_options(location)) for name, location in BACKBONES.items()),
     *(
         (f"align/{name}.yaml", aligner_class(name).Options)
@@ -102,9 +103,9 @@ def test_no_two_groups_of_one_run_declare_the_same_option() -> None:
     """A run has every common group, one backbone's and one aligner's."""
     of = {
         kind: [(file, group) for file, group in GROUPS if file.startswith(kind)]
-        for kind in ("overall", "model", "align")
+        for kind in ("overall", "family", "model", "align")
     }
-    common = [group for _, group in of["overall"]]
+    common = [group for kind in ("overall", "family") for _, group in of[kind]]
     for file, backbone in of["model"]:
         for other, aligner in of["align"]:
             names = option_names(*common, backbone, aligner)

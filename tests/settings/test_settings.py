@@ -343,7 +343,8 @@ def test_the_paper_preset_trains_rlmrec_as_it_was_released(
     # The entries alone: a backbone need not be there to be named.
     preset = read_yaml(resources.properties_dir() / "preset" / "paper.yaml")
     dataset = ("amazon", "yelp", "steam")[place]
-    found = with_conditions(preset, model, dataset, align, "paper.yaml")
+    here = {"model": model, "dataset": dataset, "align": align}
+    found = with_conditions(preset, here, "paper.yaml")
     released = {key: values[place] for key, values in RELEASED[model, align].items()}
     assert {key: found[key] for key in released} == released
     assert found.get("negatives") == ("all" if align == "rlmrec_con" else None)
@@ -403,7 +404,7 @@ def test_a_class_of_ones_own_keeps_its_options_and_its_aligner(layers: Layers) -
     ("LightGCN", None, "--dataset=NAME"),
     ("LightGCN", "", "--dataset=NAME"),
     ("LightGNC", "toy", "did you mean 'LightGCN'"),
-    ("SASRec", "toy", "sequential"),
+    ("KGAT", "toy", "knowledge-aware"),
     ("LightGCN", "toi", "did you mean 'toy'"),
 ])  # fmt: skip
 def test_model_and_data_set_must_be_there(

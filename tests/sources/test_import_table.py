@@ -256,8 +256,34 @@ BAD = {
     "not UTF-8": ({"x.csv": HEAD.encode() + b"\xff,i\n"}, r"x\.csv"),
     "binary": ({"x.csv": bytes(range(256)) * 9}, r"x\.csv"),
     "an open quote": ({"x.csv": HEAD + 'u,"i\n'}, "cannot be read as a table"),
-    "no rating": ({"x.csv": "user_id,item_id,rating\nu,i,1\nv,j,\n"}, "row 2: rating '' is no num"),
-    "no time": ({"x.csv": "user_id,item_id,timestamp\nu,i,today\n"}, "timestamp 'today' is no num"),
+    "no rating": (
+        {"x.csv": "user_id,item_id,rating\nu,i,1\nv,j,\nw,j, \n"},
+        "2 of 3 rows have no rating .the first is row 2.: --empty=drop-rows",
+    ),
+    "no time": (
+        {"x.csv": "user_id,item_id,timestamp\nu,i,today\n"},
+        "row 1: timestamp 'today' is neither a number nor a time",
+    ),
+    "a day that is none": (
+        {"x.csv": "user_id,item_id,timestamp\nu,i,2026-02-01\nu,j,2026-02-30\n"},
+        "row 2: timestamp '2026-02-30' is neither",
+    ),
+    "times of two forms": (
+        {"x.csv": "user_id,item_id,timestamp\nu,i,2026-02-01\nu,j,1770000000\n"},
+        "row 1: timestamp '2026-02-01' is no number, and row 2 is one",
+    ),
+    "a decimal comma": (
+        {"x.csv": "user_id;item_id;rating\nu;i;4\nu;j;3,5\n"},
+        "row 2: rating '3,5' has a decimal comma: write 3.5",
+    ),
+    "an id with blanks": (
+        {"x.csv": TWO, "u.jsonl": '{"id": " u", "profile": "x"}\n{"id": "v", "profile": "y"}'},
+        "1 users have their profiles under another form of their id: 'u' in .*, ' u' among",
+    ),
+    "an id as a float": (
+        {"x.csv": HEAD + "7.0,i\n8,j\n", "u.npy": npy(np.ones((2, 2))), "u.txt": "7\n8\n"},
+        "1 users have their embeddings under another form of their id: '7.0' in .*, '7' among",
+    ),
     "NaN": ({"x.csv": "user_id,item_id,rating\nu,i,nan\n"}, "row 1: rating 'nan' is no number"),
     "an unknown split": (
         {"x.csv": "user_id,item_id,split\nu,i,train\nv,j,tset\n"},
@@ -298,7 +324,10 @@ BAD = {
         {"x.csv": TWO, "u.npy": npy(NAN_ROW), "u.txt": "u\nv\n"},
         r"u\.npy: row 1 \(id 'v'\) holds NaN or Inf",
     ),
-    "integers": ({"x.csv": TWO, "u.npy": npy(np.ones((2, 2), int)), "u.txt": "u\nv\n"}, "int64"),
+    "integers": (
+        {"x.csv": TWO, "u.npy": npy(np.ones((2, 2), np.int8)), "u.txt": "u\nv\n"},
+        "u.npy holds int8, as quantising encoders give: multiply the rows by the encoder's scale",
+    ),
     "one dimension": ({"x.csv": TWO, "u.npy": npy(np.ones(2)), "u.txt": "u\nv\n"}, r"u\.npy"),
     "objects": (
         {"x.csv": TWO, "u.npy": npy(np.array([[{}]], object)), "u.txt": "u\n"},

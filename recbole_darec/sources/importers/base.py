@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.data import atomic
-from recbole_darec.errors import DataError, EmbeddingError, some
+from recbole_darec.errors import DataError, EmbeddingError
 
-__all__ = ["Coverage", "ImportReport", "KindData", "check_matrix", "write_import"]
+__all__ = ["Coverage", "ImportReport", "KindData", "check_matrix", "first_of", "write_import"]
 
 _CHECK_ROWS = 4096
 
@@ -54,8 +54,21 @@ class Coverage:
             share = min(share, 99.9)
         text = f"{rows}, for {self.covered:,} of {self.total:,} ({share:.1f} %)"
         if self.missing:
-            text += f"; none for {some(self.missing, 3)}"
+            text += f"; none for {first_of(self.missing, self.total - self.covered)}"
         return text
+
+
+def first_of(names: Sequence[str], total: int, limit: int = 3) -> str:
+    """Join the first few names, and say how many there are beside them.
+
+    Args:
+        names: some of them.
+        total: how many there are in all.
+        limit: how many are shown.
+    """
+    shown = list(names[:limit])
+    more = f", … ({total - len(shown):,} more)" if total > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 @dataclass
@@ -71,6 +84,7 @@ class ImportReport:
         duplicates: repeated pairs that were dropped.
         overlaps: pairs that stand in more than one part, and were kept.
         cold_users, cold_items: those of valid and test without a training interaction.
+        dropped: how many rows were left out, by reason.
         files: names of the files written.
         seconds: wall time.
     """
@@ -85,6 +99,7 @@ class ImportReport:
     overlaps: int = 0
     cold_users: int = 0
     cold_items: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -104,6 +119,7 @@ class ImportReport:
             rows.append((name, f"{count:,}"))
         rows.append(("density", f"{100 * self.density:.3f} %"))
         rows += [(what, str(coverage)) for what, coverage in self.coverage.items()]
+        rows += [(reason, f"{count:,}") for reason, count in self.dropped.items()]
         rows.append(("duplicates dropped", f"{self.duplicates:,}"))
         if self.overlaps:
             rows.append(("pairs in two parts, kept", f"{self.overlaps:,}"))
@@ -167,6 +183,7 @@ def write_import(
     duplicates: int,
     overlaps: int,
     started: float,
+    dropped: Mapping[str, int] | None = None,
 ) -> ImportReport:
     """Write ``out/dataset`` and report what it holds.
 
@@ -180,6 +197,7 @@ def write_import(
         overwrite: replace an earlier import of that name.
         duplicates, overlaps: counted by the importer, for the report.
         started: ``time.perf_counter()`` when the import began.
+        dropped: rows that the importer left out, by reason, for the report.
 
     Raises:
         DataError: a part is empty, the folder exists, or cannot be written.
@@ -203,6 +221,7 @@ def write_import(
         interactions={part or "all": len(frame) for part, frame in parts.items()},
         duplicates=duplicates,
         overlaps=overlaps,
+        dropped=dict(dropped or {}),
     )
     if fixed:
         report.cold_users = report.users - len(_distinct([parts["train"]["user_id"]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,22 @@ from recbole_darec.sources.importers.base import (
     check_matrix,
     write_import,
 )
+from recbole_darec.sources.importers.cells import first_true
+from recbole_darec.sources.importers.matrices import read_matrix
+from recbole_darec.sources.importers.same_ids import check_same_form
 from recbole_darec.sources.importers.table_reader import (
+    COLUMNS,
+    EMPTY_CELLS,
     IDS,
     SPLIT_NAMES,
-    first_true,
+    TableForm,
     read_interactions,
 )
 
 __all__ = ["import_table"]
 
 
-def _distribute(path: Path, frame: Any, split: str, seed: int) -> tuple[dict[str, Any], int]:
+def _distribute(path: str, frame: Any, split: str, seed: int) -> tuple[dict[str, Any], int]:
     """Drop repeated pairs and cut the table into parts; returns them and how many were dropped."""
     ratios = None if split == "none" else parse_ratios(split)
     if "split" not in frame.columns and ratios is None:
@@ -113,12 +119,24 @@ def _kind_data(
             f"--{kind}-embeddings needs to know whose row is whose: give --{kind}-profiles in the "
             f"same order, or --{kind}-ids with one id per line"
         )
-    from recbole_darec.embeddings.binary import map_matrix
-
     found.matrix_ids = ids
-    matrix, _ = map_matrix(embeddings)
+    matrix = read_matrix(embeddings)
     found.matrix = check_matrix(matrix, ids, str(embeddings), ids_from)
     return found
+
+
+def _form(columns: Mapping[str, str], separator: str | None, empty: str) -> TableForm:
+    for name in columns:
+        if name not in COLUMNS:
+            raise DataError(
+                f"--columns {name}={columns[name]}: the columns are {', '.join(COLUMNS)}"
+                f"{nearest(name, COLUMNS)}; write {COLUMNS[0]}={columns[name]}, for example"
+            )
+    if separator is not None and len(separator) != 1:
+        raise DataError(f"--separator '{separator}' is not one character")
+    if empty not in EMPTY_CELLS:
+        raise DataError(f"--empty={empty}: one of {', '.join(EMPTY_CELLS)}")
+    return TableForm(columns, separator, empty)
 
 
 def _path(value: str | Path | None) -> Path | None:
@@ -128,7 +146,7 @@ def _path(value: str | Path | None) -> Path | None:
 def import_table(
     dataset: str,
     out: str | Path,
-    interactions: str | Path,
+    interactions: str | Path | Sequence[str | Path],
     user_profiles: str | Path | None = None,
     item_profiles: str | Path | None = None,
     user_embeddings: str | Path | None = None,
@@ -138,6 +156,9 @@ def import_table(
     split: str = "none",
     split_seed: int = 2020,
     overwrite: bool = False,
+    columns: Mapping[str, str] | None = None,
+    separator: str | None = None,
+    empty: str = "error",
 ) -> ImportReport:
     """Turn tables of one's own into RecBole's atomic files.
 
@@ -146,7 +167,9 @@ def import_table(
         out: the folder of data sets; ``out/dataset`` is written, whole or not at all.
         interactions: ``.csv``, ``.tsv`` (also ``.gz``) or ``.parquet`` with the columns ``user_id``
             and ``item_id``, optionally ``split`` (train, valid or val or validation, test),
-            ``rating`` and ``timestamp``.  Ids are text: ``007`` stays ``007``.
+            ``rating`` and ``timestamp`` (seconds, or ISO 8601 dates and times, in UTC where they
+            name no zone).  Ids are text: ``007`` stays ``007``.  Several files are read one below
+            the other; ``train=a.csv`` says that a file is the training part.
         user_profiles, item_profiles: JSON lines with ``id`` and ``profile``; empty texts count as
             missing.
         user_embeddings, item_embeddings: ``.npy`` of floats, shape ``(rows, width)``.
@@ -156,6 +179,10 @@ def import_table(
             run time) or ratios such as ``"3:1:1"`` (a fixed random split within each user).
         split_seed: of that random split, which depends on the pairs and on nothing else.
         overwrite: replace an earlier import.
+        columns: the table's own name of a column by ours, such as ``{"user_id": "userId"}``.
+        separator: of delimited text, one character; None takes what the header shows.
+        empty: what to do about ratings and times that are not there: ``error``, ``drop-rows`` or
+            ``drop-column``.
 
     A pair repeated within its part is dropped and counted (with ``split="none"`` and timestamps
     only when the time is the same); a pair in two parts is an error.
@@ -171,7 +198,9 @@ def import_table(
         raise DataError(f"--split-seed must be between 0 and 2**32 - 1, not {split_seed}")
     if split != "none":
         parse_ratios(split)  # before minutes of reading
-    path = Path(interactions)
+    form = _form(columns or {}, separator, empty)
+    files = [interactions] if isinstance(interactions, (str, Path)) else list(interactions)
+    path = ", ".join(str(file) for file in files)
     users = _kind_data("user", _path(user_profiles), _path(user_embeddings), _path(user_ids))
     items = _kind_data("item", _path(item_profiles), _path(item_embeddings), _path(item_ids))
     widths = [found.matrix.shape[1] for found in (users, items) if found.matrix is not None]
@@ -180,9 +209,12 @@ def import_table(
             f"{user_embeddings} is {widths[0]} wide, {item_embeddings} {widths[1]}: users and "
             "items must be encoded by the same model"
         )
-    frame = read_interactions(path)
+    frame, dropped = read_interactions(files, form)
     for column in IDS:
         check_tokens(frame[column], f"{path}, column {column}")
+    for found, column, kind in ((users, "user_id", "user"), (items, "item_id", "item")):
+        for ids, what in ((found.text_ids, "profiles"), (found.matrix_ids, "embeddings")):
+            check_same_form(frame[column].unique(), ids, kind, path, what)
     parts, duplicates = _distribute(path, frame, split, split_seed)
     return write_import(
         dataset=dataset,
@@ -190,10 +222,11 @@ def import_table(
         parts=parts,
         users=users,
         items=items,
-        note=f"imported from {path.name}"
+        note=f"imported from {', '.join(Path(str(file)).name for file in files)}"
         + ("" if split == "none" else f", split {split} within each user, seed {split_seed}"),
         overwrite=overwrite,
         duplicates=duplicates,
         overlaps=0,
         started=started,
+        dropped={f"rows without a {column}, dropped": n for column, n in dropped.items()},
     )

@@ -18,6 +18,7 @@ import numpy as np
 from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
 from recbole_darec.sources.raw.files import read_file
+from recbole_darec.sources.raw.in_time import InTime, order_of, ranks_of
 from recbole_darec.sources.raw.kcore import k_core
 from recbole_darec.sources.raw.lines import Faults, LineFault, Record
 from recbole_darec.sources.raw.source import Row, Source
@@ -59,8 +60,11 @@ class Selection(NamedTuple):
         keep: 1 where it stays, a byte for each interaction of the scan.
         users, items: numbers from 0 in order of first appearance, int32, shape ``(kept,)``.
         n_users, n_items: how many there are.
-        duplicates, below, outside: how many went at each step.
+        duplicates, below, outside, older: how many went at each step.
         rounds: of the k-core.
+        ranks: of a selection by time, each one's place in its user's order, from 1 on.
+        tied: of a selection by time, neighbours of one user and one time.
+        repeats: of a selection by time, neighbours that are one item twice.
     """
 
     keep: bytes
@@ -72,6 +76,10 @@ class Selection(NamedTuple):
     below: int
     outside: int
     rounds: int
+    older: int = 0
+    ranks: np.ndarray | None = None
+    tied: int = 0
+    repeats: int = 0
 
 
 class Kept(NamedTuple):
@@ -132,22 +140,33 @@ def _rows(source: Source, line: Record, faults: Faults) -> Sequence[Row]:
     return rows
 
 
-def select(read: Scan, k: int) -> Selection:
+def select(
+    read: Scan, k: int, item_k: int | None = None, in_time: InTime | None = None
+) -> Selection:
     """Keep the latest of repeated pairs, then the ratings that are high enough, then the k-core.
 
     Of two reviews of one pair at the same time the later in the file is the latest.  Only then the
-    rating counts: who took a good rating back does not recommend.  ``read`` is emptied.
+    rating counts: who took a good rating back does not recommend.  A selection by time keeps the
+    latest of each user last of all.  ``read`` is emptied.
 
     Args:
         read: the columns of the first pass.
         k: of the k-core.
+        item_k: of the items, where that is another number.
+        in_time: put what stays in order of time.
     """
     total = len(read.users)
     users = _codes(read.users)
     read.users = array("q")
     items = _codes(read.items)
     read.items = array("q")
-    latest = _latest(users, items, np.frombuffer(read.times, dtype=np.float64))
+    times = np.frombuffer(read.times, dtype=np.float64)
+    if in_time is not None and in_time.keep_repeats:
+        latest = np.ones(total, dtype=bool)
+    else:
+        latest = _latest(users, items, times)
+    if in_time is None:
+        del times
     read.times = array("d")
     duplicates = total - int(latest.sum())
     latest &= np.frombuffer(read.enough, dtype=np.uint8) != 0
@@ -156,15 +175,28 @@ def select(read: Scan, k: int) -> Selection:
     del latest
     users, items = users[rows], items[rows]
     below = total - duplicates - len(rows)
-    core = k_core(users, items, k)
+    core = k_core(users, items, k, item_k)
     outside = len(rows) - len(core.rows)
-    users, n_users = _by_appearance(users[core.rows])
-    items, n_items = _by_appearance(items[core.rows])
+    rows, users, items = rows[core.rows], users[core.rows], items[core.rows]
+    older, tied, repeats, ranks = 0, 0, 0, None
+    if in_time is not None:
+        order = order_of(users, times[rows], in_time.seed)
+        ranks, stay = ranks_of(users, order, in_time.latest)
+        older = int((~stay).sum())
+        order = order[stay[order]]  # each user's latest, in order
+        of_user, of_item, when = users[order], items[order], times[rows][order]
+        same = of_user[1:] == of_user[:-1]
+        tied = int((same & (when[1:] == when[:-1])).sum())
+        repeats = int((same & (of_item[1:] == of_item[:-1])).sum())
+        rows, users, items, ranks = rows[stay], users[stay], items[stay], ranks[stay]
+    users, n_users = _by_appearance(users)
+    items, n_items = _by_appearance(items)
     keep = np.zeros(total, dtype=np.uint8)
-    keep[rows[core.rows]] = 1
+    keep[rows] = 1
     return Selection(
-        keep.tobytes(), users, items, n_users, n_items, duplicates, below, outside, core.rounds
-    )
+        keep.tobytes(), users, items, n_users, n_items, duplicates, below, outside, core.rounds,
+        older, ranks, tied, repeats,
+    )  # fmt: skip
 
 
 def _codes(hashes: array[int]) -> np.ndarray:

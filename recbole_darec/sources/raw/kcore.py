@@ -23,7 +23,7 @@ class Core(NamedTuple):
     rounds: int
 
 
-def k_core(users: np.ndarray, items: np.ndarray, k: int) -> Core:
+def k_core(users: np.ndarray, items: np.ndarray, k: int, item_k: int | None = None) -> Core:
     """Find the largest part in which each user and each item has at least ``k`` interactions.
 
     Users and items with fewer are taken out, which takes interactions from others, and so on until
@@ -32,17 +32,20 @@ def k_core(users: np.ndarray, items: np.ndarray, k: int) -> Core:
     Args:
         users, items: the two ends of each interaction, integers from 0 on, shape ``(n,)``.
         k: the least number of interactions; with 0 or 1 all rows stay.
+        item_k: of an item, where that is another number than a user's.
 
     Raises:
-        DataError: ``k`` is negative.
+        DataError: a number is negative.
     """
-    if k < 0:
-        raise DataError(f"a k-core needs a whole number from 0 (off) on, not {k}")
+    of_items = k if item_k is None else item_k
+    for least in (k, of_items):
+        if least < 0:
+            raise DataError(f"a k-core needs a whole number from 0 (off) on, not {least}")
     rows = np.arange(len(users))
     rounds = 0
-    while k > 1 and len(rows):
+    while max(k, of_items) > 1 and len(rows):
         stay = np.bincount(users)[users] >= k
-        stay &= np.bincount(items)[items] >= k
+        stay &= np.bincount(items)[items] >= of_items
         if stay.all():
             break
         rounds += 1

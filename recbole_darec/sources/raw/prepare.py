@@ -15,12 +15,20 @@ from typing import TextIO
 import numpy as np
 
 from recbole_darec.data import atomic
+from recbole_darec.data.sequences import leave_one_out
 from recbole_darec.data.splits import parse_ratios, ratio_split
 from recbole_darec.errors import DataError, OptionError, nearest, some
 from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.goodreads import open_goodreads
-from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
+from recbole_darec.sources.raw.in_time import InTime
+from recbole_darec.sources.raw.interactions import (
+    Scan,
+    Selection,
+    read_again,
+    scan,
+    select,
+)
 from recbole_darec.sources.raw.lines import Faults
 from recbole_darec.sources.raw.mind import open_mind
 from recbole_darec.sources.raw.movielens import open_movielens
@@ -55,7 +63,12 @@ def prepare(
     users: str | None = None,
     min_rating: float | None = None,
     k_core: int = 10,
+    user_core: int | None = None,
+    item_core: int | None = None,
     split: str = "3:1:1",
+    latest: int = 0,
+    keep_repeats: bool = False,
+    ties: str = "file",
     split_seed: int = 2020,
     max_faults: float = 0.01,
     overwrite: bool = False,
@@ -71,8 +84,14 @@ def prepare(
         users: the raw file of users with another name (Yelp).
         min_rating: interactions rated lower are dropped; by default 3 where there are ratings.
         k_core: the least number of interactions of each user and of each item; 0 takes all.
-        split: ratios of train, valid and test within each user.
-        split_seed: of that random split.
+        user_core, item_core: of one of the two alone.
+        split: ratios of train, valid and test within each user, or ``"leave-one-out"``: one file in
+            which a user's ranks are the times, of whose last two a run takes the parts.
+        latest: with leave-one-out, how many of a user's interactions stay; 0 takes all.
+        keep_repeats: with leave-one-out, whether a pair may come again.
+        ties: with leave-one-out, ``"file"`` or ``"random"``: the order of one user's interactions
+            of one time.
+        split_seed: of what is random.
         max_faults: the share of lines of a file, from 0 to 1, that may be unusable.
         overwrite: replace an earlier data set of that name.
 
@@ -90,14 +109,19 @@ def prepare(
             f"unknown source '{source}'{nearest(source, SOURCES)}; there are {', '.join(SOURCES)}"
         )
     name = atomic.check_dataset_name(dataset or source)
-    ratios = parse_ratios(split)
-    SelectionOptions(  # checks them
+    chosen = SelectionOptions(  # checks them
         min_rating=min_rating,
         k_core=k_core,
+        user_core=user_core,
+        item_core=item_core,
         split=split,
+        latest=latest,
+        keep_repeats=keep_repeats,
+        ties=ties,
         split_seed=split_seed,
         max_faults=max_faults,
     )
+    ratios = None if chosen.in_time else parse_ratios(split)
     given = {"reviews": reviews, "metadata": metadata, "users": users}
     opened = _open(source, Path(raw), {key: file for key, file in given.items() if file})
     if opened.rated:
@@ -106,12 +130,24 @@ def prepare(
         raise OptionError(f"{source} has no ratings: leave --min-rating out")
     else:
         min_rating = opened.least
+    in_time = None
+    if chosen.in_time:
+        if not opened.timed:
+            raise OptionError(
+                f"{opened.interactions.name} of {source} has no times to hold out by: leave "
+                "--split leave-one-out out"
+            )
+        in_time = InTime(latest, keep_repeats, split_seed if ties == "random" else None)
 
     report = PrepareReport(
         dataset=name,
         folder=Path(out) / name,
         min_rating=min_rating,
         k_core=k_core,
+        user_core=user_core,
+        item_core=item_core,
+        latest=latest,
+        ties=ties,
         lacking=opened.lacking,
     )
     # Opened before the long reading, so that a folder that cannot be written is reported at once.
@@ -119,13 +155,11 @@ def prepare(
         report.faults += [Faults(name_of(path, opened.files), max_faults) for path in opened.files]
         read = scan(opened, report.faults, min_rating)
         report.read, report.held = len(read.users), read.nbytes
-        selection = select(read, k_core)
+        selection = select(read, *report.cores, in_time)
         report.duplicates, report.below = selection.duplicates, selection.below
         report.outside, report.rounds = selection.outside, selection.rounds
         report.users, report.items = selection.n_users, selection.n_items
-        parts = ratio_split(selection.users, len(selection.users), ratios, split_seed)
-        sizes = np.bincount(parts, minlength=len(atomic.SPLITS))
-        report.interactions = dict(zip(atomic.SPLITS, sizes.tolist()))
+        parts = _parts(selection, ratios, split_seed, report)
         _check_something_left(report)
 
         columns = ["user_id", "item_id", *["rating"] * opened.rated, *["timestamp"] * opened.timed]
@@ -134,13 +168,15 @@ def prepare(
         for table in opened.tables:
             write_table(folder, table, tokens[table.kind], max_faults, report)
         rule = "" if min_rating is None else f"rating >= {min_rating:g}, "
+        if in_time is None:
+            how = f"split {split} within each user, seed {split_seed}"
+        else:
+            how = f"ranks as times, ties by {ties}, {f'latest {latest}, ' * bool(latest)}{split}"
+        core = f"k-core {k_core}" if user_core is item_core is None else report.core
         files = some([path.name for path in opened.files])
-        files = some([path.name for path in opened.files])
-        note = (
-            f"made by 'recbole-darec prepare {source}' from {files}: "
-            f"{rule}k-core {k_core}, split {split} within each user, seed {split_seed}"
-        )
-        atomic.write_dataset_yaml(folder, name, columns, True, note)
+        note = f"made by 'recbole-darec prepare {source}' from {files}: {rule}{core}, {how}"
+        in_order = in_time is not None
+        atomic.write_dataset_yaml(folder, name, columns, not in_order, note, leave_one_out=in_order)
         report.files = sorted(path.name for path in folder.iterdir())
     report.seconds = time.perf_counter() - started
     return report
@@ -154,6 +190,28 @@ def _open(source: str, raw: Path, files: dict[str, str]) -> Source:
     return opener(raw, **files)
 
 
+def _parts(
+    selection: Selection,
+    ratios: Sequence[float] | None,
+    seed: int,
+    report: PrepareReport,
+) -> np.ndarray | None:
+    """Count the parts; return each interaction's where they are files, None where by time."""
+    users = selection.users
+    if ratios is not None:
+        parts = ratio_split(users, len(users), ratios, seed)
+        sizes = np.bincount(parts, minlength=len(atomic.SPLITS)).tolist()
+    else:
+        assert selection.ranks is not None
+        report.older, report.tied = selection.older, selection.tied
+        report.repeats = selection.repeats
+        ordered = users[np.lexsort((selection.ranks, users))]
+        labels, report.short = leave_one_out(ordered)
+        parts, sizes = None, np.bincount(labels, minlength=3).tolist()
+    report.interactions = dict(zip(atomic.SPLITS, sizes))
+    return parts
+
+
 def _check_something_left(report: PrepareReport) -> None:
     if all(report.interactions.values()):
         return
@@ -165,7 +223,7 @@ def _check_something_left(report: PrepareReport) -> None:
         kind, (_, first) = max(found, key=lambda pair: pair[1].times)
         steps[-1] += f" ({kind}, first at {first})"
     steps += [f"{report.duplicates:,} repeated", f"{report.below:,} below the rating"]
-    steps.append(f"{report.outside:,} outside the {report.k_core}-core")
+    steps.append(f"{report.outside:,} outside the {report.core}")
     parts = ", ".join(f"{part} {count:,}" for part, count in report.interactions.items())
     raise DataError(
         f"too little is left for a split ({parts}): {'; '.join(steps)}; "
@@ -179,20 +237,24 @@ def _write_interactions(
     columns: Sequence[str],
     read: Scan,
     selection: Selection,
-    parts: np.ndarray,
+    parts: np.ndarray | None,
     report: PrepareReport,
 ) -> dict[str, list[str]]:
     """Write the parts and the reviews, line by line; returns the ids of ``item`` and ``user``."""
     name = report.dataset
     users, items = [""] * selection.n_users, [""] * selection.n_items
-    part_of, rated, timed, reviews = parts.data, source.rated, source.timed, 0
+    rated, timed, reviews = source.rated, source.timed, 0
+    # One file where the parts are by time, whose rank stands for it.
+    part_of = None if parts is None else parts.data
+    ranks = None if selection.ranks is None else selection.ranks.data
+    suffixes = ["inter"] if parts is None else [f"{part}.inter" for part in atomic.SPLITS]
     with ExitStack() as stack:
 
         def create(suffix: str) -> TextIO:
             path = folder / f"{name}.{suffix}"
             return stack.enter_context(path.open("w", encoding="utf-8", newline=""))
 
-        writers = [table_writer(create(f"{part}.inter")) for part in atomic.SPLITS]
+        writers = [table_writer(create(suffix)) for suffix in suffixes]
         for writer in writers:
             writer.writerow(atomic.inter_header(columns))
         texts = create("reviews.jsonl") if source.reviewed else None
@@ -203,8 +265,8 @@ def _write_interactions(
             if rated:
                 cells.append(row.rating)
             if timed:
-                cells.append(row.time)
-            writers[part_of[number]].writerow(cells)
+                cells.append(row.time if ranks is None else ranks[number])
+            writers[0 if part_of is None else part_of[number]].writerow(cells)
             text = source.clean(row.review) if texts else ""
             if texts and text:
                 # By hand, since an encoder costs as much as all the rest of this loop.

@@ -16,7 +16,7 @@ from typing import Any
 
 from recbole_darec.sources.raw.lines import MAX_LINE, LineFault, Record
 
-__all__ = ["number", "parse_record", "text_of", "token"]
+__all__ = ["number", "parse_list", "parse_record", "text_of", "token"]
 
 # strict=False lets a raw tab stand in a string; the texts are cleaned later anyway.
 _decode_first = json.JSONDecoder(strict=False).raw_decode
@@ -79,6 +79,27 @@ def parse_record(line: Record) -> dict[str, Any]:
     if type(record) is not dict:
         raise LineFault("not a JSON object")
     return record
+
+
+def parse_list(text: str) -> list[Any]:
+    """Read a text as a list.
+
+    Raises:
+        LineFault: the text is too long, or neither JSON nor a Python literal of a list.
+    """
+    if len(text) > MAX_LINE:
+        raise LineFault(f"longer than {MAX_LINE >> 20} MiB")
+    text = text.strip()
+    try:
+        found = _decoded(text)
+    except (ValueError, RecursionError):
+        try:
+            found = _decoded(_as_json(text))
+        except (ValueError, RecursionError):
+            raise LineFault("not JSON") from None
+    if type(found) is not list:
+        raise LineFault("no list")
+    return found
 
 
 def _decoded(text: str) -> Any:

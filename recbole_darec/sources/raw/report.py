@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_darec.errors import some
-from recbole_darec.sources.importers.base import Coverage
+from recbole_darec.sources.importers.base import Coverage, first_of
 from recbole_darec.sources.raw.lines import Faults
 from recbole_darec.sources.raw.texts import MAX_CELL
 
@@ -27,8 +26,15 @@ class PrepareReport:
         min_rating: the least rating; ``None`` where there is none.
         below: interactions below it.
         k_core: the least number of interactions of a user and of an item.
+        user_core, item_core: of one of them, where that is another number.
         outside: interactions outside the k-core.
         rounds: how often the k-core took something out.
+        latest: interactions of a user that stay in order of time; 0 for all.
+        older: those before them.
+        tied: neighbours of one user and one time; ``None`` where there is no order.
+        ties: how those were put in order.
+        repeats: neighbours that are one item twice.
+        short: users with fewer than three interactions, of whom none is held out.
         users, items: of what is left.
         interactions: part -> rows.
         reviews: interactions left that have a text; ``None`` where the source has no texts.
@@ -48,8 +54,16 @@ class PrepareReport:
     min_rating: float | None = None
     below: int = 0
     k_core: int = 0
+    user_core: int | None = None
+    item_core: int | None = None
     outside: int = 0
     rounds: int = 0
+    latest: int = 0
+    older: int = 0
+    tied: int | None = None
+    ties: str = "file"
+    repeats: int = 0
+    short: int = 0
     users: int = 0
     items: int = 0
     interactions: dict[str, int] = field(default_factory=dict)
@@ -60,6 +74,21 @@ class PrepareReport:
     held: int = 0
     files: list[str] = field(default_factory=list)
     seconds: float = 0.0
+
+    @property
+    def cores(self) -> tuple[int, int]:
+        """The least number of interactions of a user, and of an item."""
+        user, item = self.user_core, self.item_core
+        return (
+            self.k_core if user is None else user,
+            self.k_core if item is None else item,
+        )
+
+    @property
+    def core(self) -> str:
+        """What was asked of users and items, in words."""
+        user, item = self.cores
+        return f"{user}-core" if user == item else f"core of {user} a user, {item} an item"
 
     @property
     def kept(self) -> int:
@@ -83,17 +112,27 @@ class PrepareReport:
         rows.append(("older ones of a pair, dropped", f"{self.duplicates:,}"))
         if self.min_rating is not None:
             rows.append((f"rated below {self.min_rating:g}, dropped", f"{self.below:,}"))
-        if self.k_core > 1:
-            what = f"outside the {self.k_core}-core, dropped"
+        if max(self.cores) > 1:
+            what = f"outside the {self.core}, dropped"
             rows.append((what, f"{self.outside:,} (rounds: {self.rounds})"))
+        if self.latest:
+            rows.append((f"before a user's {self.latest:,} latest, dropped", f"{self.older:,}"))
         rows.append(("interactions kept", f"{self.kept:,}"))
         rows += [(f"  {part}", f"{count:,}") for part, count in self.interactions.items()]
+        if self.tied is not None:
+            rows.append((f"neighbours of one time, ties by {self.ties}", f"{self.tied:,}"))
+            rows.append(("neighbours that are one item twice", f"{self.repeats:,}"))
+            if self.short:
+                rows.append(("users with fewer than three", f"{self.short:,} (training alone)"))
         rows += [("users", f"{self.users:,}"), ("items", f"{self.items:,}")]
         rows.append(("density", f"{100 * self.density:.3f} %"))
         if self.reviews is not None:
             rows.append(("interactions with a review", _share(self.reviews, self.kept)))
         for what, coverage in self.coverage.items():
-            lacking = f"; none for {some(coverage.missing, 3)}" if coverage.missing else ""
+            lacking = ""
+            if coverage.missing:
+                rest = coverage.total - coverage.covered
+                lacking = f"; none for {first_of(coverage.missing, rest)}"
             rows.append((what, _share(coverage.covered, coverage.total) + lacking))
         rows += [(f"{kind} texts", "no raw file") for kind in self.lacking]
         if self.cut:

@@ -1,0 +1,103 @@
+#!/usr/bin/env python
+"""Time an all-rank evaluation against the bare matrix product and top-k, in one run.
+
+    python benchmarks/ranking_time.py                                  # Amazon-book's size
+    python benchmarks/ranking_time.py --dataset amazon --data_path dataset
+    python benchmarks/ranking_time.py --users 100000 --items 50000 --interactions 2000000
+
+The contestants rank the same users in the same batches, and take turns: the bare product of the
+embeddings with ``torch.topk``; this package's evaluation, metrics included; and the same with
+RecBole's collector, which forms a dense matrix of the items to be found.  The embeddings are those
+of a LightGCN at its start: training them changes no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from epoch_data import data_set
+
+from recbole_darec.cli.ending import exit_code
+
+
+def main() -> None:
+    """Print the table of times and their ratios to the bare product and top-k."""
+    args = _arguments()
+    with data_set(args) as (data_path, dataset, folder):
+        run, contestants = _contestants(args, data_path, dataset, str(folder))
+        times: dict[str, list[float]] = {name: [] for name in contestants}
+        for turn in range(args.repeats + 1):
+            for name, rank in contestants.items():
+                start = time.perf_counter()
+                rank()
+                if turn:  # the first one warms up
+                    times[name].append(time.perf_counter() - start)
+    bare = statistics.median(times["product and top-k"])
+    print(
+        f"{dataset}: {run.test_data.sample_size} users x {run.dataset.item_num - 1} items x "
+        f"{args.width}, {run.test_data.batch_users} users a batch, {args.threads} thread(s), "
+        f"{run.config['device']}, median of {args.repeats}\n"
+    )
+    print("| ranking by | seconds | to product and top-k |\n| --- | --- | --- |")
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        print(f"| {name} | {median:.2f} | {median / bare:.2f} |")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", help="a data set with fixed split files (default: random)")
+    parser.add_argument("--data_path", default="dataset")
+    parser.add_argument("--users", type=int, help="of the random data set")
+    parser.add_argument("--items", type=int, help="of the random data set")
+    parser.add_argument("--interactions", type=int, help="of the random data set")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--width", type=int, default=64)
+    return parser.parse_args()
+
+
+def _contestants(
+    args: argparse.Namespace, data_path: str, dataset: str, folder: str
+) -> tuple[Any, dict[str, Callable[[], Any]]]:
+    import torch
+    from recbole.evaluator import Collector
+
+    from recbole_darec import run
+    from recbole_darec.resolve import resolve
+
+    options = {
+        "data_path": data_path,
+        "embedding_size": args.width,
+        "align": "none",
+        "checkpoint_dir": folder,
+        "snapshot_every": 0,
+    }
+    prepared = run.prepare(resolve("LightGCN", dataset, None, options))
+    loader, longest = prepared.test_data, max(prepared.config["topk"])
+    ours, stock = run.make_trainer(prepared), run.make_trainer(prepared)
+    stock.eval_collector = Collector(prepared.config)
+    users, items = prepared.model.eval().ranking_embeddings()
+
+    @torch.no_grad()
+    def bare() -> None:
+        for start in range(0, len(loader.uid_list), loader.batch_users):
+            rows = users[loader.uid_list[start : start + loader.batch_users].to(users.device)]
+            (rows @ items.T).topk(longest)[1].cpu()
+
+    return prepared, {
+        "product and top-k": bare,
+        "this package": lambda: ours.evaluate(loader, load_best_model=False),
+        "with RecBole's collector": lambda: stock.evaluate(loader, load_best_model=False),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

@@ -1,0 +1,229 @@
+"""A sequential recommender of RecBole as a backbone: its item table, its encoder, its rows.
+
+The model is wrapped and not rewritten: it computes its own loss from its own encoder.  Three things
+are put in its way.  ``loss_fct`` is the rank loss of the run.  ``gather_indexes``, by which a model
+that reads in order drops all places of its output but the last, keeps every place that has a
+target.  And the item table, which is input and output layer at once, holds the rows that the
+aligner makes of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_darec.aligned.access import EmbeddingAccess, undisturbed
+from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
+from recbole_darec.aligned.recommender import AlignedRecommender
+from recbole_darec.alignment.contract import Aligner
+from recbole_darec.data.sequences import PLACES
+from recbole_darec.errors import OptionError
+from recbole_darec.numerics import RANK_LOSSES
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import SequenceOptions
+
+__all__ = ["AlignedSequential"]
+
+# What the parameters of RecBole's forward methods stand for.
+_SEQUENCES = ("item_seq", "seq_item")
+_LENGTHS = ("item_seq_len", "seq_item_len")
+_USERS = ("user",)
+
+
+class AlignedSequential(AlignedRecommender):
+    """Mixin over a RecBole sequential recommender; items are the only kind.
+
+    Attributes:
+        reads_positions: whether a training row has a target at each of its places.
+    """
+
+    reads_positions: bool
+
+    def _kind_sizes(self) -> dict[str, int]:
+        return {"item": self.n_items}
+
+    # ---- what the backbone offers ----------------------------------------------------------
+
+    def _ready(self, config: Any, method: type[Aligner]) -> None:
+        if method.alters("scores"):
+            raise OptionError(
+                f"--align={self._method_name} changes the scores of users, by rows that a general "
+                "model has; a sequential model has items alone: take another --align"
+            )
+        options = options_from_config(SequenceOptions, config)
+        name = backbone_name(type(self))
+        if config["transform"] is not None:
+            raise OptionError(
+                f"the model '{name}' wants its sequences changed (transform="
+                f"{config['transform']}), which is not done here; take SASRec, GRU4Rec or Caser"
+            )
+        self._places: Tensor | None = None
+        self._gathered = 0
+        self.loss_fct = _RankLoss(options.rank_loss)
+        self.reads_positions = False
+        if getattr(self, "counts_alone", False):
+            return
+        self._check_loss(config, name)
+        if options.training_rows != "prefixes":
+            self.reads_positions = self._reads_in_order(config)
+        if options.training_rows == "positions" and not self.reads_positions:
+            raise OptionError(
+                f"training_rows=positions needs a model that reads a sequence in order, and "
+                f"'{name}' makes one row of a whole sequence: set training_rows=prefixes"
+            )
+
+    def _check_loss(self, config: Any, name: str) -> None:
+        """Refuse a model that does not rank by the rows of an item table and one loss."""
+        self.to(self.device)
+        failure: Exception | None = None
+        try:
+            with undisturbed(self), torch.no_grad():
+                self.backbone_loss(self._smallest_batch(config).to(self.device))
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            failure = error
+        if failure is not None or self.loss_fct.calls != 1:
+            raise OptionError(
+                f"the model '{name}' does not rank items by one representation of a sequence "
+                "(forward of item_seq and item_seq_len) and an item table; take one such as "
+                "SASRec, GRU4Rec or Caser"
+            ) from failure
+
+    def _smallest_batch(self, config: Any) -> Interaction:
+        return self._batch_of(torch.ones(1, 1, dtype=torch.int64), config)
+
+    def _found_access(self, method: type[Aligner], config: Any) -> EmbeddingAccess:
+        access = super()._found_access(method, config)
+        # HGN reads one table and ranks with another: an aligner would reach one of them.
+        batch = self._batch_of(torch.arange(1, min(5, self.n_items - 1))[:, None], config)
+        batch.interaction[self.ITEM_ID] = torch.full((len(batch),), self.n_items - 1)
+        assert access.tables is not None
+        (table,) = access.tables.weights(self).values()
+        with undisturbed(self), torch.enable_grad():
+            try:
+                encoded = self.encode(batch.to(self.device))
+            except KeyError as error:  # it reads more than a sequence
+                raise self.no_embeddings() from error
+            # No plain sum, which a last layer norm makes a constant.
+            weighted = (encoded * torch.arange(encoded.shape[1], device=encoded.device)).sum()
+            (read,) = torch.autograd.grad(weighted, table, allow_unused=True)
+            (ranked,) = torch.autograd.grad(self.backbone_loss(batch).sum(), table)
+        if read is None or not bool(read[1].any()) or not bool(ranked[-1].any()):
+            raise self.no_embeddings()
+        return access
+
+    def _batch_of(self, sequences: Tensor, config: Any) -> Interaction:
+        """Return a batch of sequences ``[b, t]``, zeros behind their ends, with one target each."""
+        rows = torch.zeros(len(sequences), self.max_seq_length, dtype=torch.int64)
+        rows[:, : sequences.shape[1]] = sequences
+        one = torch.ones(len(sequences), dtype=torch.int64)
+        fields = {
+            self.USER_ID: one,
+            self.ITEM_SEQ: rows,
+            self.ITEM_SEQ_LEN: (sequences > 0).sum(1),
+            self.ITEM_ID: one,
+        }
+        if config["loss_type"] != "CE":
+            fields[self.NEG_ITEM_ID] = one
+        return Interaction(fields)
+
+    def _reads_in_order(self, config: Any) -> bool:
+        """Tell whether the output at each place is what the prefix that ends there gives."""
+        longest = min(4, self.max_seq_length)
+        generator = torch.Generator().manual_seed(0)
+        sequence = torch.randint(1, self.n_items, (1, longest), generator=generator)
+        prefixes = sequence.repeat(longest, 1).tril()
+        whole = Interaction(
+            {
+                self.USER_ID: torch.ones(1, dtype=torch.int64),
+                self.ITEM_SEQ: sequence,
+                self.ITEM_SEQ_LEN: torch.tensor([longest]),
+                PLACES: torch.arange(longest),
+            }
+        )
+        with undisturbed(self), torch.no_grad():
+            try:
+                alone = self.encode(self._batch_of(prefixes, config).to(self.device))
+                self._gathered = 0
+                together = self.encode(whole.to(self.device))
+            except (RuntimeError, ValueError, IndexError, KeyError):
+                return False  # it knows one length alone, or reads more than a sequence
+        if self._gathered != 1 or together.shape != alone.shape:
+            return False
+        scale = float(alone.abs().max())
+        return bool(torch.allclose(together, alone, rtol=0.0, atol=1e-4 * scale))
+
+    # ---- one training step -----------------------------------------------------------------
+
+    def encode(self, interaction: Any) -> Tensor:
+        """Return what the encoder makes of a batch's sequences, one row a target, ``[m, d]``.
+
+        The item table is read as it stands, swapped rows included.
+        """
+        known = {
+            **dict.fromkeys(_SEQUENCES, self.ITEM_SEQ),
+            **dict.fromkeys(_LENGTHS, self.ITEM_SEQ_LEN),
+            **dict.fromkeys(_USERS, self.USER_ID),
+        }
+        backbone = super(AlteredBackbone, self).forward
+        arguments = {
+            name: interaction[known[name]] for name in inspect.signature(backbone).parameters
+        }
+        with self._at_places(interaction):
+            encoded: Tensor = backbone(**arguments)
+        return encoded
+
+    def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's loss with the run's rank loss, over every target of the batch."""
+        with self._at_places(interaction):
+            return super().backbone_loss(interaction, *args, **kwargs)
+
+    def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
+        """Return the last place of each row ``[b, d]``, or every place that has a target."""
+        self._gathered += 1
+        if self._places is None or output.dim() != 3:
+            found: Tensor = super().gather_indexes(output, gather_index)  # type: ignore[misc]
+            return found
+        return output.flatten(0, 1)[self._places]
+
+    @contextlib.contextmanager
+    def _at_places(self, interaction: Any) -> Iterator[None]:
+        before = self._places
+        self._places = interaction.interaction.get(PLACES)
+        try:
+            yield
+        finally:
+            self._places = before
+
+    def _rows_of(self, interaction: Any, final: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        history = interaction[self.ITEM_SEQ]
+        batch = {"item": interaction[self.ITEM_ID] - 1, "history": history[history > 0] - 1}
+        if self.NEG_ITEM_ID in interaction:
+            batch["neg_item"] = interaction[self.NEG_ITEM_ID] - 1
+        return batch
+
+    def no_embeddings(self) -> OptionError:
+        """Return the error for a backbone that an aligner finds no item table in."""
+        name = backbone_name(type(self))
+        return OptionError(
+            f"the model '{name}' has no one item table that reads and ranks, which an aligner "
+            "needs; take a sequential model such as SASRec, or --align=none"
+        )
+
+
+class _RankLoss(nn.Module):
+    """Stands where RecBole's models call their loss, of two scores or of logits and targets."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._loss = RANK_LOSSES[name]
+        self.calls = 0
+
+    def forward(self, scores: Tensor, other: Tensor) -> Tensor:
+        self.calls += 1
+        return self._loss(scores, other)

@@ -1,0 +1,98 @@
+"""A trained model's scores as inner products of vectors, where they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_darec.aligned.access import Tables, final_embeddings
+from recbole_darec.aligned.kinds import stacked, with_padding
+from recbole_darec.alignment.contract import TrainingStep
+
+__all__ = ["final_tables", "score_vectors", "split_representations"]
+
+_TRIED_USERS = 32
+_TOLERANCE = 1e-5
+
+
+@torch.no_grad()
+def final_tables(model: Any, config: Any) -> Tables | None:
+    """Return the embeddings that a trained model ranks with, by kind, padding row first.
+
+    Args:
+        model: an ``AlignedRecommender`` in evaluation.
+        config: RecBole's configuration.
+
+    Returns:
+        float ``[size, d]`` by kind; None where the model yields none.
+    """
+    sizes = model.table_sizes
+    with torch.enable_grad():  # a step is tried
+        access = model.access_to_embeddings(config)
+    if access is None:
+        return None
+    if access.route == "forward":
+        return final_embeddings(model.forward(), sizes)
+    with model.ranking_tables() as altered:
+        return altered or access.tables.weights(model)
+
+
+@torch.no_grad()
+def score_vectors(model: Any, config: Any) -> Tables | None:
+    """Return vectors whose inner product is the model's score, where there are such.
+
+    A model that normalises, adds biases or has a network on top has embeddings, and its scores are
+    not their products: the scores of some users are compared.
+
+    Args:
+        model: an ``AlignedRecommender`` in evaluation, whose kinds are users and items.
+        config: RecBole's configuration.
+
+    Returns:
+        float ``[size, d]`` for ``user`` and ``item``, padding row first, or None.
+    """
+    if model.alters_ranking and not model.aligner.leaves_scores():
+        return None
+    tables = final_tables(model, config)
+    if tables is None or set(tables) != {"user", "item"}:
+        return None
+    users, items = tables["user"], tables["item"]
+    step = max(1, (len(users) - 1) // _TRIED_USERS)
+    tried = torch.arange(1, len(users), step, device=users.device)[:_TRIED_USERS]
+    products = users[tried] @ items[1:].T
+    try:
+        scores = model.full_sort_predict(Interaction({model.USER_ID: tried}).to(users.device))
+    except NotImplementedError:  # NeuMF scores pairs only
+        return None
+    scores = scores.view(len(tried), -1)[:, 1:]
+    return tables if _equal(products, scores) else None
+
+
+@torch.no_grad()
+def split_representations(model: Any, tables: Tables) -> dict[str, Tables]:
+    """Return the parts that an aligner splits its sides into, as tables by kind, by name.
+
+    Args:
+        model: an ``AlignedRecommender`` in evaluation.
+        tables: what :func:`final_tables` returns.
+
+    Returns:
+        Padding row first; parts that have not a row for each user and item are left out.
+    """
+    rows = stacked(tables)
+    if not model.aligner.needs_profiles or len(model.profile_rows) != len(rows):
+        return {}
+    step = TrainingStep(rows, model.profile_rows, model.kinds, {})
+    return {
+        name: with_padding(found, model.kinds, tables)
+        for name, found in model.aligner.representations(step).items()
+        if len(found) == len(rows)
+    }
+
+
+def _equal(products: Tensor, scores: Tensor) -> bool:
+    scale = float(scores.abs().max().clamp_min(1.0))
+    return bool(((products - scores).abs() <= _TOLERANCE * scale).all())

@@ -1,0 +1,121 @@
+"""All-rank evaluation of a sequential model: a user's earlier items in, the held-out one to find.
+
+RecBole counts rows in ``eval_batch_size``, masks nothing, and holds a padded copy of each sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.interaction import Interaction
+
+from recbole_darec.errors import OptionError
+from recbole_darec.evaluation.all_rank import UserItems
+
+__all__ = ["SequentialRankLoader", "last_items"]
+
+
+def last_items(config: Any, parts: Sequence[Any], users: np.ndarray) -> Interaction:
+    """Return what a sequential model is asked with: each user's last items, zeros behind them.
+
+    Args:
+        config: RecBole's configuration, which says how many items a sequence has at most.
+        parts: the parts that are the users' history; the earlier part first.
+        users: row numbers, int64 ``[n]``.
+    """
+    return _last_items(config, parts[0], users, *_by_user(parts))
+
+
+def _by_user(parts: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return users and items of all parts, each user's together and in order of time."""
+    users, items = (
+        np.concatenate([part.inter_feat[field].numpy() for part in parts])
+        for field in (parts[0].uid_field, parts[0].iid_field)
+    )
+    order = np.argsort(users, kind="stable")
+    return users[order], items[order]
+
+
+def _last_items(
+    config: Any, dataset: Any, users: np.ndarray, owners: np.ndarray, items: np.ndarray
+) -> Interaction:
+    longest = int(config["MAX_ITEM_LIST_LENGTH"])
+    ends = np.searchsorted(owners, users, side="right")
+    begin = np.maximum(np.searchsorted(owners, users), ends - longest)
+    count = ends - begin
+    places = np.minimum(begin[:, None] + np.arange(longest), len(items) - 1)
+    inside = np.arange(longest) < count[:, None]
+    return Interaction(
+        {
+            dataset.uid_field: torch.from_numpy(users),
+            dataset.iid_field + config["LIST_SUFFIX"]: torch.from_numpy(
+                np.where(inside, items[places], 0)
+            ),
+            config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(count),
+        }
+    )
+
+
+class SequentialRankLoader(FullSortEvalDataLoader):
+    """Ranks all items for each user of a part, a number of users at a time.
+
+    Args:
+        config: RecBole's configuration.
+        dataset: the part to evaluate: one item a user.
+        earlier: the parts before it, which are the user's history; the earlier part first.
+        mask: ``none``, ``history`` (the history but for the target), or ``history_all``.
+        batch_users: users in a batch.
+
+    Raises:
+        OptionError: with ``history_all`` so few items are left to a user that masked ones would
+            fill the list up.
+    """
+
+    def __init__(
+        self, config: Any, dataset: Any, earlier: Sequence[Any], mask: str, batch_users: int
+    ) -> None:
+        self.logger = getLogger()
+        self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
+        self.batch_users = batch_users
+        part = dataset.inter_feat
+        users, targets = part[self.uid_field].numpy(), part[self.iid_field].numpy()
+        owners, items = _by_user(earlier)
+        self.user_df = _last_items(config, dataset, users, owners, items)
+        self.evaluated_users, self._targets = users, torch.from_numpy(targets)
+        self._masked = None
+        if mask != "none":
+            sizes = dataset.user_num, dataset.item_num
+            self._masked = UserItems(owners, items, *sizes)
+            if mask == "history":
+                self._masked = self._masked.without(UserItems(users, targets, *sizes))
+            else:
+                self._check_room(config, dataset.item_num)
+        self.sample_size = len(users)
+        AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+
+    def _check_room(self, config: Any, n_items: int) -> None:
+        assert self._masked is not None
+        starts = self._masked.starts
+        most = int((starts[self.evaluated_users + 1] - starts[self.evaluated_users]).max())
+        left, longest = n_items - 1 - most, max(config["topk"])
+        if longest > left:
+            raise OptionError(
+                f"topk={config['topk']}: of {n_items - 1:,} items a user's history masks {most:,}, "
+                f"and {left:,} are left to rank; lower topk, or set eval_mask=none"
+            )
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = self.batch_users
+        self.set_batch_size(self.batch_users)
+
+    def collate_fn(self, index: Any) -> Any:
+        """Return ``(sequences, masked (row, item) or None, positive rows, positive items)``."""
+        index = np.asarray(index)
+        masked = None if self._masked is None else self._masked.of(self.evaluated_users[index])
+        return self.user_df[index], masked, torch.arange(len(index)), self._targets[index]

@@ -1,0 +1,1 @@
+"""From a trained model to its use: recommendations, neighbours, exported vectors."""

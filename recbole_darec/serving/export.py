@@ -1,0 +1,123 @@
+"""A trained model as vectors, ready for any vector store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from recbole_darec.aligned.vectors import score_vectors, split_representations
+from recbole_darec.data.atomic import staged_folder
+from recbole_darec.embeddings import write_binary
+from recbole_darec.errors import OptionError
+from recbole_darec.loaded import load_run
+from recbole_darec.serving.output import pyarrow_parquet
+from recbole_darec.serving.tokens import ids_of
+
+__all__ = ["export"]
+
+_KINDS = ("user", "item")
+_SUFFIXES = {"npy": (".npy", ".tokens"), "parquet": (".parquet",)}
+INDEX = "index.json"
+
+
+def export(
+    model_file: str | Path,
+    out: str | Path,
+    *,
+    form: str = "both",
+    overwrite: bool = False,
+    model: type | None = None,
+) -> dict[str, Any]:
+    """Write user and item vectors whose inner product is the trained model's score.
+
+    The folder has ``user`` and ``item`` as ``.npy`` with ``.tokens`` (row n belongs to line n), as
+    ``.parquet`` with the columns ``id`` and ``vector``, and ``index.json``, which says what they
+    are.  Where the aligner splits its sides into parts (DaRec), each part has its files too, such
+    as ``user.shared_c``.
+
+    Args:
+        model_file: a checkpoint that a run wrote.
+        out: the folder that is made.
+        form: ``npy``, ``parquet`` or ``both``.
+        overwrite: replace the folder where it exists.
+        model: the recommender class, where the run was given a class and not a name.
+
+    Returns:
+        What ``index.json`` says.
+
+    Raises:
+        OptionError: the model's scores are no inner products.
+        CheckpointError: the file is damaged, or the data set has changed since.
+        DataError: the folder exists, or cannot be written.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    if form not in ("both", *_SUFFIXES):
+        raise OptionError(f"form={form!r}: one of both, npy, parquet")
+    forms = list(_SUFFIXES) if form == "both" else [form]
+    parquet = pyarrow_parquet() if "parquet" in forms else None
+    run = load_run(Path(model_file), {}, model)
+    tables = score_vectors(run.model, run.config)
+    if tables is None:
+        name, align = run.config["model"], run.config["align"]
+        raise OptionError(
+            f"the scores of {name} with --align={align} are no inner products of vectors, so there "
+            "is nothing to export; 'recbole-darec recommend' ranks with any model"
+        )
+    parts: dict[str, Mapping[str, Tensor]] = {"": tables}
+    parts.update(split_representations(run.model, tables))
+    index = _index(run, tables, parts, forms)
+    tokens = {kind: [str(t) for t in ids_of(run.dataset, kind).tokens[1:]] for kind in _KINDS}
+    names = {name for entry in index["files"].values() for name in entry}
+    with staged_folder(Path(out), overwrite, replaceable={*names, INDEX}) as folder:
+        for part, found in parts.items():
+            for kind in _KINDS:
+                rows = found[kind][1:].float().cpu().numpy()
+                stem = folder / _stem(kind, part)
+                if "npy" in forms:
+                    write_binary(stem, tokens[kind], rows)
+                if parquet is not None:
+                    _write_parquet(
+                        parquet, stem.with_name(stem.name + ".parquet"), tokens[kind], rows
+                    )
+        text = json.dumps(index, indent=2, ensure_ascii=False)
+        (folder / INDEX).write_text(text + "\n", encoding="utf-8")
+    return index
+
+
+def _stem(kind: str, part: str) -> str:
+    return f"{kind}.{part}" if part else kind
+
+
+def _index(
+    run: Any, tables: Mapping[str, Tensor], parts: Mapping[str, Any], forms: list[str]
+) -> dict[str, Any]:
+    return {
+        "metric": "inner_product",
+        "width": tables["item"].shape[1],
+        "dtype": "float32",
+        "users": len(tables["user"]) - 1,
+        "items": len(tables["item"]) - 1,
+        "model": run.config["model"],
+        "align": run.config["align"],
+        "dataset": run.config["dataset"],
+        "files": {
+            _stem(kind, part): [
+                _stem(kind, part) + suffix for form in forms for suffix in _SUFFIXES[form]
+            ]
+            for part in parts
+            for kind in _KINDS
+        },
+    }
+
+
+def _write_parquet(pyarrow: Any, path: Path, tokens: list[str], rows: np.ndarray) -> None:
+    from pyarrow import parquet
+
+    flat = pyarrow.array(np.ascontiguousarray(rows, dtype=np.float32).reshape(-1))
+    vectors = pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+    parquet.write_table(pyarrow.table({"id": tokens, "vector": vectors}), path)

@@ -1,0 +1,165 @@
+"""The k best items of many users, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_darec.aligned.scores import all_pairs
+from recbole_darec.evaluation.all_rank import UserItems
+from recbole_darec.numerics.topk import top_k
+
+__all__ = ["ModelScores", "Ranked", "Scores", "VectorScores", "best"]
+
+_FLOAT = 4
+_FEWEST_USERS = 64  # of a block; where their scores do not fit, the items are split instead
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The best items of a block of users.
+
+    Attributes:
+        users: row numbers, int64 ``[b]``.
+        items: row numbers, int64 ``[b, k]``, best first.
+        scores: float32 ``[b, k]``; minus infinity where fewer than k items are left.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    scores: np.ndarray
+
+
+class Scores(Protocol):
+    """Scores of the items that may be recommended."""
+
+    items: Tensor
+    """Their row numbers, ascending, int64 ``[n]``."""
+
+    splits: bool
+    """Whether a part of the items can be scored by itself."""
+
+    def of(self, users: Tensor, start: int, end: int) -> Tensor:
+        """Return the scores ``[b, end - start]`` of ``items[start:end]``."""
+        ...
+
+
+class VectorScores:
+    """Inner products of vectors.
+
+    Args:
+        users: float ``[n_users, d]``.
+        items: float ``[n_items, d]``.
+        candidates: row numbers of the items that may be recommended, ascending.
+    """
+
+    splits = True
+
+    def __init__(self, users: Tensor, items: Tensor, candidates: np.ndarray) -> None:
+        self.items = torch.from_numpy(candidates).to(items.device)
+        self._users, self._vectors = users, items[self.items]
+
+    def of(self, users: Tensor, start: int, end: int) -> Tensor:
+        """Return the scores of some of the items."""
+        return self._users[users] @ self._vectors[start:end].T
+
+
+class ModelScores:
+    """What the model itself says: for scores that are no inner products.
+
+    Args:
+        model: a recommender in evaluation.
+        ask: row numbers of users to what the model is asked with.
+        n_items: number of items, padding included.
+        candidates: row numbers of the items that may be recommended, ascending.
+        device: where the model is.
+    """
+
+    splits = False
+
+    def __init__(
+        self,
+        model: Any,
+        ask: Callable[[np.ndarray], Interaction],
+        n_items: int,
+        candidates: np.ndarray,
+        device: Any,
+    ) -> None:
+        self.items = torch.from_numpy(candidates).to(device)
+        self._model, self._ask, self._n_items = model, ask, n_items
+        self._whole = len(candidates) == n_items - 1
+
+    def of(self, users: Tensor, start: int, end: int) -> Tensor:
+        """Return the scores of all the items."""
+        asked = self._ask(users.cpu().numpy()).to(self.items.device)
+        try:
+            scores = self._model.full_sort_predict(asked)
+        except NotImplementedError:  # NeuMF scores pairs only
+            predict, field = self._model.predict, self._model.ITEM_ID
+            scores = all_pairs(predict, asked, field, self._n_items)
+        rows: Tensor = scores.view(len(users), self._n_items)
+        return rows[:, 1:] if self._whole else rows[:, self.items]
+
+
+@torch.no_grad()
+def best(
+    scores: Scores, users: np.ndarray, k: int, hidden: UserItems | None, block_bytes: int
+) -> Iterator[Ranked]:
+    """Yield the ``k`` best items of each user, in blocks that keep within ``block_bytes``.
+
+    Args:
+        scores: of the items that may be recommended, at least ``k``.
+        users: row numbers, int64.
+        k: items per user.
+        hidden: items of each user that are left out; None leaves none out.
+        block_bytes: most memory for the scores of a block.
+    """
+    n_items = len(scores.items)
+    fit = block_bytes // _FLOAT
+    height = max(1, min(len(users), fit // n_items))
+    width = n_items
+    if scores.splits and height < min(len(users), _FEWEST_USERS):
+        height = min(len(users), _FEWEST_USERS)
+        width = max(k, fit // height)
+    for first in range(0, len(users), height):
+        block = users[first : first + height]
+        values, columns = _best_of_block(scores, block, k, hidden, width)
+        yield Ranked(block, scores.items[columns].cpu().numpy(), values.float().cpu().numpy())
+
+
+def _best_of_block(
+    scores: Scores, users: np.ndarray, k: int, hidden: UserItems | None, width: int
+) -> tuple[Tensor, Tensor]:
+    device, n_items = scores.items.device, len(scores.items)
+    asked = torch.from_numpy(users).to(device)
+    left_out = None
+    if hidden is not None:
+        rows, items = (part.to(device) for part in hidden.of(users))
+        columns = torch.searchsorted(scores.items, items).clamp_(max=n_items - 1)
+        there = scores.items[columns] == items
+        left_out = rows[there], columns[there]
+    found: tuple[Tensor, Tensor] | None = None
+    for start in range(0, n_items, width):
+        end = min(start + width, n_items)
+        part = scores.of(asked, start, end)
+        if left_out is not None:
+            rows, columns = left_out
+            if width < n_items:
+                inside = (columns >= start) & (columns < end)
+                rows, columns = rows[inside], columns[inside] - start
+            part[rows, columns] = -torch.inf
+        values, columns = top_k(part, min(k, end - start))
+        columns = columns + start
+        if found is not None:
+            values, columns = torch.cat([found[0], values], 1), torch.cat([found[1], columns], 1)
+            values, order = values.topk(min(k, values.shape[1]))
+            columns = columns.gather(1, order)
+        found = values, columns
+    assert found is not None
+    return found

@@ -1,0 +1,1 @@
+"""Ordered lists of items a user, for sequential models, into atomic files."""

@@ -1,0 +1,114 @@
+"""A sequential backbone and its aligner: one item table that reads and ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_darec.data.sequences import PLACES
+from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve
+from recbole_darec.run import Prepared, prepare
+from recbole_darec.testing.tiny_runs import one_batch, options, scores
+from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+
+SMALL: dict[str, Any] = {"hidden_size": 8, "inner_size": 8, "train_batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_sequences(tmp_path_factory.mktemp("data") / "dataset").data_path
+
+
+@pytest.fixture(autouse=True)
+def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run_of(tiny: Path, align: str, model: str = "SASRec", **changed: Any) -> Prepared:
+    given = {**options(tiny, align=align), **(SMALL if model == "SASRec" else {}), **changed}
+    if align not in ("none", "darec"):  # whose options are among the quick ones
+        given = {name: value for name, value in given.items() if not name.startswith("align_")}
+    return prepare(resolve(model, "tiny", None, given))
+
+
+def test_what_an_aligner_makes_of_the_table_reads_and_ranks(tiny: Path) -> None:
+    run = run_of(tiny, "kar")
+    model = run.model
+    found = scores(run)
+    rows = model._altered_tables()["item"]
+    plain = run_of(tiny, "none")
+    weights = {k: v for k, v in model.state_dict().items() if not k.startswith("alignment.")}
+    plain.model.load_state_dict({**weights, "item_embedding.weight": rows})
+    assert torch.allclose(found, scores(plain), rtol=0.0, atol=1e-5)
+    assert not torch.equal(rows[1:], model.item_embedding.weight[1:])
+
+
+def test_the_loss_is_that_of_the_altered_table(tiny: Path) -> None:
+    run = run_of(tiny, "kar", hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    plain = run_of(tiny, "none", hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    rows = run.model._altered_tables()["item"]
+    weights = {k: v for k, v in run.model.state_dict().items() if not k.startswith("alignment.")}
+    plain.model.load_state_dict({**weights, "item_embedding.weight": rows})
+    batch = one_batch(run)
+    loss, expected = (r.model.train().calculate_loss(batch) for r in (run, plain))
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_a_step_names_targets_negatives_and_history_without_padding(tiny: Path) -> None:
+    run = run_of(tiny, "darec")
+    batch = one_batch(run)
+    step = run.model._rows_of(batch, {})
+    assert set(step) == {"item", "neg_item", "history"}
+    assert torch.equal(step["item"] + 1, batch["item_id"])
+    assert len(step["history"]) == int(batch["item_length"].sum()) == len(batch[PLACES])
+    assert min(int(rows.min()) for rows in step.values()) >= 0
+
+
+@pytest.mark.parametrize("rows", ["positions", "prefixes"])
+def test_the_score_is_the_product_of_what_is_encoded_and_the_targets_rows(
+    tiny: Path, rows: str
+) -> None:
+    run = run_of(tiny, "none", training_rows=rows, rank_loss="bce")
+    run.model.eval()
+    batch = one_batch(run)
+    encoded, table = run.model.encode(batch), run.model.item_embedding.weight
+    assert encoded.shape == (len(batch["item_id"]), 8)
+    positive, negative = ((encoded * table[batch[f]]).sum(1) for f in ("item_id", "neg_item_id"))
+    expected = -torch.nn.functional.logsigmoid(positive).mean()
+    expected -= torch.nn.functional.logsigmoid(-negative).mean()
+    loss = run.model.calculate_loss(batch)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_ranking_and_pairs_agree(tiny: Path) -> None:
+    for align in ("none", "kar"):
+        run = run_of(tiny, align)
+        every = scores(run)
+        users = run.test_data.user_df
+        users.interaction["item_id"] = torch.arange(len(users)) % 40 + 1
+        with torch.no_grad():
+            pairs = run.model.predict(users)
+        expected = every.gather(1, users["item_id"][:, None])[:, 0]
+        assert torch.allclose(pairs, expected, rtol=0.0, atol=1e-5)
+
+
+def test_a_model_that_ranks_with_another_table_runs_alone(tiny: Path) -> None:
+    run = run_of(tiny, "none", "HGN")
+    assert bool(run.model.calculate_loss(one_batch(run)).isfinite().all())
+    with pytest.raises(OptionError, match="the model 'HGN' has no one item table"):
+        run_of(tiny, "kar", "HGN")
+
+
+@pytest.mark.parametrize("align", ["rlmrec_con", "relational", "relational_con"])
+def test_the_general_aligners_run_unchanged(tiny: Path, align: str) -> None:
+    run = run_of(tiny, align)
+    parts = run.model.train().calculate_loss(one_batch(run))
+    parts = parts if isinstance(parts, tuple) else (parts,)
+    torch.stack([part.sum() for part in parts]).sum().backward()
+    gradient = run.model.item_embedding.weight.grad
+    assert bool(gradient.isfinite().all())
+    assert bool(gradient[1:].any())
