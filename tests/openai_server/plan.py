@@ -146,6 +146,7 @@ class Plan:
         models: the names of the chat models. Another name is answered with 404.
         structured: the most that ``response_format`` may ask for; more is answered with 400.
         unsupported: parameters of a chat request that are answered with 400.
+        no_system: the words with which a system message is answered with 400; None: it is taken.
         thinks_unless: the field of a chat request with which the model does not think; without
             it, thoughts stand in ``reasoning_content``. None: it never thinks.
         context_tokens: words that a chat prompt may have; None: any.
@@ -183,6 +184,7 @@ class Plan:
     models: tuple[str, ...] = ("gpt-3.5-turbo", "gpt-4o-mini")
     structured: str = "json_schema"
     unsupported: tuple[str, ...] = ()
+    no_system: str | None = None
     thinks_unless: str | None = None
     context_tokens: int | None = None
     embedding_models: Mapping[str, int] = field(
