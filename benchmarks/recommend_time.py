@@ -44,8 +44,10 @@ def main() -> None:
     asked = np.arange(1, args.users + 1)
     known = np.repeat(asked, KNOWN), rng.integers(1, args.items + 1, size=KNOWN * args.users)
     hidden = UserItems(*known, args.users + 1, args.items + 1)
-    names = [Ids(kind, [f"{kind}{row}" for row in range(n + 1)])
-             for kind, n in (("user", args.users), ("item", args.items))]  # fmt: skip
+    of_users, of_items = (
+        Ids(kind, [f"{kind}{row}" for row in range(n + 1)])
+        for kind, n in (("user", args.users), ("item", args.items))
+    )
     height = (args.block_mb << 20) // (4 * args.items)
 
     start = time.perf_counter()
@@ -58,7 +60,7 @@ def main() -> None:
         scores = VectorScores(users, items, np.arange(1, args.items + 1))
         with written(Path(folder) / "lists.parquet") as append:
             for found in best(scores, asked, K, hidden, args.block_mb << 20):
-                append(frame_of(*names, found, ("user_id", "item_id")))
+                append(frame_of(of_users, of_items, found, ("user_id", "item_id")))
         ours = time.perf_counter() - start
     print(
         f"{args.users:,} users x {args.items:,} items x {args.width}, {height} users a block, "

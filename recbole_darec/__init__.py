@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recbole_darec.aligned.recommender import AlignedRecommender, DaRecMixin
     from recbole_darec.errors import UserError
     from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
-    from recbole_darec.run import objective_function, run_recbole_darec
+    from recbole_darec.run import make_data_and_model, objective_function, run_recbole_darec
     from recbole_darec.serving.export import export
     from recbole_darec.serving.recommend import recommend, similar_items, similar_users
 
@@ -39,6 +39,7 @@ __all__ = [
     "evaluate_checkpoint",
     "export",
     "load_data_and_model",
+    "make_data_and_model",
     "objective_function",
     "recommend",
     "run_recbole_darec",
@@ -53,6 +54,7 @@ _HOMES = {
     "evaluate_checkpoint": "recbole_darec.loaded",
     "export": "recbole_darec.serving.export",
     "load_data_and_model": "recbole_darec.loaded",
+    "make_data_and_model": "recbole_darec.run",
     "objective_function": "recbole_darec.run",
     "recommend": "recbole_darec.serving.recommend",
     "run_recbole_darec": "recbole_darec.run",

@@ -16,18 +16,17 @@ from recbole_darec.aligned.classes import aligned_class
 from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import OptionError
-from recbole_darec.evaluation.all_rank import AllRankLoader
-from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
 from recbole_darec.resolve import resolve
+from recbole_darec.run_data import general_data, sequential_data
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.preflight import check_outputs
-from recbole_darec.training.sequences import SequenceLoader
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
 
 __all__ = [
     "Prepared",
+    "make_data_and_model",
     "make_trainer",
     "objective_function",
     "prepare",
@@ -159,6 +158,31 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
     }
 
 
+def make_data_and_model(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Make what a run trains, for a training by hand: RecBole's modules, one by one.
+
+    Args:
+        model: name of the backbone, or a recommender class.
+        dataset: name of the data set.
+        config_file_list: property files of the user, later ones win.
+        config_dict: options from code; they win over the files.
+
+    Returns:
+        ``config, model, dataset, train_data, valid_data, test_data``, as ``load_data_and_model``
+        returns them of a trained model.
+
+    Raises:
+        UserError: an option or a file is at fault; the message says which.
+    """
+    run = prepare(resolve(model, dataset, config_file_list, config_dict, None))
+    return run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
+
+
 def prepare(settings: Settings) -> Prepared:
     """Read and check everything; writes nothing."""
     backbone = settings.model_class or backbone_class(settings.model)
@@ -170,7 +194,7 @@ def prepare(settings: Settings) -> Prepared:
     parts, config.split = compat.split_dataset(config, dataset)
     _check_topk(config, dataset)
     model_class = aligned_class(backbone, settings.align)
-    make_data = _sequential_data if settings.family == "sequential" else _general_data
+    make_data = sequential_data if settings.family == "sequential" else general_data
     train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)
     identity = RunIdentity(
         model=config["model"],
@@ -187,66 +211,6 @@ def prepare(settings: Settings) -> Prepared:
 def make_trainer(run: Prepared) -> Any:
     """Return the trainer that RecBole has for the backbone, with ours over it."""
     return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
-
-
-def _general_data(
-    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Return the loaders of the three parts, and the model."""
-    train_data, *samplers = compat.training_loader(config, dataset, list(parts))
-    valid_data, test_data = (
-        _evaluation_loader(config, phase, parts, sampler)
-        for phase, sampler in zip(("valid", "test"), samplers)
-    )
-    return train_data, valid_data, test_data, _made(model_class, config, train_data._dataset)
-
-
-def _sequential_data(
-    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Return the loaders of the three parts, and the model, which says what a training row is."""
-    options = config.settings.evaluation
-    valid_data, test_data = (
-        SequentialRankLoader(
-            config,
-            parts[n],
-            parts[:n],
-            options.eval_mask,
-            options.users_per_batch(dataset.item_num),
-        )
-        for n in (1, 2)
-    )
-    try:
-        model = _made(model_class, config, parts[0])
-    except (KeyError, ValueError, NotImplementedError) as error:
-        # Several of RecBole's want features of items, or a loss of their own.
-        raise OptionError(
-            f"RecBole's model '{config['model']}' cannot be made of items and their order with "
-            f"rank_loss={config['rank_loss']} ({type(error).__name__}: {error}); take one such as "
-            "SASRec, GRU4Rec or Caser"
-        ) from error
-    train_data = SequenceLoader(config, parts[0], positions=model.reads_positions)
-    return train_data, valid_data, test_data, model
-
-
-def _made(model_class: Any, config: Any, train_part: Any) -> Any:
-    compat.init_seed(config["seed"], config["reproducibility"])
-    return model_class(config, train_part).to(config["device"])
-
-
-def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
-    position = ("train", "valid", "test").index(phase)
-    options = config.settings.evaluation
-    ranked = config["eval_args"]["mode"][phase] == "full"
-    if not ranked or config["MODEL_TYPE"] not in _RANKING_ALL_ITEMS:
-        loader = compat.evaluation_loader(config, phase)
-        return loader(config, parts[position], sampler, shuffle=False)
-    masked = parts[:1] if options.eval_mask == "train" else parts[:position]
-    users = options.users_per_batch(parts[position].item_num)
-    return AllRankLoader(config, parts[position], masked, users)
-
-
-_RANKING_ALL_ITEMS = (compat.ModelType.GENERAL, compat.ModelType.TRADITIONAL)
 
 
 def _check_topk(config: Any, dataset: Any) -> None:

@@ -53,8 +53,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
     "encoders": {"data", "embeddings", "llm", "settings"},
     # where everything meets
+    "run_data": {"evaluation", "recbole_compat", "training"},
     "run": {
-        "aligned", "alignment", "backbones", "data", "evaluation", "recbole_compat", "resolve",
+        "aligned", "alignment", "backbones", "data", "recbole_compat", "resolve", "run_data",
         "settings", "training",
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},

@@ -213,7 +213,8 @@ def _trains(loss: Any, tables: Mapping[str, Tensor]) -> bool:
 def one_interaction(model: Any, config: Any) -> Interaction:
     """Return the smallest training batch: user 1 and item 1, with as many negatives as asked."""
     sampling = config["train_neg_sample_args"] or {}
-    n_rows = max(1, int(sampling.get("sample_num", 1) or 1))
+    asked = sampling.get("sample_num")
+    n_rows = max(1, asked) if isinstance(asked, int) else 1  # "none" where none are drawn
     one = torch.ones(n_rows, dtype=torch.int64)
     fields = {
         model.USER_ID: one,

@@ -19,6 +19,7 @@ from recbole_darec.aligned.access import (
     MadeOnce,
     one_interaction,
     probe,
+    undisturbed,
 )
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
@@ -95,7 +96,28 @@ class AlignedRecommender(AlteredBackbone):
         return {"user": self.n_users, "item": self.n_items}
 
     def _ready(self, config: Any, method: type[Aligner]) -> None:
-        """Make of the backbone what it is to be here, before its aligner is made."""
+        """Make of the backbone what it is to be here, before its aligner is made.
+
+        Raises:
+            OptionError: it learns from negatives, and the run draws none.
+        """
+        sampling = config["train_neg_sample_args"]
+        if sampling and str(sampling.get("distribution")).lower() != "none":
+            return
+        batch = self._smallest_batch(config)
+        batch.interaction.pop(self.NEG_ITEM_ID, None)
+        self.to(self.device)
+        with undisturbed(self), torch.no_grad():
+            try:
+                self.backbone_loss(batch.to(self.device))
+            except KeyError as error:
+                if error.args == (self.NEG_ITEM_ID,):
+                    raise OptionError(
+                        f"train_neg_sample_args=None: the model '{backbone_name(type(self))}' "
+                        "learns from pairs with an item that was not taken; leave the option out"
+                    ) from None
+            except Exception:
+                return  # NCL's step fails before its first E-step; training tells any other fault
 
     def _smallest_batch(self, config: Any) -> Any:
         return one_interaction(self, config)

@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
         similar, kind = options.similar_users, "user"
     flag = f"--similar-{kind}s" if similar is not None else "--users"
     asked = tokens_of(options.users if similar is None else similar, flag)
-    lists = {
-        name: path and read_tokens(path, f"--{name.replace('_', '-')}")
-        for name, path in (
-            ("exclude_items", options.exclude_items),
-            ("only_items", options.only_items),
+    excluded, only = (
+        None if path is None else read_tokens(path, flag)
+        for path, flag in (
+            (options.exclude_items, "--exclude-items"),
+            (options.only_items, "--only-items"),
         )
-    }
+    )
     if not options.checkpoint.is_file():
         raise CheckpointError(
             f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
             asked,
             options.k,
             exclude=options.exclude,
-            exclude_items=lists["exclude_items"] or (),
-            only_items=lists["only_items"],
+            exclude_items=excluded or (),
+            only_items=only,
             unknown=options.unknown,
         )
     if options.out is None:

@@ -113,6 +113,9 @@ class AllRankLoader(FullSortEvalDataLoader):
 
 
 def _user_items(parts: Sequence[Any], dataset: Any) -> UserItems:
+    if not parts:
+        none = np.empty(0, dtype=np.int64)
+        return UserItems(none, none, dataset.user_num, dataset.item_num)
     columns = [
         (p.inter_feat[dataset.uid_field].numpy(), p.inter_feat[dataset.iid_field].numpy())
         for p in parts

@@ -47,10 +47,14 @@ def load_dataset(config: Any) -> Any:
     for file in names:
         _check_inter_file(folder / file, config)
     module = importlib.import_module("recbole.data.dataset")
-    # A sequential model's rows are windows over the plain interactions: see split_in_time.
-    default = "KnowledgeBasedDataset" if _is(config, ModelType.KNOWLEDGE) else "Dataset"
-    own = None if _is(config, ModelType.SEQUENTIAL) else f"{config['model']}Dataset"
-    dataset_class = getattr(module, str(own), None) or getattr(module, default)
+    kinds = {
+        ModelType.SEQUENTIAL: "SequentialDataset",
+        ModelType.KNOWLEDGE: "KnowledgeBasedDataset",
+    }
+    default = kinds.get(config["MODEL_TYPE"], "Dataset")
+    dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
+    if _in_time(config):
+        dataset_class = module.Dataset
     complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
     try:
         dataset = complete(config)
@@ -66,8 +70,9 @@ def load_dataset(config: Any) -> Any:
     return dataset
 
 
-def _is(config: Any, family: ModelType) -> bool:
-    return bool(config["MODEL_TYPE"] == family)
+def _in_time(config: Any) -> bool:
+    """Tell whether a run of ours is sequential: its rows are windows over plain interactions."""
+    return getattr(getattr(config, "settings", None), "family", None) == "sequential"
 
 
 class _CompleteIds:
@@ -81,7 +86,7 @@ class _CompleteIds:
     config: Any
 
     def _data_processing(self) -> None:
-        if _is(self.config, ModelType.SEQUENTIAL):
+        if _in_time(self.config):
             check_times(self, self.inter_feat, self.config["dataset"])
         for field in (self.uid_field, self.iid_field):
             missing = np.flatnonzero(self.inter_feat[field].isnull().to_numpy())
@@ -145,7 +150,7 @@ def split_dataset(config: Any, dataset: Any) -> tuple[list[Any], Split | None]:
         DataError: a part is empty.
     """
     split = None
-    if _is(config, ModelType.SEQUENTIAL):
+    if _in_time(config):
         split_in_time(dataset, config["dataset"])
     else:
         split = _fixed_split(config, dataset)

@@ -109,14 +109,18 @@ def _hits(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) 
 
 
 class MetricEvaluator(Evaluator):
-    """RecBole's evaluator with unrounded metrics, and lists that may end before k."""
+    """RecBole's evaluator; metrics are rounded only on request, and lists may end before k."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        # Rounded only where a run asks for it: RecBole's own default is 4 digits.
+        settings = getattr(config, "settings", None)
+        asked = None if settings is None else settings.values.get("metric_decimal_place")
+        digits = _ALL_DIGITS if asked is None else asked
         for name, metric in self.metric_class.items():
             if name in _OURS:
                 metric = self.metric_class[name] = _OURS[name](config)
-            metric.decimal_place = _ALL_DIGITS
+            metric.decimal_place = digits
 
 
 class _ItemCoverage(recbole_metrics.ItemCoverage):

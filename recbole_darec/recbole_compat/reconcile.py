@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recbole_darec.recbole_compat import pandas3
 from recbole_darec.recbole_compat.anomaly import leave_anomaly_detection
+from recbole_darec.recbole_compat.checkpoints import save_plain_configurations
 from recbole_darec.recbole_compat.noise import quiet_recbole
 from recbole_darec.recbole_compat.scipy_names import restore_dok_update
 
@@ -17,6 +18,7 @@ def reconcile() -> None:
     package makes a configuration or loads data; again changes nothing.
     """
     leave_anomaly_detection()
+    save_plain_configurations()
     restore_dok_update()
     pandas3.count_cells()
     pandas3.read_empty_cells()

@@ -19,6 +19,7 @@ from typing import Any
 from recbole_darec.environment import recbole_dir
 from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.resources import properties_dir
+from recbole_darec.settings.effects import check_effects, check_owner, read_by
 from recbole_darec.settings.families import check_family
 from recbole_darec.settings.known_names import KnownNames
 from recbole_darec.settings.options import Options, option_names
@@ -82,6 +83,7 @@ def merge(
     values = {**_defaults(backbone_options), **_defaults(aligner_options)}
     known = KnownNames(name, align, backbone_options, aligner_options, backbones, aligners, family)
     here = {"family": family, "model": name, "dataset": data, "align": align}
+    read = read_by(name, backbone_options)
     # A caller's own class may have options that nobody declared.
     checked = model_class is None
     for source, layer in [*of_model, *of_aligner, *of_data, *files]:
@@ -92,6 +94,7 @@ def merge(
     for source, layer in (("config_dict", from_code), ("the command line", from_command)):
         if checked:
             known.check_direct(layer, source)
+            check_owner(name, layer, source, family, read)
         values.update(layer)
 
     refuse_pickles(values)
@@ -102,6 +105,7 @@ def merge(
         name, model_class, data, align, values, aligner_options, backbone_options, family
     )
     check_recbole_values(settings.values)
+    check_effects(settings.values)
     check_family(settings)
     if not folder.is_dir():
         raise _unknown_dataset(data, data_path)

@@ -95,6 +95,7 @@ _UNLISTED_RECBOLE_KEYS = [
     "gpu_id",
     "device",
     "single_spec",
+    "tail_ratio",
     "when",
 ]
 

@@ -31,7 +31,6 @@ _WITHOUT_EFFECT = frozenset(
         "keep_last",
         "eval_block_mb",
         "loss_decimal_place",
-        "metric_decimal_place",
     }
 )
 

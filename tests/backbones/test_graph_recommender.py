@@ -14,7 +14,12 @@ from tiny_runs import one_batch, options, prepared
 
 from recbole_darec import recbole_compat
 from recbole_darec.backbones.graph_recommender import GraphRecommender
-from recbole_darec.backbones.registry import BACKBONES, backbone_class, backbone_options
+from recbole_darec.backbones.registry import (
+    BACKBONES,
+    backbone_class,
+    backbone_family,
+    backbone_options,
+)
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
@@ -34,7 +39,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "AutoCF": {"n_seeds": 2, "mask_depth": 1, "mask_every": 100},
 }
 
-ALL = pytest.mark.parametrize("backbone", sorted(BACKBONES))
+ALL = pytest.mark.parametrize(
+    "backbone", [name for name in sorted(BACKBONES) if backbone_family(name) == "general"]
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags
 
 from recbole_darec.backbones.sequential.counted import CountedRecommender
 from recbole_darec.settings.options import Options, option, options_from_config
@@ -40,7 +40,7 @@ class SequenceKNN(CountedRecommender):
         taken.data[:] = 1.0  # the same pair again adds nothing
         together = (taken.T @ taken).tocsr()
         norms = np.sqrt(np.maximum(together.diagonal(), 1.0))
-        together.setdiag(0.0)
+        together = (together - diags(together.diagonal(), format="csr")).tocsr()
         together.eliminate_zeros()
         rows = np.repeat(np.arange(self.n_items), np.diff(together.indptr))
         cosine = together.data / (norms[rows] * norms[together.indices])

@@ -74,7 +74,8 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
     """
     import pandas as pd
 
-    frames, dropped = [], dict.fromkeys(NUMBERS, 0)
+    frames: list[Any] = []
+    dropped = dict.fromkeys(NUMBERS, 0)
     for file in files:
         part, path = _part_of(str(file))
         frame = _checked(path, _read(path, form), form, dropped)

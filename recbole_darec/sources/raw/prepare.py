@@ -22,13 +22,7 @@ from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.goodreads import open_goodreads
 from recbole_darec.sources.raw.in_time import InTime
-from recbole_darec.sources.raw.interactions import (
-    Scan,
-    Selection,
-    read_again,
-    scan,
-    select,
-)
+from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
 from recbole_darec.sources.raw.lines import Faults
 from recbole_darec.sources.raw.mind import open_mind
 from recbole_darec.sources.raw.movielens import open_movielens

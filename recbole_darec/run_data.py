@@ -1,0 +1,82 @@
+"""The loaders of a run's three parts, and the model that is made for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+from recbole_darec import recbole_compat as compat
+from recbole_darec.errors import OptionError
+from recbole_darec.evaluation.all_rank import AllRankLoader
+from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
+from recbole_darec.training.sequences import SequenceLoader
+
+__all__ = ["general_data", "sequential_data"]
+
+
+def general_data(
+    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Return the loaders of the three parts, and the model."""
+    train_data, *samplers = compat.training_loader(config, dataset, list(parts))
+    valid_data, test_data = (
+        _evaluation_loader(config, phase, parts, sampler)
+        for phase, sampler in zip(("valid", "test"), samplers)
+    )
+    return train_data, valid_data, test_data, _made(model_class, config, train_data._dataset)
+
+
+def sequential_data(
+    config: Any, dataset: Any, parts: Sequence[Any], model_class: Any
+) -> tuple[Any, Any, Any, Any]:
+    """Return the loaders of the three parts, and the model, which says what a training row is."""
+    options = config.settings.evaluation
+    valid_data, test_data = (
+        SequentialRankLoader(
+            config,
+            parts[n],
+            parts[:n],
+            options.eval_mask,
+            options.users_per_batch(dataset.item_num),
+        )
+        for n in (1, 2)
+    )
+    try:
+        model = _made(model_class, config, parts[0])
+    except (KeyError, ValueError, NotImplementedError) as error:
+        # Several of RecBole's want features of items, or a loss of their own.
+        raise OptionError(
+            f"RecBole's model '{config['model']}' cannot be made of items and their order with "
+            f"rank_loss={config['rank_loss']} ({type(error).__name__}: {error}); take one such as "
+            "SASRec, GRU4Rec or Caser"
+        ) from error
+    train_data = SequenceLoader(config, parts[0], positions=model.reads_positions)
+    return train_data, valid_data, test_data, model
+
+
+def _made(model_class: Any, config: Any, train_part: Any) -> Any:
+    compat.init_seed(config["seed"], config["reproducibility"])
+    return model_class(config, train_part).to(config["device"])
+
+
+def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
+    position = ("train", "valid", "test").index(phase)
+    options = config.settings.evaluation
+    ranked = config["eval_args"]["mode"][phase] == "full"
+    if not ranked or config["MODEL_TYPE"] not in _RANKING_ALL_ITEMS:
+        loader = compat.evaluation_loader(config, phase)
+        return loader(config, parts[position], sampler, shuffle=False)
+    masked = parts[:1] if options.eval_mask == "train" else parts[:position]
+    if config["repeatable"]:  # what was taken before may be taken again
+        masked = parts[:0]
+    if "eval_batch_size" in config.settings.values:
+        getLogger().info(
+            "eval_batch_size counts pairs and has no effect where all items are ranked; see "
+            "eval_batch_users"
+        )
+    users = options.users_per_batch(parts[position].item_num)
+    return AllRankLoader(config, parts[position], masked, users)
+
+
+_RANKING_ALL_ITEMS = (compat.ModelType.GENERAL, compat.ModelType.TRADITIONAL)
