@@ -45,6 +45,8 @@ _LIMIT = re.compile(
     r"\D{0,40}?(\d[\d,]*)",
     re.IGNORECASE,
 )
+_OF_FORM = re.compile(r"base64|encoding_format", re.IGNORECASE)
+_NUMBERS = "float"
 _OF_LENGTH = re.compile(r"token|character|context|physical batch", re.IGNORECASE)
 
 
@@ -92,6 +94,7 @@ class EmbeddingModel:
         self._model = model
         self._dimensions = dimensions
         self._server = server
+        self._form = "base64"  # a third of the bytes; some servers know numbers alone
 
     async def ask(self, asked: Asked, texts: Sequence[str], tokens: float) -> Encoded:
         """Send one request, again where the answer that came cannot be used.
@@ -105,9 +108,10 @@ class EmbeddingModel:
         options = {} if self._dimensions is None else {"dimensions": self._dimensions}
         for left in reversed(range(_TRIES)):
             await asked.rate.wait(tokens)
+            form = self._form
             try:
                 answer = await asked.client.embeddings.create(
-                    model=self._model, input=list(texts), encoding_format="base64", **options
+                    model=self._model, input=list(texts), encoding_format=form, **options
                 )
                 rows = self.read(answer, len(texts))
             except ValueError as error:  # cut off JSON, base64 that is none, a wrong list
@@ -121,6 +125,9 @@ class EmbeddingModel:
             except UserError:
                 raise
             except Exception as error:
+                if form != _NUMBERS and _OF_FORM.search(said(error)) is not None:
+                    self._form = _NUMBERS
+                    return await self.ask(asked, texts, tokens)
                 refusal = self._refusal(error, texts)
                 if left and isinstance(error, AnsweredError) and isinstance(refusal, ServerError):
                     continue  # the client repeats what has an error status, and not this
@@ -229,6 +236,8 @@ def _vector_of(value: Any) -> np.ndarray:
     if isinstance(value, str):
         return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
     vector = np.asarray(value, dtype=np.float32)
+    if vector.ndim == 2 and len(vector) == 1:  # as llama.cpp gives a pooled one
+        vector = vector[0]
     if vector.ndim != 1:
         raise ValueError("an embedding is no list of numbers")
     return vector

@@ -31,6 +31,7 @@ _MOST_REQUESTS = 50_000
 _MOST_BYTES = 100 * 2**20
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _LISTED = 100
+_SHAPE = [{"role": "system", "content": ""}, {"role": "user", "content": ""}]  # of a prompt
 _SHOWN = 300  # characters of what the server said
 
 
@@ -65,7 +66,7 @@ class BatchRun:
         options = self.interviewer.options
         waiting = {options.question(prompt).key: prompt for prompt in prompts}
         reasons: dict[str, str] = {}
-        self._form = self.interviewer.form.body([])
+        self._form = self.interviewer.form.body(_SHAPE)
         try:
             for name, batch_id, keys, attempt in self._answers.open_batches():
                 if waiting.keys() & set(keys):
@@ -74,7 +75,7 @@ class BatchRun:
                 # All files of one round are sent before any is waited for.
                 sent = []
                 self._reserved = 0.0
-                self._form = self.interviewer.form.body([])
+                self._form = self.interviewer.form.body(_SHAPE)
                 for keys, content in self._files(waiting, reasons):
                     sent.append((*await self._send(keys, content, attempt), keys))
                 for name, batch_id, keys in sent:

@@ -32,8 +32,12 @@ class Ambiguous(ValueError):
     """One key has two values."""
 
 
-def objects_in(text: str) -> Iterator[dict[str, Any]]:
+def objects_in(text: str, ended: bool = True) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of a text that stand in no other, from left to right.
+
+    Args:
+        text: the text.
+        ended: whether the writer came to the end; of a text that was cut off no bracket is closed.
 
     Raises:
         Ambiguous: a key stands twice in an object, with different values.
@@ -43,7 +47,7 @@ def objects_in(text: str) -> Iterator[dict[str, Any]]:
         tried += 1
         found, end = _decoded(text, place)
         if found is None and left > 0:
-            mended, end = _mended(text, place)
+            mended, end = _mended(text, place, ended)
             left -= end - place
             found, _ = _decoded(mended, 0)
         if found is not None:
@@ -74,7 +78,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _decoder = json.JSONDecoder(object_pairs_hook=_once, strict=False)
 
 
-def _mended(text: str, place: int) -> tuple[str, int]:
+def _mended(text: str, place: int, ended: bool) -> tuple[str, int]:
     """Rewrite what begins at a bracket token by token; "" where it cannot be read in one way.
 
     Python's spelling becomes JSON's, names without quotes get them, a comma before a closing
@@ -103,7 +107,7 @@ def _mended(text: str, place: int) -> tuple[str, int]:
             out.append(piece)
         if not open_brackets:
             return "".join(out), place
-    if out[-1] in ("{", "[", ":", ","):
+    if not ended or out[-1] in ("{", "[", ":", ","):
         return "", place
     return "".join(out) + "".join(_CLOSED_BY[one] for one in reversed(open_brackets)), place
 

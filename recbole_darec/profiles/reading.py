@@ -100,7 +100,10 @@ def read_response(body: Any, most_words: int) -> Profile:
     if finish in _CUT:
         if thought and _is_silent(told.answer):
             raise Unusable("the answer was cut off in the model's thoughts: it is too long")
-        raise Unusable("the answer was cut off: it is too long")
+        try:  # what was cut off may be blanks without end behind the whole object
+            return _profile(told, most_words, ended=False)
+        except Unusable:
+            raise Unusable("the answer was cut off: it is too long") from None
     if _is_silent(told.answer):
         if thought:
             raise Unusable("the answer is empty beside the model's thoughts")
@@ -122,10 +125,10 @@ def _is_silent(answer: str | Mapping[str, Any]) -> bool:
     return not answer or (isinstance(answer, str) and not without_thoughts(answer).strip())
 
 
-def _profile(told: Message, most_words: int) -> Profile:
+def _profile(told: Message, most_words: int, ended: bool = True) -> Profile:
     if not told.answer or (isinstance(told.answer, str) and not told.answer.strip()):
         raise Unusable("the answer is empty")
-    summary, reasoning = _said(told.answer)
+    summary, reasoning = _said(told.answer, ended)
     summary = _clean(summary)
     if not summary or summary.lower() in ("none", "null", "n/a"):
         raise Unusable('the "summarization" is empty')
@@ -135,10 +138,10 @@ def _profile(told: Message, most_words: int) -> Profile:
     return Profile(summary, _clean(reasoning))
 
 
-def _said(answer: str | Mapping[str, Any]) -> tuple[str, str]:
+def _said(answer: str | Mapping[str, Any], ended: bool) -> tuple[str, str]:
     """Return the summarization and the reasoning, of which the answer must have one reading."""
     try:
-        objects = [answer] if isinstance(answer, Mapping) else _objects(answer)
+        objects = [answer] if isinstance(answer, Mapping) else _objects(answer, ended)
         asked = [one for found in objects for one in _asked_for(found, _DEPTH)]
     except Ambiguous:
         raise Unusable(_SEVERAL) from None
@@ -152,7 +155,7 @@ def _said(answer: str | Mapping[str, Any]) -> tuple[str, str]:
     return str(summary), reasoning
 
 
-def _objects(answer: str) -> list[Mapping[str, Any]]:
+def _objects(answer: str, ended: bool) -> list[Mapping[str, Any]]:
     """Return the JSON objects of a text, the model's thoughts left out."""
     text = answer.strip().lstrip("\ufeff")
     try:
@@ -162,7 +165,7 @@ def _objects(answer: str) -> list[Mapping[str, Any]]:
         text, parsed = without_thoughts(text), False
     else:
         text = whole if isinstance(whole, str) else text  # JSON in a text of JSON
-    found = list(objects_in(text))
+    found = list(objects_in(text, ended))
     if not found:
         raise Unusable(f"the answer is {'not a JSON object' if parsed else 'not valid JSON'}")
     return list(found)

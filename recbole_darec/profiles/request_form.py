@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from recbole_darec.llm.client import Server, ServerError, explain, is_own
@@ -30,6 +31,12 @@ _SCHEMA = {
 _FORMATS = {"schema": _SCHEMA, "json": {"type": "json_object"}, "none": None}
 
 
+# As the templates of Gemma 2, of Mistral's first models and of Ministral refuse a system message.
+_NO_SYSTEM = re.compile(
+    r"system role|roles must alternate|got system|system messages? (?:is|are) not", re.IGNORECASE
+)
+
+
 class RequestForm:
     """What a request holds, adapted to what the server knows.
 
@@ -46,13 +53,14 @@ class RequestForm:
         own_server = is_own(server)
         self._length_field = "max_tokens" if own_server else "max_completion_tokens"
         self._length_fixed = False
+        self._system = True  # whether the instruction goes in a message of its own
         self._thinking = thinking_fields(options.thinking, openai=not own_server)
 
     def body(self, messages: list[dict[str, str]]) -> dict[str, Any]:
         """Return the body of a request."""
         body: dict[str, Any] = {
             "model": self.options.model,
-            "messages": messages,
+            "messages": messages if self._system else _in_one(messages),
             self._length_field: self.options.max_tokens,
             **self._thinking,
         }
@@ -99,6 +107,9 @@ class RequestForm:
             )
         if unknown or formless:
             return True
+        if _NO_SYSTEM.search(message) and request["messages"][0]["role"] == "system":
+            self._system = False
+            return True
         for known, other in (
             ("max_completion_tokens", "max_tokens"), ("max_tokens", "max_completion_tokens")
         ):  # fmt: skip
@@ -112,3 +123,8 @@ class RequestForm:
                 "--temperature=none"
             )
         return False
+
+
+def _in_one(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Put the instruction before what is asked, in one message of the user."""
+    return [{"role": "user", "content": "\n\n".join(one["content"] for one in messages)}]

@@ -157,6 +157,27 @@ def test_a_server_that_knows_no_base64(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (rows == np.stack([vector_for("a", WIDTH), vector_for("b", WIDTH)])).all()
 
 
+@pytest.mark.parametrize("form", ERROR_FORMS)
+def test_a_server_that_refuses_base64_is_asked_for_numbers(form: str) -> None:
+    """As vLLM before 0.6 and llama.cpp before 2025 do."""
+    with serve(Plan(vector_forms=("float",), error_form=form)) as server:
+        encoder = encoder_for(server)
+        for texts in (["a", "b"], ["c"]):
+            rows, _ = rows_of(encoder, texts)
+            assert (rows == np.stack([vector_for(text, WIDTH) for text in texts])).all()
+        assert server.log.statuses == {200: 2, 400: 1}
+
+
+def test_a_row_in_a_list_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from openai_server import embeddings
+
+    plain = embeddings._written
+    monkeypatch.setattr(embeddings, "_written", lambda vector, form: [plain(vector, "float")])
+    with serve() as server:
+        rows, _ = rows_of(encoder_for(server), ["a", "b"])
+    assert (rows == np.stack([vector_for("a", WIDTH), vector_for("b", WIDTH)])).all()
+
+
 # Long texts --------------------------------------------------------------------------------------
 
 
@@ -343,7 +364,7 @@ def b64(*numbers: float) -> str:
         (answer((0, b64(1, 2)), (1, b64(1, 2, 3))), "several widths"),
         (answer((0, b64()), (1, b64())), "shape"),
         (answer((0, "%%%"), (1, b64(1))), "base64|padding|characters"),
-        (answer((0, [[1.0]]), (1, [[1.0]])), "no list of numbers"),
+        (answer((0, [[1.0], [2.0]]), (1, [[1.0], [2.0]])), "no list of numbers"),
         (answer((0, b64(1)), (1, b64(2))), "width 1 where 2 were asked for"),
         ("<html>", "0 embeddings for 2 texts"),
     ],

@@ -116,6 +116,8 @@ def _checked_messages(plan: Plan, body: Mapping[str, Any]) -> list[str]:
     for name in plan.unsupported:
         if body.get(name) is not None:
             raise _unsupported(name, f"Unsupported parameter: '{name}' with this model.")
+    if plan.no_system is not None and any(m["role"] == "system" for m in messages):
+        raise ApiError(400, plan.no_system)
     texts = [_text(message.get("content")) for message in messages]
     words = sum(len(text.split()) for text in texts)
     if plan.context_tokens is not None and words > plan.context_tokens:

@@ -76,6 +76,8 @@ def embedding_list(
     form = body.get("encoding_format") or "float"
     if form not in {"float", "base64"}:
         raise ApiError(400, f"Invalid value: '{form}'.", param="encoding_format")
+    if form not in plan.vector_forms:
+        raise ApiError(400, f"{form} encoding is not currently supported")
     data = [
         {
             "object": "embedding",

@@ -146,11 +146,13 @@ class Plan:
         models: the names of the chat models. Another name is answered with 404.
         structured: the most that ``response_format`` may ask for; more is answered with 400.
         unsupported: parameters of a chat request that are answered with 400.
+        no_system: the words with which a system message is answered with 400; None: it is taken.
         thinks_unless: the field of a chat request with which the model does not think; without
             it, thoughts stand in ``reasoning_content``. None: it never thinks.
         context_tokens: words that a chat prompt may have; None: any.
         embedding_models: name -> width.
         fixed_width: the embedding models that refuse ``dimensions``.
+        vector_forms: what ``encoding_format`` may ask for.
         max_input_tokens: words that one text of an embedding request may have; None: any.
         max_inputs: texts that one embedding request may have.
         too_many: the status and the words of the answer to more; ``{limit}`` and ``{n}`` in them
@@ -182,6 +184,7 @@ class Plan:
     models: tuple[str, ...] = ("gpt-3.5-turbo", "gpt-4o-mini")
     structured: str = "json_schema"
     unsupported: tuple[str, ...] = ()
+    no_system: str | None = None
     thinks_unless: str | None = None
     context_tokens: int | None = None
     embedding_models: Mapping[str, int] = field(
@@ -192,6 +195,7 @@ class Plan:
         }
     )
     fixed_width: tuple[str, ...] = ("text-embedding-ada-002",)
+    vector_forms: tuple[str, ...] = ("float", "base64")
     max_input_tokens: int | None = None
     max_inputs: int = 2048
     too_many: tuple[int, str] = (400, "'$.input' is invalid: at most {limit} elements.")

@@ -372,11 +372,14 @@ def test_a_refusal_and_a_cut_come_before_what_is_said() -> None:
     for body, told in [
         (completion(good, "content_filter"), "the model refused"),
         (completion(None, "stop", refusal="I cannot."), "the model refused"),
-        (completion(good, "length"), "the answer was cut off: it is too long"),
+        (completion(good[:-1], "length"), "the answer was cut off: it is too long"),
+        (completion(good[:-1] + ", \n\n\n", "length"), "the answer was cut off: it is too long"),
         (completion(None, "length"), "the answer was cut off: it is too long"),
     ]:
         with pytest.raises(Unusable) as caught:
             read_response(body, 10)
         assert caught.value.reason == told
     assert read_response(completion(good, None, refusal=None), 10) == PROFILE
+    # A model that is held to JSON may go on with blanks until it is cut off.
+    assert read_response(completion(good + " \n\t" * 200, "length"), 10) == PROFILE
     assert read_response({"choices": [{"message": {"content": good}}]}, 10) == PROFILE

@@ -80,6 +80,28 @@ def test_an_error_of_status_200_that_passes_is_repeated_as_often_as_any(
     assert report.complete, reasons(report)
 
 
+NO_SYSTEM = [
+    "Conversation roles must alternate user/assistant/user/assistant/...",
+    "System role not supported",
+    "Only user, assistant and tool roles are supported, got system.",
+    "After the optional system message, conversation roles must alternate user/assistant",
+]
+
+
+@pytest.mark.parametrize("words", NO_SYSTEM)
+@pytest.mark.parametrize("batch", [{}, {"batch": True, "poll_seconds": 0.02}])
+def test_a_model_without_a_system_role_gets_one_message(
+    material: Material, tmp_path: Path, words: str, batch: dict
+) -> None:
+    with serve(Plan(no_system=words)) as server:
+        report = make(material, plan_for(server.base_url, tmp_path, **batch))
+        again = make(material, plan_for(server.base_url, tmp_path, **batch))
+        refused = server.log.statuses[400]
+    assert report.complete, reasons(report)
+    assert total(again, "requests") == 0
+    assert refused == (0 if batch else 1)
+
+
 def test_lines_of_a_batch_that_hold_an_error_are_asked_again(
     material: Material, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from recbole_darec.sources.raw.source import (
     file_named,
     files_below,
     not_found,
+    seconds,
 )
 from recbole_darec.sources.raw.texts import clean, year_of
 
@@ -96,12 +97,19 @@ def parse_interaction(line: Record) -> Sequence[Row]:
     """
     record = parse_record(line)
     text = record.get("review_text") or record.get("review_text_incomplete")
+    if "review_sentences" in record:  # of the file of spoilers: [[0, "A sentence."], …]
+        time = seconds(record.get("timestamp"), "timestamp")
+        found = record["review_sentences"]
+        pairs = found if isinstance(found, list) else []
+        text = " ".join(str(one[-1]) for one in pairs if isinstance(one, list) and one)
+    else:
+        time = _time(record.get("date_added"))
     return (
         Row(
             token(record, "user_id"),
             token(record, "book_id"),
             number(record, "rating"),
-            _time(record.get("date_added")),
+            time,
             text if isinstance(text, str) else "",
         ),
     )
@@ -113,10 +121,10 @@ def _time(text: object) -> float:
         raise LineFault("no 'date_added'")
     try:
         _, month, day, clock, zone, year = text.split()
-        hours, minutes, seconds = map(int, clock.split(":"))
+        hours, minutes, second = map(int, clock.split(":"))
         sign = {"+": 1, "-": -1}[zone[0]]
         shift = sign * (60 * int(zone[1:3]) + int(zone[3:5]))
-        moment = (int(year), _MONTHS[month], int(day), hours, minutes, seconds)
+        moment = (int(year), _MONTHS[month], int(day), hours, minutes, second)
         return float(calendar.timegm((*moment, 0, 1, 0)) - 60 * shift)
     except (ValueError, KeyError, IndexError, OverflowError):
         raise LineFault("'date_added' is no date") from None

@@ -197,6 +197,18 @@ def test_the_ratings_of_amazon_2023(tmp_path: Path, parts: tuple[str, ...], hist
     assert not (folder / "d.reviews.jsonl").exists()
 
 
+def test_repeated_reviews_and_ratings_of_0_of_amazon_2023(tmp_path: Path) -> None:
+    """The release has both: the same review twice or more, and a rating of 0.0."""
+    records = makers.amazon(tmp_path / "raw", 2023, n=N, users=USERS, items=ITEMS)
+    records[0]["rating"] = 0.0
+    makers.write(tmp_path / "raw" / "Books.json", [*records, *records[:50], *records[:50]])
+    makers.write(tmp_path / "raw" / "meta_Books.json", [*metadata_2023(), *metadata_2023()])
+    report = prepare("amazon", tmp_path / "raw", "d", tmp_path, k_core=0)
+    assert report.duplicates == 100
+    assert report.kept == sum(record["rating"] >= 3 for record in records)
+    assert table(tmp_path / "d" / "d.item")["item_id"].is_unique
+
+
 # -- Yelp -----------------------------------------------------------------------------------------
 
 
@@ -311,6 +323,19 @@ def test_goodreads(tmp_path: Path, text: str) -> None:
     assert (book["author"], book["categories"]) == ("", "")
     assert (book["year"], book["publisher"]) == ("1984", "St. Martin's Press")
     assert "to-read" not in (folder / "d.item").read_text("utf-8")
+
+
+def test_the_spoilers_of_goodreads(tmp_path: Path) -> None:
+    lines = [
+        {"user_id": f"{u:032x}", "book_id": str(i), "rating": 5, "timestamp": "2017-08-30",
+         "review_sentences": [[0, "It begins."], [1, "He dies."]], "has_spoiler": True}
+        for u, i in makers.pairs(5, USERS, ITEMS, N)
+    ]  # fmt: skip
+    makers.write(tmp_path / "raw" / "goodreads_reviews_spoiler.json.gz", lines, pack=True)
+    folder = run("goodreads", tmp_path / "raw", tmp_path, k_core=0)
+    moment = pd.Timestamp("2017-08-30T00:00:00Z").timestamp()
+    assert set(together(folder)["timestamp"].astype(float)) == {moment}
+    assert reviews(folder)[0]["review"] == "It begins. He dies."
 
 
 def test_goodreads_with_authors_and_genres_and_all_shelves(tmp_path: Path) -> None:
