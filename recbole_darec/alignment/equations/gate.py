@@ -1,13 +1,11 @@
-"""PAD's gate over experts, equation (11): buckets of items, weights, and one folded table."""
+"""PAD's gate over experts, equation (11): buckets of items, and weights."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["folded", "frequency_buckets", "gate_weights"]
+__all__ = ["frequency_buckets", "gate_weights"]
 
 
 def frequency_buckets(counts: Tensor, n_buckets: int) -> Tensor:
@@ -36,15 +34,3 @@ def gate_weights(logits: Tensor) -> Tensor:
     """Return sigmoid(a_k) through the sum over the experts, shape (N, K), of logits (N, K)."""
     # The sigmoids' logarithms, so that experts that are all far below 0 still share a sum of 1.
     return torch.softmax(torch.nn.functional.logsigmoid(logits), dim=-1)
-
-
-def folded(tables: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Return [w_1 V_1 ; ... ; w_K V_K], shape (N, K d).
-
-    The product with [u_1 ; ... ; u_K] is the sum of the experts' weighted scores.
-
-    Args:
-        tables: V_k, K of shape (N, d).
-        weights: shape (N, K).
-    """
-    return torch.cat([table * weights[:, k, None] for k, table in enumerate(tables)], dim=1)
