@@ -321,7 +321,8 @@ def test_the_reference_has_each_option_with_its_default(generator: Any) -> None:
         for name, _, default, sentence in options:
             (row,) = (r for r in section.splitlines() if r.startswith(f"| `{name}` |"))
             cells = row.strip("| ").split(" | ")
-            assert cells[2].strip("`") == ("null" if default is None else str(default))
+            shown = json.dumps(default) if isinstance(default, list) else str(default)
+            assert cells[2].strip("`") == ("null" if default is None else shown)
             assert cells[3] == sentence
 
 

@@ -101,7 +101,7 @@ class ExpertAligner(Aligner):
             OptionError: more buckets than items that were counted.
         """
         if "gate" in self.modules:
-            self.modules["gate"].count(counts)
+            self._gate().count(counts)
 
     def gate(self, items: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         """Return the gate's weights ``[n, K]``, or equal ones where there is none."""
@@ -112,5 +112,8 @@ class ExpertAligner(Aligner):
 
     def gate_by_bucket(self) -> dict[str, float]:
         """Return the experts' weights by name and bucket."""
-        found: dict[str, float] = self.modules["gate"].by_bucket() if "gate" in self.modules else {}
+        found: dict[str, float] = self._gate().by_bucket() if "gate" in self.modules else {}
         return found
+
+    def _gate(self) -> Any:
+        return self.modules["gate"]
