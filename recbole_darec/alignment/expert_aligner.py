@@ -25,6 +25,11 @@ class ExpertOptions(Options):
         4, "Hidden layers of the projection P of the texts, behind its first.", low=0
     )
     expert_dropout: float = option(0.1, "Dropout in P and in the fusion F.", low=0.0, below=1.0)
+    pretrained: str | None = option(
+        None,
+        "File that the first phase, which trains the backbone alone, is taken from: a "
+        ".pretrain.pth of another run, or the model of one with --align=none.",
+    )
 
 
 class StartOptions(ExpertOptions):

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
 
-__all__ = ["Phases"]
+__all__ = ["Phases", "pretrained_file", "read_pretrained"]
 
 
 class Phases:
@@ -59,6 +60,26 @@ class Phases:
         if self._phases:
             self._begin(number, copying=False)
 
+    @property
+    def name(self) -> str:
+        """The phase's name."""
+        return str(self._phases[self.number].name) if self._phases else ""
+
+    def take_pretrained(self, train_data: Any, *, keep_files: bool) -> None:
+        """Leave the first phase out of a run that begins, where its outcome is given.
+
+        Raises:
+            CheckpointError: the file does not fit the run.
+        """
+        trainer = self._trainer
+        path = pretrained_file(trainer.model)
+        if path is None or self.number or trainer.start_epoch:
+            return
+        state = read_pretrained(path, trainer.identity, trainer.model)
+        trainer.model.load_state_dict(state, strict=False)
+        trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
+        self.begin_next(train_data, keep_files=keep_files)
+
     def begin_next(self, train_data: Any, *, keep_files: bool) -> None:
         """Begin the next phase from the best model of this one.
 
@@ -91,3 +112,52 @@ class Phases:
         if len(self._phases) > 1:
             name = self._phases[number].name
             trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {name}")
+
+
+def pretrained_file(model: Any) -> Path | None:
+    """Return the file that a run is to take its first phase from, if it names one."""
+    given = getattr(model.aligner.options, "pretrained", None)
+    return None if given is None else Path(given)
+
+
+def read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
+    """Return the backbone's own tensors out of another run's file.
+
+    Args:
+        path: the best model of a ``pretrain`` phase, or of the backbone with ``align=none``.
+        identity: of this run.
+        model: whose tensors they are to be.
+
+    Raises:
+        CheckpointError: it is of another backbone, width or data set, or of another phase.
+    """
+    content = load_checkpoint(path)
+    if getattr(model, "phases", ())[0].name != "pretrain":
+        raise CheckpointError(
+            f"pretrained='{path}': this run has no phase that it could stand for; set "
+            "expert_init=pretrained"
+        )
+    for key, here in (("model", identity.model), ("data", identity.data)):
+        if content[key] != here:
+            raise CheckpointError(
+                f"pretrained='{path}' is of another {'backbone' if key == 'model' else 'data set'} "
+                "than this run's; take one of the same"
+            )
+    if content["align"] != "none" and content.get("phase") != "pretrain":
+        raise CheckpointError(
+            f"pretrained='{path}' is no first phase: take a file that ends in .pretrain.pth, or "
+            "one of a run with --align=none"
+        )
+    own = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith(("experts.", "alignment.")) and name != "phase_number"
+    }
+    state = content["state_dict"]
+    for name, value in own.items():
+        if name not in state or state[name].shape != value.shape:
+            raise CheckpointError(
+                f"pretrained='{path}' does not fit this model: '{name}' is of another shape there; "
+                "use the widths that it was trained with"
+            )
+    return {name: state[name] for name in own}

@@ -118,6 +118,7 @@ class ResumableTrainer(_Trainer):
         given: dict[str, bool],
     ) -> Any:
         """Train the phases from the one that the run is in; returns what the last one does."""
+        self.phases.take_pretrained(train_data, keep_files=self._keep_files)
         while True:
             result = self._fit_phase(train_data, valid_data, callback_fn, given)
             if self.phases.is_last:
@@ -275,6 +276,8 @@ class ResumableTrainer(_Trainer):
             # RecBole saves before it notes the result that made this epoch the best.
             progress["best_valid_result"] = plain(self._latest_valid_result)
         content = {**self.identity.entries(), "epoch": epoch, **progress}
+        if self.phases.name:
+            content["phase"] = self.phases.name
         save_checkpoint({**content, **parameters_of(self.model)}, path)
         self.best_epoch = epoch
         if verbose:

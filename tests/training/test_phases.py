@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tiny_runs import in_clean_process, outcome, train
 
+from recbole_darec.errors import CheckpointError
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 from recbole_darec.training.checkpoint import load_checkpoint
 from training.killing import Moment, train_until
@@ -72,6 +73,40 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(
 ) -> None:
     found = killed(data, tmp_path / "killed", moment)
     assert outcome(found) == outcome(whole[1])
+
+
+def test_a_first_phase_is_shared(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, result = whole
+    shared = (folder / result["model_file"]).with_suffix(".pretrain.pth")
+    changed = {**PAD, "pretrained": str(shared)}
+    code, found = in_clean_process(train, tmp_path / "shared", data, changed, "SASRec")
+    assert code == 0
+    assert outcome(found) == outcome(whole[1])
+    assert not list((tmp_path / "shared" / "saved").glob("*.pretrain.pth"))
+
+
+def test_a_first_phase_that_does_not_fit_is_refused(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, result = whole
+    last = folder / result["model_file"]
+    first = last.with_suffix(".pretrain.pth")
+    for path, model, changed, message in (
+        (last, "SASRec", {}, "is no first phase"),
+        (first, "SASRec", {"hidden_size": 4}, "is of another shape"),
+        (first, "GRU4Rec", {}, "is of another backbone"),
+        (first, "SASRec", {"align": "hybrid"}, "no phase that it could stand for"),
+    ):
+        given = {k: v for k, v in PAD.items() if model == "SASRec" or k in ("align", "epochs")}
+        given = {**given, **changed, "pretrained": str(path)}
+        if given["align"] == "hybrid":
+            given.pop("gate_buckets")
+        with pytest.raises(CheckpointError, match=message):
+            train(data, given, model)
+    assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
 
 
 @pytest.mark.slow
