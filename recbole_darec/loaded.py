@@ -143,4 +143,4 @@ def _prepared(
 
 def _needed_in_ranking(align: str) -> bool:
     method = aligner_class(align)
-    return bool(method.alters("final") or method.alters("scores"))
+    return bool(method.alters("final") or method.alters("scores") or method.has_experts())

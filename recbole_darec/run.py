@@ -20,6 +20,7 @@ from recbole_darec.resolve import resolve
 from recbole_darec.run_data import general_data, sequential_data
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
+from recbole_darec.training.phases import pretrained_file, read_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
@@ -233,7 +234,10 @@ def _check_topk(config: Any, dataset: Any) -> None:
 
 
 def _check_resumable(run: Prepared) -> None:
-    """Refuse a wrong ``--resume=FILE`` before anything is written."""
+    """Refuse a wrong ``--resume=FILE`` or ``--pretrained=FILE`` before anything is written."""
+    pretrained = pretrained_file(run.model)
+    if pretrained is not None:
+        read_pretrained(pretrained, run.identity, run.model)
     resume = run.settings.run.resume
     if isinstance(resume, str):
         read_snapshot(Path(resume), run.identity, Length.of(run.config))

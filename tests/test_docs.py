@@ -28,10 +28,12 @@ from recbole_darec.cli.evaluate import _refuse_training_options
 from recbole_darec.cli.main import _parser, main
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resolve import resolve
+from recbole_darec.run import run_recbole_darec
 from recbole_darec.settings.options import documentation, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
+from recbole_darec.testing import ExpertAlignerContract, write_tiny_sequences
 from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,7 +130,9 @@ def test_the_method_names_functions_that_exist() -> None:
     from recbole_darec.alignment import equations
 
     table = {name for name, _ in links}
-    assert set(equations.__all__) - {"unit_rows"} <= table, "an equation is missing in the table"
+    assert set(equations.__all__) - {"KERNELS", "unit_rows"} <= table, (
+        "an equation is missing in the table"
+    )
 
 
 def test_the_package_table_names_modules_that_exist() -> None:
@@ -317,7 +321,8 @@ def test_the_reference_has_each_option_with_its_default(generator: Any) -> None:
         for name, _, default, sentence in options:
             (row,) = (r for r in section.splitlines() if r.startswith(f"| `{name}` |"))
             cells = row.strip("| ").split(" | ")
-            assert cells[2].strip("`") == ("null" if default is None else str(default))
+            shown = json.dumps(default) if isinstance(default, list) else str(default)
+            assert cells[2].strip("`") == ("null" if default is None else shown)
             assert cells[3] == sentence
 
 
@@ -469,3 +474,28 @@ class TestDocumentedAligner(AlignerContract):
                 count += 1
         found = float(aligner.losses(step)["cos"].detach())
         assert found == pytest.approx(0.1 * total / count, rel=1e-5)
+
+
+class TestDocumentedPhases(ExpertAlignerContract):
+    """The two-phase aligner of docs/architecture.md, held to the contract."""
+
+    align = "documented_phases"
+
+    @pytest.fixture(autouse=True)
+    def _registered(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        module = types.ModuleType(self.align)
+        sys.modules[module.__name__] = module
+        exec(marked("docs/architecture.md", "phases"), module.__dict__)
+        monkeypatch.setitem(ALIGNERS, self.align, f"{self.align}:TextThenBoth")
+        yield
+        del sys.modules[module.__name__]
+
+    def test_it_trains_both_phases(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        data = write_tiny_sequences(tmp_path / "dataset").data_path
+        small = {"hidden_size": 8, "inner_size": 8, "epochs": 1, "align": self.align}
+        changed = {**small, "data_path": str(data), "show_progress": False}
+        result = run_recbole_darec("SASRec", "tiny", config_dict=changed)
+        stem = Path(result["model_file"]).stem
+        assert (tmp_path / "saved" / f"{stem}.text.pth").is_file()
+        assert (tmp_path / "saved" / f"{stem}.pth").is_file()

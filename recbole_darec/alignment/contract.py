@@ -24,12 +24,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from recbole_darec.alignment.phases import ONE_PHASE, Expert, Phase
 from recbole_darec.settings.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Aligner", "NoOptions", "Ranking", "TrainingStep", "Widths"]
+__all__ = ["Aligner", "ExpertStep", "NoOptions", "Ranking", "TrainingStep", "Widths"]
 
 
 class NoOptions(Options):
@@ -75,6 +76,27 @@ class TrainingStep:
     profiles: Tensor
     kinds: Mapping[str, slice]
     batch: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ExpertStep:
+    """What one training step hands to the losses of an aligner that has experts.
+
+    Attributes:
+        items: numbers of the step's distinct items among all, from 0, int64 ``[u]``.
+        counts: in how many places of the step each stands, int64 ``[u]``.
+        tables: rows of each expert's own table, float ``[u, d]`` by expert.
+        rows: what :meth:`Aligner.expert_rows` made of them, by each expert that ranks.
+        profiles: the items' frozen profile embeddings, float ``[u, width]``.
+        wanted: names of the terms of the phase; None: all.
+    """
+
+    items: Tensor
+    counts: Tensor
+    tables: Mapping[str, Tensor]
+    rows: Mapping[str, Tensor]
+    profiles: Tensor
+    wanted: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -180,6 +202,58 @@ class Aligner:
         """Return the named scalar losses that are added to the ranking loss."""
         return {}
 
+    # ---- experts and phases --------------------------------------------------------------------
+
+    @classmethod
+    def phases(cls, options: Any) -> tuple[Phase, ...]:
+        """Return the phases of the training, in their order; one, of everything, by default."""
+        return ONE_PHASE
+
+    @classmethod
+    def experts(cls, options: Any) -> tuple[Expert, ...]:
+        """Return the experts of items, for a sequential backbone; none by default.
+
+        Each is one more instance of the backbone, and the first is the backbone itself.
+        """
+        return ()
+
+    def count_items(self, counts: Tensor) -> None:
+        """Take note of how often each item stands in the training part, int64 ``[N]``.
+
+        Called once, after the method is made.
+
+        Raises:
+            OptionError: the items do not suffice.
+        """
+
+    def expert_rows(self, expert: str, table: Tensor | None, profiles: Tensor) -> Tensor:
+        """Return the rows ``[n, d]`` with which an expert reads and ranks n items.
+
+        Args:
+            expert: its name.
+            table: the items' rows of its own table, ``[n, d]``; None where it has none.
+            profiles: the items' frozen profile embeddings, ``[n, width]``.
+        """
+        raise NotImplementedError
+
+    def gate(self, items: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """Return the experts' weights for each item, ``[n, K]``; alike by default.
+
+        Args:
+            items: numbers of the items among all, int64 ``[n]``.
+            rows: by expert, in order, as :meth:`expert_rows` made them.
+        """
+        some = next(iter(rows.values()))
+        return some.new_full((len(items), len(rows)), 1.0 / len(rows))
+
+    def expert_losses(self, step: ExpertStep) -> dict[str, Tensor]:
+        """Return the named scalar losses of a step over experts."""
+        return {}
+
+    def gate_by_bucket(self) -> dict[str, float]:
+        """Return the experts' weights by name and bucket, which ``--diagnostics`` logs."""
+        return {}
+
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return rows ``[n, d]`` by name whose collapse ``--diagnostics`` is to watch.
 
@@ -194,6 +268,16 @@ class Aligner:
         return getattr(cls, name) is not getattr(Aligner, name)
 
     @classmethod
+    def has_experts(cls) -> bool:
+        """Tell whether the method ranks by experts of its own."""
+        return cls.expert_rows is not Aligner.expert_rows
+
+    @classmethod
     def needs_embeddings(cls) -> bool:
         """Tell whether the method reads or changes embeddings; one of scores alone does not."""
-        return cls.alters("ego") or cls.alters("final") or cls.losses is not Aligner.losses
+        return (
+            cls.has_experts()
+            or cls.alters("ego")
+            or cls.alters("final")
+            or cls.losses is not Aligner.losses
+        )

@@ -31,6 +31,11 @@ def check_joined(methods: Mapping[str, type[Aligner]], name: str) -> None:
     parts = name.split("+")
     if len(set(parts)) < len(parts) or "none" in parts:
         raise OptionError(f"--align={name} must join different methods, and not none")
+    experts = [part for part, method in methods.items() if method.has_experts()]
+    if experts:
+        raise OptionError(
+            f"--align={name}: {experts[0]} ranks by experts of its own, and joins none"
+        )
     for step, what in _STEPS.items():
         both = [part for part, method in methods.items() if method.alters(step)]
         if len(both) > 1:

@@ -18,6 +18,12 @@ ALIGNERS: dict[str, str] = {
     "kar": "recbole_darec.alignment.kar:KAR",
     "relational": "recbole_darec.alignment.relational:Relational",
     "relational_con": "recbole_darec.alignment.relational_con:RelationalCon",
+    "pad": "recbole_darec.alignment.pad:PAD",
+    "smem": "recbole_darec.alignment.smem:SMEM",
+    "hybrid": "recbole_darec.alignment.hybrid:Hybrid",
+    "morec": "recbole_darec.alignment.morec:MoRec",
+    "ctrl": "recbole_darec.alignment.ctrl:CTRL",
+    "make": "recbole_darec.alignment.make:MAKE",
     "text_filter": "recbole_darec.alignment.text_filter:TextFilter",
 }
 

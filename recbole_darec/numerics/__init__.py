@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_darec.numerics.contrast import info_nce, log_sum_exp
+from recbole_darec.numerics.folding import folded
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
 from recbole_darec.numerics.principal import principal_rows
@@ -16,6 +17,7 @@ __all__ = [
     "bce_loss",
     "bpr_loss",
     "centers_of",
+    "folded",
     "info_nce",
     "kmeans",
     "log_sum_exp",

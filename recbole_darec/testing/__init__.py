@@ -25,6 +25,7 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from recbole_darec.testing.aligner_contract import AlignerContract
     from recbole_darec.testing.backbone_contract import BackboneContract
+    from recbole_darec.testing.expert_contract import ExpertAlignerContract
     from recbole_darec.testing.sequential_contract import SequentialBackboneContract
     from recbole_darec.testing.tiny_dataset import TinyDataset, write_tiny
     from recbole_darec.testing.tiny_sequences import write_tiny_sequences
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlignerContract",
     "BackboneContract",
+    "ExpertAlignerContract",
     "SequentialBackboneContract",
     "TinyDataset",
     "write_tiny",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "AlignerContract": "recbole_darec.testing.aligner_contract",
     "BackboneContract": "recbole_darec.testing.backbone_contract",
+    "ExpertAlignerContract": "recbole_darec.testing.expert_contract",
     "SequentialBackboneContract": "recbole_darec.testing.sequential_contract",
     "TinyDataset": "recbole_darec.testing.tiny_dataset",
     "write_tiny": "recbole_darec.testing.tiny_dataset",

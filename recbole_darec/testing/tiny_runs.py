@@ -34,7 +34,10 @@ QUICK: dict[str, Any] = {
 
 def options(data_path: Path, **changed: Any) -> dict[str, Any]:
     """Return the options of a quick run on the data set under ``data_path``."""
-    return {**QUICK, "data_path": str(data_path), **changed}
+    quick = QUICK
+    if "darec" not in str(changed.get("align", "darec")) and changed.get("align") != "none":
+        quick = {name: value for name, value in QUICK.items() if not name.startswith("align_")}
+    return {**quick, "data_path": str(data_path), **changed}
 
 
 def prepared(data_path: Path, model: Any = "LightGCN", **changed: Any) -> Prepared:

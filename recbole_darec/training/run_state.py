@@ -24,9 +24,10 @@ def state_of(trainer: Any, train_data: Any, next_epoch: int) -> dict[str, Any]:
         **trainer.identity.entries(),
         **trainer.progress(),
         **parameters_of(trainer.model),
+        "phase": trainer.phases.number,
         "next_epoch": next_epoch,
         "best_epoch": trainer.best_epoch,
-        "saved_model_file": Path(trainer.saved_model_file).name,
+        "saved_model_file": Path(trainer.phases.model_file).name,
         "optimizers": plain({n: o.state_dict() for n, o in _optimizers(trainer).items()}),
         "random_state": _random_state(train_data),
         "train_losses": plain(trainer.train_loss_dict),
@@ -56,6 +57,7 @@ def restore(trainer: Any, content: dict[str, Any], path: Path) -> None:
         CheckpointError: the parameters do not fit the model.
     """
     load_parameters(trainer.model, content, path)
+    trainer.phases.enter(content.get("phase", 0))
     for name, optimizer in _optimizers(trainer).items():
         optimizer.load_state_dict(content["optimizers"][name])
     trainer.start_epoch = content["next_epoch"]
@@ -64,7 +66,7 @@ def restore(trainer: Any, content: dict[str, Any], path: Path) -> None:
     trainer.best_valid_result = content["best_valid_result"]
     trainer.best_epoch = content["best_epoch"]
     trainer.train_loss_dict = content["train_losses"]
-    trainer.saved_model_file = str(path.parent / content["saved_model_file"])
+    trainer.phases.take_file(str(path.parent / content["saved_model_file"]))
 
 
 def restore_random_state(state: dict[str, Any], train_data: Any) -> None:

@@ -110,9 +110,21 @@ class Snapshots:
             return
         due = self._every and epoch and epoch % self._every == 0
         if due and keep_files and holds_everything(self._trainer, epoch):
-            if self.file is None:
-                self.file = self._named(self._trainer.identity.fingerprint, _CUT_OFF)
-            save_checkpoint(state_of(self._trainer, train_data, epoch), self.file)
+            self._save(train_data, epoch)
+
+    def begin_phase(self, train_data: Any) -> None:
+        """Take a snapshot where a phase after the first begins, in place of the last one's.
+
+        Raises:
+            UserError: the snapshot cannot be written.
+        """
+        if self._every:
+            self._save(train_data, 0)
+
+    def _save(self, train_data: Any, epoch: int) -> None:
+        if self.file is None:
+            self.file = self._named(self._trainer.identity.fingerprint, _CUT_OFF)
+        save_checkpoint(state_of(self._trainer, train_data, epoch), self.file)
 
     def end_fit(self, train_data: Any) -> None:
         """Keep the last state, with the best model, where it was asked for.
@@ -151,7 +163,7 @@ class Snapshots:
 
     def _named(self, fingerprint: str, suffix: str) -> Path:
         """Return the file of a snapshot: that of the run's model, with a fingerprint."""
-        stem = Path(self._trainer.saved_model_file).stem
+        stem = Path(self._trainer.phases.model_file).stem
         return Path(self._trainer.checkpoint_dir) / f"{stem}.{fingerprint}{suffix}"
 
     # ---- what the run goes on from -----------------------------------------------------------
@@ -169,7 +181,7 @@ class Snapshots:
         Raises:
             CheckpointError: the file is damaged or belongs to another run.
         """
-        trainer, own_model_file = self._trainer, self._trainer.saved_model_file
+        trainer, own_model_file = self._trainer, self._trainer.phases.model_file
         if wanted is True:
             found = self._find()
         else:
@@ -210,7 +222,7 @@ class Snapshots:
             )
             trainer.logger.info(f"The finished run '{path}' {why}: testing its best model again")
         else:
-            trainer.saved_model_file = own_model_file
+            trainer.phases.take_file(own_model_file)
             trainer.logger.info(
                 f"Going on with the finished run '{path}' at epoch {trainer.start_epoch}; its best "
                 f"model so far (epoch {trainer.best_epoch}) goes into '{own_model_file}'"

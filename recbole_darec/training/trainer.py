@@ -1,7 +1,7 @@
 """One fit: RecBole's trainer with named losses, safe checkpoints, and runs that can be continued.
 
-A fit is a sequence of phases, each a loop over epochs.  There is one phase so far; the loop is that
-of the trainer that RecBole has for the backbone, and an epoch begins and ends the same in all.
+A fit is a sequence of phases, each a loop over epochs: that of the trainer that RecBole has for the
+backbone.  An epoch begins and ends the same in all.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from recbole_darec.training.checkpoint import (
 from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
 from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
+from recbole_darec.training.phases import Phases
 from recbole_darec.training.snapshots import Length, Snapshots
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class ResumableTrainer(_Trainer):
             every=options.snapshot_every,
             keep_last=options.keep_last,
         )
+        self.phases = Phases(self)
         self.diagnoses = options.diagnostics
         self._keep_files = True
         self._latest_valid_result: Any = None
@@ -101,12 +103,27 @@ class ResumableTrainer(_Trainer):
             return self.best_valid_score, self.best_valid_result
         given = {"verbose": verbose, "saved": saved, "show_progress": show_progress}
         try:
-            result = self._fit_phase(train_data, valid_data, callback_fn, given)
+            result = self._fit_phases(train_data, valid_data, callback_fn, given)
             if saved:
                 self.snapshots.end_fit(train_data)
             return result
         finally:
             self.tensorboard.flush()
+
+    def _fit_phases(
+        self,
+        train_data: Any,
+        valid_data: Any,
+        callback_fn: Callable[[int, float], Any] | None,
+        given: dict[str, bool],
+    ) -> Any:
+        """Train the phases from the one that the run is in; returns what the last one does."""
+        self.phases.take_pretrained(train_data, keep_files=self._keep_files)
+        while True:
+            result = self._fit_phase(train_data, valid_data, callback_fn, given)
+            if self.phases.is_last:
+                return result
+            self.phases.begin_next(train_data, keep_files=self._keep_files)
 
     def _fit_phase(
         self,
@@ -259,6 +276,8 @@ class ResumableTrainer(_Trainer):
             # RecBole saves before it notes the result that made this epoch the best.
             progress["best_valid_result"] = plain(self._latest_valid_result)
         content = {**self.identity.entries(), "epoch": epoch, **progress}
+        if self.phases.name:
+            content["phase"] = self.phases.name
         save_checkpoint({**content, **parameters_of(self.model)}, path)
         self.best_epoch = epoch
         if verbose:

@@ -11,7 +11,7 @@ from conftest import environment
 
 from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.errors import OptionError
-from recbole_darec.testing import AlignerContract
+from recbole_darec.testing import AlignerContract, ExpertAlignerContract
 
 
 class TestNone(AlignerContract):
@@ -124,8 +124,72 @@ class TestTextFilter(AlignerContract):
     ]
 
 
+class TestPAD(ExpertAlignerContract):
+    align = "pad"
+    options: ClassVar = {"gate_buckets": 3}
+    refused: ClassVar = [
+        ("pad_gamma", -0.1),
+        ("pad_kernel", "quartic"),
+        ("pad_anchor", "some"),
+        ("pad_experts", ["text"]),
+        ("expert_gate", "soft"),
+        ("gate_buckets", 0),
+        ("expert_layers", -1),
+        ("expert_dropout", 1.0),
+    ]
+
+
+class TestPADByTheNetworksGateWithoutItsAnchor(TestPAD):
+    options: ClassVar = {
+        "gate_buckets": 3,
+        "expert_gate": "network",
+        "pad_anchor": "without",
+        "pad_kernel": "laplace",
+    }
+
+
+class TestPADOfOneExpertWithoutAGate(TestPAD):
+    options: ClassVar = {"expert_gate": "none", "pad_experts": ["align"], "pad_anchor": "none"}
+
+
+class TestSMEM(ExpertAlignerContract):
+    align = "smem"
+    options: ClassVar = {"gate_buckets": 3}
+    refused: ClassVar = [("pad_experts", ["some"]), ("gate_buckets", 0)]
+
+
+class TestHybrid(ExpertAlignerContract):
+    align = "hybrid"
+    refused: ClassVar = [("expert_init", "random"), ("expert_layers", -1)]
+
+
+class TestHybridFromTheBackbone(TestHybrid):
+    options: ClassVar = {"expert_init": "pretrained"}
+
+
+class TestMoRec(ExpertAlignerContract):
+    align = "morec"
+    refused: ClassVar = [("expert_init", "random")]
+
+
+class TestMoRecFromTheBackbone(TestMoRec):
+    options: ClassVar = {"expert_init": "pretrained"}
+
+
+class TestCTRL(ExpertAlignerContract):
+    align = "ctrl"
+    refused: ClassVar = [("ctrl_temperature", 0.0)]
+
+
+class TestMAKE(ExpertAlignerContract):
+    align = "make"
+    options: ClassVar = {"gate_buckets": 3, "expert_init": "pretrained"}
+    refused: ClassVar = [("gate_buckets", 0)]
+
+
 def test_every_registered_method_is_held_to_the_contract() -> None:
-    tested = {c.align for c in AlignerContract.__subclasses__()}
+    contracts = (*AlignerContract.__subclasses__(), *ExpertAlignerContract.__subclasses__())
+    tested = {c.align for c in contracts if hasattr(c, "align")}
     # At least: the documentation has an example of its own, which its test holds to the contract.
     assert tested >= set(aligner_names())
 

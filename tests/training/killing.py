@@ -22,9 +22,11 @@ def train_until(
     if kind == "time":
         threading.Timer(number, die).start()
     elif kind == "step":  # in the middle of an epoch, the loss known and no step taken
+        from recbole_darec.aligned.experts import ExpertRecommender
         from recbole_darec.aligned.recommender import AlignedRecommender
 
-        _at(AlignedRecommender, "calculate_loss", number, after=True)
+        for owner in (AlignedRecommender, ExpertRecommender):  # each has a step of its own
+            _at(owner, "calculate_loss", number, after=True)
     elif kind == "writing":  # half of a file is on the disk, under its temporary name
         import torch
 

@@ -15,6 +15,10 @@ equation function
 (11)     :func:`weighted_terms`
 ======== =============================================================================
 
+PAD (SIGIR 2025): (2), (3) and (5) are :func:`mean_discrepancy`, the ranking loss
+of (1) and (6) :func:`recbole_darec.numerics.bce_loss`, the gate of (11) :func:`frequency_buckets`
+and :func:`gate_weights`; :func:`folded` makes one table of several experts'.
+
 Beside them stand :func:`principal_rows` and :func:`relation_matching`, which no paper has.
 
 Equations (2) and (3) are sums over the CF side and the LLM side; the functions give one side.
@@ -23,10 +27,13 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 
 from __future__ import annotations
 
+from recbole_darec.numerics.folding import folded
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
+from .discrepancy import KERNELS, mean_discrepancy
+from .gate import frequency_buckets, gate_weights
 from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
@@ -36,14 +43,19 @@ from .total import weighted_terms
 from .uniformity import uniformity
 
 __all__ = [
+    "KERNELS",
     "center_distances",
     "center_similarity",
     "centers_of",
+    "folded",
+    "frequency_buckets",
+    "gate_weights",
     "global_structure",
     "greedy_matching",
     "hungarian_matching",
     "kmeans",
     "local_structure",
+    "mean_discrepancy",
     "orthogonality",
     "principal_rows",
     "relation_matching",

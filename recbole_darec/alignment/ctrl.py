@@ -1,0 +1,66 @@
+"""CTRL: the item table is drawn to the texts by a contrast, then trained to rank without them.
+
+Li et al., "CTRL: Connect Collaborative and Language Model for CTR Prediction" (2023), as PAD
+compares it: V = E, and P(T) in training only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from recbole_darec.alignment.contract import ExpertStep
+from recbole_darec.alignment.expert_aligner import PRETRAIN, ExpertAligner, StartOptions
+from recbole_darec.alignment.phases import Expert, Phase
+from recbole_darec.settings.options import option
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["CTRL", "CTRLOptions"]
+
+
+class CTRLOptions(StartOptions):
+    """Options of CTRL."""
+
+    ctrl_temperature: float = option(0.1, "Temperature of the contrast.", low=0.02)
+
+
+class CTRL(ExpertAligner):
+    """A phase of the contrast alone, and one of the ranking loss alone."""
+
+    Options: ClassVar[type] = CTRLOptions
+
+    @classmethod
+    def experts(cls, options: CTRLOptions) -> tuple[Expert, ...]:
+        """Return the one expert, the backbone by itself."""
+        return (Expert("id"),)
+
+    @classmethod
+    def phases(cls, options: CTRLOptions) -> tuple[Phase, ...]:
+        """Return contrast and ranking, behind the backbone's own phase where it is wanted."""
+        contrast = Phase("contrast", trained=("id", "project"), losses=("contrast",), ranks=False)
+        own = contrast, Phase("train", trained=("id",), losses=())
+        return own if options.expert_init == "scratch" else (PRETRAIN, *own)
+
+    def make_modules(self) -> dict[str, nn.Module]:
+        """Return P."""
+        return {"project": self.projection()}
+
+    def expert_rows(self, expert: str, table: Tensor | None, profiles: Tensor) -> Tensor:
+        """Return E."""
+        assert table is not None
+        return table
+
+    def expert_losses(self, step: ExpertStep) -> dict[str, Tensor]:
+        """Return ``contrast``: InfoNCE of E and P(T) over the step's items, from both sides."""
+        if not step.wanted or "contrast" not in step.wanted:
+            return {}
+        import torch
+
+        from recbole_darec.numerics import unit_rows
+
+        texts = unit_rows(self.modules["project"](step.profiles))
+        logits = unit_rows(step.tables["id"]) @ texts.t() / self.options.ctrl_temperature
+        own = torch.arange(len(logits), device=logits.device)
+        sides = [torch.nn.functional.cross_entropy(side, own) for side in (logits, logits.t())]
+        return {"contrast": 0.5 * (sides[0] + sides[1])}

@@ -1,0 +1,163 @@
+"""The phases of one fit: which one the run is in, and what happens where the next one begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_darec.errors import CheckpointError
+from recbole_darec.recbole_compat import init_seed
+from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
+
+__all__ = ["Phases", "pretrained_file", "read_pretrained"]
+
+
+class Phases:
+    """The phases that a model says it has; one for a model that says nothing.
+
+    Each phase but the last keeps its best model in a file of its own beside the run's.
+
+    Args:
+        trainer: a ``ResumableTrainer``, whose optimiser is made anew where a phase begins.
+
+    Attributes:
+        number: of the phase that the run is in, from 0.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self._trainer = trainer
+        self._phases = tuple(getattr(trainer.model, "phases", ()))
+        self.number = 0
+        self._model_file = str(trainer.saved_model_file)
+        if self._phases:
+            self._begin(0, copying=True)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no phase follows."""
+        return self.number >= len(self._phases) - 1
+
+    @property
+    def model_file(self) -> str:
+        """The run's file, which the last phase's best model goes into."""
+        return str(self._trainer.saved_model_file) if self.is_last else self._model_file
+
+    def take_file(self, model_file: str) -> None:
+        """Have the best model of this phase, and of those to come, go where ``model_file`` says."""
+        self._model_file = model_file
+        self._trainer.saved_model_file = self._file_of_now()
+
+    def _file_of_now(self) -> str:
+        if self.is_last:
+            return self._model_file
+        path = Path(self._model_file)
+        return str(path.with_name(f"{path.stem}.{self._phases[self.number].name}{path.suffix}"))
+
+    def enter(self, number: int) -> None:
+        """Go on with a phase that has begun; the model's parameters are there already."""
+        if self._phases:
+            self._begin(number, copying=False)
+
+    @property
+    def name(self) -> str:
+        """The phase's name."""
+        return str(self._phases[self.number].name) if self._phases else ""
+
+    def take_pretrained(self, train_data: Any, *, keep_files: bool) -> None:
+        """Leave the first phase out of a run that begins, where its outcome is given.
+
+        Raises:
+            CheckpointError: the file does not fit the run.
+        """
+        trainer = self._trainer
+        path = pretrained_file(trainer.model)
+        if path is None or self.number or trainer.start_epoch:
+            return
+        state = read_pretrained(path, trainer.identity, trainer.model)
+        trainer.model.load_state_dict(state, strict=False)
+        trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
+        self.begin_next(train_data, keep_files=keep_files)
+
+    def begin_next(self, train_data: Any, *, keep_files: bool) -> None:
+        """Begin the next phase from the best model of this one.
+
+        Raises:
+            UserError: a file cannot be read or written.
+        """
+        trainer = self._trainer
+        if keep_files and trainer.best_epoch >= 0:
+            path = Path(trainer.saved_model_file)
+            load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
+        self._begin(self.number + 1, copying=True)
+        trainer.start_epoch, trainer.cur_step, trainer.best_epoch = 0, 0, -1
+        trainer.best_valid_score = -np.inf if trainer.valid_metric_bigger else np.inf
+        trainer.best_valid_result = None
+        trainer.train_loss_dict = {}
+        # What a phase draws does not depend on how many epochs the one before it had.
+        config = trainer.config
+        seed = (int(config["seed"]) * 1_000_003 + self.number) % 2**32
+        init_seed(seed, config["reproducibility"])
+        train_data.generator.manual_seed(seed)
+        if keep_files:
+            trainer.snapshots.begin_phase(train_data)
+
+    def _begin(self, number: int, *, copying: bool) -> None:
+        trainer, self.number = self._trainer, number
+        trainer.model.enter_phase(number, copying=copying)
+        trainer.saved_model_file = self._file_of_now()
+        trained = [p for p in trainer.model.parameters() if p.requires_grad]
+        trainer.optimizer = trainer._build_optimizer(params=trained)
+        if len(self._phases) > 1:
+            name = self._phases[number].name
+            trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {name}")
+
+
+def pretrained_file(model: Any) -> Path | None:
+    """Return the file that a run is to take its first phase from, if it names one."""
+    given = getattr(model.aligner.options, "pretrained", None)
+    return None if given is None else Path(given)
+
+
+def read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
+    """Return the backbone's own tensors out of another run's file.
+
+    Args:
+        path: the best model of a ``pretrain`` phase, or of the backbone with ``align=none``.
+        identity: of this run.
+        model: whose tensors they are to be.
+
+    Raises:
+        CheckpointError: it is of another backbone, width or data set, or of another phase.
+    """
+    content = load_checkpoint(path)
+    if getattr(model, "phases", ())[0].name != "pretrain":
+        raise CheckpointError(
+            f"pretrained='{path}': this run has no phase that it could stand for; set "
+            "expert_init=pretrained"
+        )
+    for key, here in (("model", identity.model), ("data", identity.data)):
+        if content[key] != here:
+            raise CheckpointError(
+                f"pretrained='{path}' is of another {'backbone' if key == 'model' else 'data set'} "
+                "than this run's; take one of the same"
+            )
+    if content["align"] != "none" and content.get("phase") != "pretrain":
+        raise CheckpointError(
+            f"pretrained='{path}' is no first phase: take a file that ends in .pretrain.pth, or "
+            "one of a run with --align=none"
+        )
+    own = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith(("experts.", "alignment.")) and name != "phase_number"
+    }
+    state = content["state_dict"]
+    for name, value in own.items():
+        if name not in state or state[name].shape != value.shape:
+            raise CheckpointError(
+                f"pretrained='{path}' does not fit this model: '{name}' is of another shape there; "
+                "use the widths that it was trained with"
+            )
+    return {name: state[name] for name in own}

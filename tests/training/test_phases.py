@@ -1,0 +1,123 @@
+"""Phases of a training: their files, and runs that are killed within or between them."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import in_clean_process, outcome, train
+
+from recbole_darec.errors import CheckpointError
+from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+from recbole_darec.training.checkpoint import load_checkpoint
+from training.killing import Moment, train_until
+
+# Three phases, 4 epochs each: a validation, a best model now and then, a snapshot an epoch.
+PAD: dict[str, Any] = {
+    "align": "pad",
+    "epochs": 4,
+    "hidden_size": 8,
+    "inner_size": 8,
+    "n_layers": 1,
+    "hidden_dropout_prob": 0.2,
+    "train_batch_size": 12,
+    "gate_buckets": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_tiny_sequences(tmp_path_factory.mktemp("data") / "dataset").data_path)
+
+
+@pytest.fixture(scope="module")
+def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("whole")
+    code, result = in_clean_process(train, folder, data, PAD, "SASRec")
+    assert code == 0
+    return folder, result
+
+
+def killed(data: str, folder: Path, moment: Moment) -> dict[str, Any] | None:
+    """Kill a run at a moment and resume it; None where it was over before."""
+    code, _ = in_clean_process(train_until, folder, data, PAD, moment, "SASRec")
+    if code == 0:
+        return None
+    assert code == -signal.SIGKILL
+    code, found = in_clean_process(train, folder, data, {**PAD, "resume": True}, "SASRec")
+    assert code == 0
+    return found
+
+
+def test_each_phase_leaves_its_best_model_and_no_snapshot(
+    whole: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, result = whole
+    names = sorted(path.name for path in (folder / "saved").iterdir())
+    stem = Path(result["model_file"]).stem
+    assert names == sorted([f"{stem}.pth", f"{stem}.pretrain.pth", f"{stem}.align.pth"])
+    numbers = [
+        int(load_checkpoint(folder / "saved" / name)["state_dict"]["phase_number"])
+        for name in (f"{stem}.pretrain.pth", f"{stem}.align.pth", f"{stem}.pth")
+    ]
+    assert numbers == [0, 1, 2]
+
+
+# A snapshot at each of epochs 1 to 3, one at a boundary, and best models between them.
+@pytest.mark.parametrize("moment", [("step", 27), ("written", 7), ("writing", 9), ("written", 13)])
+def test_a_killed_run_ends_as_the_uninterrupted_one(
+    data: str, whole: tuple[Path, dict[str, Any]], moment: Moment, tmp_path: Path
+) -> None:
+    found = killed(data, tmp_path / "killed", moment)
+    assert outcome(found) == outcome(whole[1])
+
+
+def test_a_first_phase_is_shared(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, result = whole
+    shared = (folder / result["model_file"]).with_suffix(".pretrain.pth")
+    changed = {**PAD, "pretrained": str(shared)}
+    code, found = in_clean_process(train, tmp_path / "shared", data, changed, "SASRec")
+    assert code == 0
+    assert outcome(found) == outcome(whole[1])
+    assert not list((tmp_path / "shared" / "saved").glob("*.pretrain.pth"))
+
+
+def test_a_first_phase_that_does_not_fit_is_refused(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, result = whole
+    last = folder / result["model_file"]
+    first = last.with_suffix(".pretrain.pth")
+    for path, model, changed, message in (
+        (last, "SASRec", {}, "is no first phase"),
+        (first, "SASRec", {"hidden_size": 4}, "is of another shape"),
+        (first, "GRU4Rec", {}, "is of another backbone"),
+        (first, "SASRec", {"align": "hybrid"}, "no phase that it could stand for"),
+    ):
+        given = {k: v for k, v in PAD.items() if model == "SASRec" or k in ("align", "epochs")}
+        given = {**given, **changed, "pretrained": str(path)}
+        if given["align"] == "hybrid":
+            given.pop("gate_buckets")
+        with pytest.raises(CheckpointError, match=message):
+            train(data, given, model)
+    assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
+
+
+@pytest.mark.slow
+def test_fifty_random_moments(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    rng = random.Random(0)
+    kinds = [("step", 60), ("written", 20), ("writing", 20), ("evaluation", 12)]
+    for number in range(50):
+        kind, most = rng.choice(kinds)
+        moment = (kind, rng.randint(1, most))
+        found = killed(data, tmp_path / str(number), moment)
+        if found is not None:
+            assert outcome(found) == outcome(whole[1]), moment
