@@ -222,6 +222,10 @@ class ExpertRecommender(AlignedSequential):
         names = self._ranking_names()
         return {name: made[name] for name in names}, made["all"]
 
+    def folded_table(self) -> Tensor:
+        """Return what ranks the items, the experts' rows side by side, ``[n_items, K d]``."""
+        return self._all_rows()[1]
+
     def _made(self) -> dict[str, Tensor]:
         items = torch.arange(self.n_items - 1, device=self.profile_rows.device)
         profiles = self.profile_rows.to(torch.float32)

@@ -9,6 +9,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_darec.aligned.access import Tables, final_embeddings
+from recbole_darec.aligned.experts import ExpertRecommender
 from recbole_darec.aligned.kinds import stacked, with_padding
 from recbole_darec.alignment.contract import TrainingStep
 
@@ -29,6 +30,8 @@ def final_tables(model: Any, config: Any) -> Tables | None:
     Returns:
         float ``[size, d]`` by kind; None where the model yields none.
     """
+    if isinstance(model, ExpertRecommender):
+        return {"item": model.folded_table()}
     sizes = model.table_sizes
     with torch.enable_grad():  # a step is tried
         access = model.access_to_embeddings(config)

@@ -31,7 +31,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "NCL": {"num_clusters": 4, "warm_up_step": 1, "m_step": 1},
 }
 PROPAGATE_NOTHING = {"BPR", "SimpleX", "ENMF"}
-METHODS = [name for name in aligner_names() if name != "none"]
+METHODS = [
+    name for name in aligner_names() if name != "none" and not aligner_class(name).has_experts()
+]
 PAIRS = [
     (model, method)
     for model in MODELS

@@ -19,7 +19,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "relational_con": {"relation_width": 6, "n_neighbours": 3, "negatives": "all"},
     "rlmrec_con": {"negatives": "all"},
 }
-METHODS = [name for name in aligner_names() if name != "none"]
+METHODS = [
+    name for name in aligner_names() if name != "none" and not aligner_class(name).has_experts()
+]
 
 
 def made(name: str, kinds: tuple[str, ...], **changed: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from recbole.model.general_recommender.bpr import BPR
 
 from recbole_darec import recommend, run_recbole_darec, similar_items, similar_users
-from recbole_darec.alignment.registry import aligner_names
+from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.cli import main
 from recbole_darec.errors import CheckpointError, OptionError
@@ -73,10 +73,15 @@ def expected_lists(run: LoadedRun, known: set[tuple[str, str]], k: int) -> dict[
     return found
 
 
+METHODS = [
+    name
+    for name in aligner_names()
+    if name not in ("none", "darec") and not aligner_class(name).has_experts()
+]
 GENERAL = [name for name in BACKBONES if backbone_family(name) == "general"]
 MODELS = [
     *((name, align) for name in GENERAL for align in ("none", "darec")),
-    *(("LightGCN", align) for align in aligner_names() if align not in ("none", "darec")),
+    *(("LightGCN", align) for align in METHODS),
     ("LightGCN", "rlmrec_con+text_filter"),
     ("BPR", "kar"),
     ("NeuMF", "none"),

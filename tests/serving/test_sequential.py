@@ -19,9 +19,15 @@ from recbole_darec import (
 from recbole_darec.errors import OptionError
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 
+TRAINED = [
+    ("SASRec", "none"),
+    ("GRU4Rec", "relational"),
+    ("SASRec", "pad"),
+    ("MarkovChain", "none"),
+]
 
-@pytest.fixture(scope="module", params=[("SASRec", "none"), ("GRU4Rec", "relational"),
-                                        ("MarkovChain", "none")])  # fmt: skip
+
+@pytest.fixture(scope="module", params=TRAINED)
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     model, align = request.param
     folder = tmp_path_factory.mktemp(model)
