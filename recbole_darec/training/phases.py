@@ -132,7 +132,8 @@ def read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
         CheckpointError: it is of another backbone, width or data set, or of another phase.
     """
     content = load_checkpoint(path)
-    if getattr(model, "phases", ())[0].name != "pretrain":
+    phases = getattr(model, "phases", None)
+    if not phases or phases[0].name != "pretrain":
         raise CheckpointError(
             f"pretrained='{path}': this run has no phase that it could stand for; set "
             "expert_init=pretrained"
