@@ -181,7 +181,7 @@ class _MAP(recbole_metrics.MAP):
 class _NDCG(recbole_metrics.NDCG):
     def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
         discounts = 1.0 / np.log2(np.arange(2, pos_index.shape[1] + 2, dtype=float))
-        ideal = discounts.cumsum()[_last_place(pos_index, pos_len)]
+        ideal = np.cumsum(discounts)[_last_place(pos_index, pos_len)]
         return np.where(pos_index, discounts, 0.0).cumsum(axis=1) / ideal
 
 
