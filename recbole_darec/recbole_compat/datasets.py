@@ -149,7 +149,8 @@ def _check_inter_file(path: Path, config: Any) -> None:
                 f"has {', '.join(names)})"
             )
     time_field, loaded = config["TIME_FIELD"], asked.get("inter") if asked else None
-    if config["eval_args"]["order"] == "TO" and time_field not in (loaded or names):
+    by_time = config["eval_args"]["order"] == "TO" and config["benchmark_filename"] is None
+    if by_time and not _in_time(config) and time_field not in (loaded or names):
         way_out = "add it to load_col" if time_field in names else "set TIME_FIELD to one, or RO"
         raise DataError(
             f"eval_args: order=TO is by time, and no column '{time_field}' of '{path}' is read: "
