@@ -17,6 +17,7 @@ from recbole_darec.aligned.access import (
     Captured,
     EmbeddingAccess,
     MadeOnce,
+    final_embeddings,
     one_interaction,
     probe,
     undisturbed,
@@ -146,6 +147,17 @@ class AlignedRecommender(AlteredBackbone):
             found, _ = probe(self, self._sizes, self._smallest_batch(config))
             return found
         return self._access
+
+    def final_tables(self, config: Any) -> dict[str, Tensor] | None:
+        """Return the embeddings that rank, ``[size, d]`` by kind; None where there are none."""
+        access = self.access_to_embeddings(config)
+        if access is None:
+            return None
+        if access.route == "forward":
+            return final_embeddings(self.forward(), self._sizes)
+        assert access.tables is not None
+        with self.ranking_tables() as altered:
+            return altered or access.tables.weights(self)
 
     def _widths(self) -> Widths:
         backbone, ego = (self._access.width, self._access.ego_width) if self._access else (0, 0)

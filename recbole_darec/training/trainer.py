@@ -16,7 +16,7 @@ from recbole.utils import set_color
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_darec.errors import UserError
+from recbole_darec.errors import UserError, first_line
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
@@ -62,6 +62,13 @@ class ResumableTrainer(_Trainer):
             raise UserError(
                 f"cannot write to '{error.filename or config['checkpoint_dir']}': "
                 f"{error.strerror or error}; set checkpoint_dir to a folder that can be written"
+            ) from error
+        except Exception as error:
+            if not type(error).__module__.startswith("wandb."):
+                raise
+            raise UserError(
+                f"log_wandb: {first_line(error)}; log in with 'wandb login', or set WANDB_MODE to "
+                "offline"
             ) from error
         self.identity = identity
         options = options_from_config(RunOptions, config)
