@@ -72,8 +72,12 @@ class AlignedRecommender(AlteredBackbone):
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
         rows = torch.empty(0, 0)
-        if method.needs_profiles:
-            rows = profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
+        reads_profiles = getattr(self, "reads_profiles", False)
+        if method.needs_profiles or reads_profiles:
+            some = method.takes_no_text or not method.needs_profiles
+            rows = profile_rows(config, dataset, self._kinds, some=some)
+        if reads_profiles:
+            self.take_profiles(rows, self._kinds)  # type: ignore[operator]
         # Frozen and reproducible from the files: not part of a checkpoint.
         self.register_buffer("profile_rows", rows, persistent=False)
         # What the aligner draws is not taken from the backbone's stream of random numbers: with

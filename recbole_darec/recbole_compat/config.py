@@ -67,6 +67,10 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
         values["loss_type"] = "CE" if softmax else "BPR"
         if softmax:
             values["train_neg_sample_args"] = None
+    names = {"user_id": values.get("USER_ID_FIELD"), "item_id": values.get("ITEM_ID_FIELD")}
+    if "load_col" not in values and any(names.values()):
+        # RecBole's own default reads user_id and item_id, whatever the columns are called.
+        values["load_col"] = {"inter": [given or name for name, given in names.items()]}
     if values.get("use_gpu") is False:
         values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
     if str(values.get("encoding", "utf-8")).lower() in ("utf-8", "utf8"):

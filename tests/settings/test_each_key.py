@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +301,25 @@ def test_names_of_files_and_columns(folder: Path) -> None:
     assert latest > 0
 
 
+def test_columns_of_other_names_are_read_without_load_col(folder: Path) -> None:
+    path = folder / "dataset" / "wild" / "wild.inter"
+    path.write_text(path.read_text("utf-8").replace("user_id:", "session_id:"), encoding="utf-8")
+    given = {name: value for name, value in PLAIN.items() if name != "load_col"}
+    given |= {"data_path": "dataset", "USER_ID_FIELD": "session_id"}
+    assert prepare(resolve("LightGCN", "wild", None, given)).dataset.user_num == USERS + 1
+
+
+@pytest.fixture
+def root_logger() -> Iterator[None]:
+    """Leave the root logger as it was: RecBole sets its level and its handlers."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("root_logger")
 @pytest.mark.parametrize(("state", "lines"), [("INFO", True), ("ERROR", False)])
 def test_the_log_and_the_bar(
     state: str, lines: bool, capfd: pytest.CaptureFixture[str], folder: Path
