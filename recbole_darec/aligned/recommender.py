@@ -18,6 +18,7 @@ from recbole_darec.aligned.access import (
     EmbeddingAccess,
     MadeOnce,
     final_embeddings,
+    find_tables,
     one_interaction,
     probe,
     undisturbed,
@@ -26,6 +27,7 @@ from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
 from recbole_darec.aligned.kinds import slices_of, stacked
 from recbole_darec.aligned.profile_rows import profile_rows
+from recbole_darec.aligned.start import start_from_profiles
 from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
@@ -73,11 +75,14 @@ class AlignedRecommender(AlteredBackbone):
             self._access = self._found_access(method, config)
         rows = torch.empty(0, 0)
         reads_profiles = getattr(self, "reads_profiles", False)
-        if method.needs_profiles or reads_profiles:
+        from_text = run.init == "text"
+        if method.needs_profiles or reads_profiles or from_text:
             some = method.takes_no_text or not method.needs_profiles
             rows = profile_rows(config, dataset, self._kinds, some=some)
         if reads_profiles:
             self.take_profiles(rows, self._kinds)  # type: ignore[operator]
+        if from_text:
+            self._start_from(rows)
         # Frozen and reproducible from the files: not part of a checkpoint.
         self.register_buffer("profile_rows", rows, persistent=False)
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
@@ -144,6 +149,15 @@ class AlignedRecommender(AlteredBackbone):
                 "with a layer or more, such as LightGCN, or another --align"
             )
         return access
+
+    def _start_from(self, profiles: Tensor) -> None:
+        tables = find_tables(self, self._sizes)
+        if tables is None:
+            raise OptionError(
+                f"init=text: the model '{backbone_name(type(self))}' has no embedding table of "
+                "each kind to start; leave it out"
+            )
+        start_from_profiles(tables.weights(self), profiles, self._kinds)
 
     def access_to_embeddings(self, config: Any) -> EmbeddingAccess | None:
         """Return how the embeddings are reached, found out now where the aligner has not asked."""

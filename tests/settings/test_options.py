@@ -19,6 +19,7 @@ from recbole_darec.alignment.registry import aligner_class, aligner_names
 from recbole_darec.backbones.registry import (
     BACKBONES,
     backbone_class,
+    backbone_family,
     backbone_options,
     read_options,
 )
@@ -106,8 +107,11 @@ def test_no_two_groups_of_one_run_declare_the_same_option() -> None:
         kind: [(file, group) for file, group in GROUPS if file.startswith(kind)]
         for kind in ("overall", "family", "model", "align")
     }
-    common = [group for kind in ("overall", "family") for _, group in of[kind]]
+    families = {file.removeprefix("family/"): group for file, group in of["family"]}
     for file, backbone in of["model"]:
+        family = backbone_family(Path(file).stem)
+        common = [group for _, group in of["overall"]]
+        common += [group for name, group in families.items() if Path(name).stem == family]
         for other, aligner in of["align"]:
             shared = {FilterOptions} if {FilterOptions} <= {*backbone.__mro__} else set()
             if shared and shared <= {*aligner.__mro__}:
