@@ -46,7 +46,7 @@ class TextEASE(ClosedFormRecommender):
         Raises:
             OptionError: in one line, with the size.
         """
-        import psutil
+        import psutil  # type: ignore[import-untyped]
 
         from recbole_darec.filters.ease import ease_bytes
 
