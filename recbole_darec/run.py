@@ -20,7 +20,7 @@ from recbole_darec.resolve import resolve
 from recbole_darec.run_data import general_data, sequential_data
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
-from recbole_darec.training.phases import pretrained_file, read_pretrained
+from recbole_darec.training.phases import check_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
@@ -130,8 +130,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         _check_resumable(run)
     config = run.config
     compat.start_logging(config, kept)
-    log = getLogger()
-    log.info(run.model)
+    getLogger().info(run.model)
     trainer = make_trainer(run)
     if settings.run.resume:
         trainer.snapshots.resume(settings.run.resume, keep_files=saved)
@@ -235,11 +234,8 @@ def _check_topk(config: Any, dataset: Any) -> None:
 
 def _check_resumable(run: Prepared) -> None:
     """Refuse a wrong ``--resume=FILE`` or ``--pretrained=FILE`` before anything is written."""
-    pretrained = pretrained_file(run.model)
-    if pretrained is not None:
-        read_pretrained(pretrained, run.identity, run.model)
-    resume = run.settings.run.resume
-    if isinstance(resume, str):
+    check_pretrained(run.identity, run.model)
+    if isinstance(resume := run.settings.run.resume, str):
         read_snapshot(Path(resume), run.identity, Length.of(run.config))
 
 

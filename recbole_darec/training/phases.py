@@ -11,7 +11,7 @@ from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
 
-__all__ = ["Phases", "pretrained_file", "read_pretrained"]
+__all__ = ["Phases", "check_pretrained"]
 
 
 class Phases:
@@ -72,10 +72,10 @@ class Phases:
             CheckpointError: the file does not fit the run.
         """
         trainer = self._trainer
-        path = pretrained_file(trainer.model)
+        path = _pretrained_file(trainer.model)
         if path is None or self.number or trainer.start_epoch:
             return
-        state = read_pretrained(path, trainer.identity, trainer.model)
+        state = _read_pretrained(path, trainer.identity, trainer.model)
         trainer.model.load_state_dict(state, strict=False)
         trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
         self.begin_next(train_data, keep_files=keep_files)
@@ -114,13 +114,24 @@ class Phases:
             trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {name}")
 
 
-def pretrained_file(model: Any) -> Path | None:
+def _pretrained_file(model: Any) -> Path | None:
     """Return the file that a run is to take its first phase from, if it names one."""
     given = getattr(model.aligner.options, "pretrained", None)
     return None if given is None else Path(given)
 
 
-def read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
+def check_pretrained(identity: Any, model: Any) -> None:
+    """Refuse a file that the run cannot take its first phase from; nothing where it names none.
+
+    Raises:
+        CheckpointError: as :meth:`Phases.take_pretrained`.
+    """
+    path = _pretrained_file(model)
+    if path is not None:
+        _read_pretrained(path, identity, model)
+
+
+def _read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
     """Return the backbone's own tensors out of another run's file.
 
     Args:
