@@ -108,33 +108,39 @@ class ExpertRecommender(AlignedSequential):
         items = ids[1:] - 1
         profiles = self.profile_rows[items].to(torch.float32)
         tables, rows = self._rows(items, profiles, self._ranking_names())
-        step = ExpertStep(items, counts[1:], tables, rows, profiles, phase.losses)
+
+        def ranked(name: str, its_rows: Tensor) -> Tensor:
+            return self._ranking_loss(batch, items, {name: its_rows})
+
+        step = ExpertStep(items, counts[1:], tables, rows, profiles, phase.losses, ranked)
         parts = self.aligner.expert_losses(step)
         if phase.ranks:
-            parts["base"] = self._ranking_part(batch, step)
+            parts["base"] = self._ranking_loss(batch, items, rows)
         self.loss_names = tuple(parts)
         if self.diagnose_next:
             self.diagnose_next = False
             self.diagnostics = self.aligner.gate_by_bucket()
         return tuple(parts.values())
 
-    def _ranking_part(self, batch: Any, step: ExpertStep) -> Tensor:
-        weights = self._weights(step.items, step.rows)
-        encoded = [self._encoded(name, rows, batch) for name, rows in step.rows.items()]
-        users, items = torch.cat(encoded, 1), folded(list(step.rows.values()), weights)
-        items = torch.cat([items.new_zeros(1, items.shape[1]), items])
+    def _ranking_loss(self, batch: Any, items: Tensor, rows: dict[str, Tensor]) -> Tensor:
+        encoded = [self._encoded(name, table, batch) for name, table in rows.items()]
+        users, table = (
+            torch.cat(encoded, 1),
+            folded(list(rows.values()), self._weights(items, rows)),
+        )
+        table = torch.cat([table.new_zeros(1, table.shape[1]), table])
         targets = batch[self.ITEM_ID]
         if self._rank_loss == "ce":
-            return RANK_LOSSES["ce"](users @ items.t(), targets)
-        positive = (users * items[targets]).sum(-1)
-        negative = (users * items[batch[self.NEG_ITEM_ID]]).sum(-1)
+            return RANK_LOSSES["ce"](users @ table.t(), targets)
+        positive = (users * table[targets]).sum(-1)
+        negative = (users * table[batch[self.NEG_ITEM_ID]]).sum(-1)
         return RANK_LOSSES[self._rank_loss](positive, negative)
 
     def _ranking_names(self) -> list[str]:
         wanted = self.phase.experts
         return [e.name for e in self._experts if not wanted or e.name in wanted]
 
-    def _weights(self, items: Tensor, rows: dict[str, Tensor] | Any) -> Tensor:
+    def _weights(self, items: Tensor, rows: dict[str, Tensor]) -> Tensor:
         if len(rows) == 1:
             (only,) = rows.values()
             return only.new_ones(len(items), 1)

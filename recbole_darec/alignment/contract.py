@@ -89,6 +89,8 @@ class ExpertStep:
         rows: what :meth:`Aligner.expert_rows` made of them, by each expert that ranks.
         profiles: the items' frozen profile embeddings, float ``[u, width]``.
         wanted: names of the terms of the phase; None: all.
+        ranked: returns the step's ranking loss, a scalar, where an expert, by name, reads and ranks
+            with the rows ``[u, d]`` that are given, and no other one ranks.
     """
 
     items: Tensor
@@ -97,6 +99,7 @@ class ExpertStep:
     rows: Mapping[str, Tensor]
     profiles: Tensor
     wanted: tuple[str, ...] | None
+    ranked: Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)

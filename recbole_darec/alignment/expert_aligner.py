@@ -79,11 +79,17 @@ class ExpertAligner(Aligner):
         width = self.widths
         return projection(width.profile, width.backbone, opt.expert_layers, opt.expert_dropout)
 
-    def fusion(self) -> nn.Module:
-        """Return a new F, from twice the backbone's width to the backbone's."""
+    def linear(self, width: int) -> nn.Module:
+        """Return a new map from this width to the backbone's: linear, GELU."""
+        from recbole_darec.alignment.text_experts import projection
+
+        return projection(width, self.widths.backbone, 0, 0.0)
+
+    def fusion(self, parts: int = 2) -> nn.Module:
+        """Return a new F, from ``parts`` times the backbone's width to the backbone's."""
         from recbole_darec.alignment.text_experts import fusion
 
-        return fusion(self.widths.backbone, self.options.expert_dropout)
+        return fusion(self.widths.backbone, self.options.expert_dropout, parts)
 
     def gate_modules(self, starts: Mapping[str, tuple[float, float]]) -> dict[str, nn.Module]:
         """Return the gate under its name, or nothing where the experts weigh alike.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from recbole_darec.alignment.contract import ExpertStep
 from recbole_darec.alignment.equations import gate_weights
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
@@ -22,7 +24,7 @@ STILL: dict[str, Any] = {
     "hidden_dropout_prob": 0.0,
     "attn_dropout_prob": 0.0,
 }
-METHODS = ["pad", "smem", "hybrid", "morec", "ctrl", "make"]
+METHODS = ["pad", "smem", "hybrid", "morec", "ctrl", "make", "disco"]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +125,23 @@ def test_no_padding_and_no_item_beside_the_steps_is_read(tiny: Path, align: str)
                 model._table(expert.name)[others] += 5.0
     again = torch.stack(model.calculate_loss(batch)).sum()
     assert float(found.detach()) == float(again.detach())
+
+
+def test_the_ranking_loss_of_other_rows_is_that_of_an_expert_with_them(tiny: Path) -> None:
+    run = run_of(tiny, "disco", expert_dropout=0.0)
+    model, batch = run.model.eval(), one_batch(run)
+    found = {}
+
+    def losses(step: ExpertStep) -> dict[str, torch.Tensor]:
+        found["same"] = step.ranked("fused", step.rows["fused"])
+        found["constant"] = step.ranked("fused", torch.zeros_like(step.rows["fused"]))
+        return {}
+
+    model.aligner.expert_losses = losses
+    (base,) = model.calculate_loss(batch)
+    assert float(found["same"].detach()) == float(base.detach())
+    # Of scores that are all 0: log 2 for the targets and for the negatives.
+    assert float(found["constant"].detach()) == pytest.approx(2 * math.log(2))
 
 
 def test_what_cannot_be_is_answered_in_one_line(tiny: Path) -> None:
