@@ -236,7 +236,7 @@ def _check_resumable(run: Prepared) -> None:
     """Refuse a wrong ``--resume=FILE`` or ``--pretrained=FILE`` before anything is written."""
     check_pretrained(run.identity, run.model)
     if isinstance(resume := run.settings.run.resume, str):
-        read_snapshot(Path(resume), run.identity, Length.of(run.config))
+        read_snapshot(Path(resume), run.identity, Length.of_run(run.config, run.model))
 
 
 def _keep_under_its_name(trainer: Any, name: str | None) -> None:

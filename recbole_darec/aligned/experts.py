@@ -20,7 +20,7 @@ from recbole_darec.aligned.access import EmbeddingTables, MadeOnce, find_tables
 from recbole_darec.aligned.altered import AlteredBackbone
 from recbole_darec.aligned.sequential import AlignedSequential
 from recbole_darec.alignment.contract import ExpertStep
-from recbole_darec.alignment.phases import Phase
+from recbole_darec.alignment.phases import Phase, check_trained, planned
 from recbole_darec.numerics import RANK_LOSSES, folded
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import SequenceOptions
@@ -35,7 +35,7 @@ class ExpertRecommender(AlignedSequential):
         super().__init__(config, dataset)
         options = self.aligner.options
         self._experts = self.aligner.experts(options)
-        self.phases = self.aligner.phases(options)
+        self.phases = planned(self.aligner.phases(options), options)
         self._rank_loss = options_from_config(SequenceOptions, config).rank_loss
         names = [expert.name for expert in self._experts]
         with torch.random.fork_rng(devices=[]):
@@ -54,6 +54,9 @@ class ExpertRecommender(AlignedSequential):
         self.aligner.count_items(counts[1:])
         # Saved with the parameters: a model that is loaded ranks as it did in its phase.
         self.register_buffer("phase_number", torch.tensor(len(self.phases) - 1))
+        for number, phase in enumerate(self.phases):
+            self.enter_phase(number, copying=False)
+            check_trained(phase, [n for n, p in self.named_parameters() if p.requires_grad])
 
     # ---- phases ----------------------------------------------------------------------------
 
@@ -80,6 +83,15 @@ class ExpertRecommender(AlignedSequential):
         if phase.freezes_tables:
             for expert in self._experts:
                 self._table(expert.name).requires_grad_(False)
+
+    def optimised(self) -> list[dict[str, Any]]:
+        """Return what the phase trains as groups of an optimiser."""
+        groups: dict[bool, list[Tensor]] = {True: [], False: []}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                groups[self._owner(name) not in self.aligner.undecayed].append(parameter)
+        decayed = [{"params": groups[True]}] if groups[True] else []
+        return decayed + ([{"params": groups[False], "weight_decay": 0.0}] if groups[False] else [])
 
     def _owner(self, parameter: str) -> str:
         """Return the expert, or the aligner's submodule, that a parameter belongs to."""

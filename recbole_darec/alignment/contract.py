@@ -130,11 +130,13 @@ class Aligner:
         needs_profiles: whether the method reads profile embeddings at all.
         takes_no_text: whether it runs without profiles of a kind, which are zero rows then.
         modules: the method's parameters and buffers, a ``torch.nn.Module`` or None.
+        undecayed: names of submodules that ``weight_decay`` leaves alone, of a method with phases.
     """
 
     Options: ClassVar[type] = NoOptions
     needs_profiles: ClassVar[bool] = True
     takes_no_text: ClassVar[bool] = False
+    undecayed: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Any, widths: Widths) -> None:
         self.options = options

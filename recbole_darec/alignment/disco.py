@@ -2,8 +2,8 @@
 
 Du et al., "DisCo: Towards Harmonious Disentanglement and Collaboration between Tabular and
 Semantic Space for Recommendation" (KDD 2024), as PAD compares it: V = F of the four chunks M1(E1),
-M2(E2), P1(T) and P2(T).  PAD
-does not write its two losses down, and what stands here is our reading of their names.
+M2(E2), P1(T) and P2(T).  PAD does not write its two losses down, and what stands here is our
+reading of their names.
 """
 
 from __future__ import annotations

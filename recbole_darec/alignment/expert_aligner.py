@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.alignment.phases import Phase
+from recbole_darec.alignment.phases import Phase, PhaseOptions
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["PRETRAIN", "ExpertAligner", "ExpertOptions", "GateOptions", "StartOp
 PRETRAIN = Phase("pretrain", experts=("id",), trained=("id",))
 
 
-class ExpertOptions(Options):
+class ExpertOptions(PhaseOptions):
     """The widths and the dropout of what is made of the texts."""
 
     expert_layers: int = option(
@@ -59,6 +59,8 @@ class GateOptions(Options):
 
 class ExpertAligner(Aligner):
     """Submodules by name, and the gate among them where there is one."""
+
+    undecayed = ("gate",)
 
     def __init__(self, options: Any, widths: Widths) -> None:
         super().__init__(options, widths)

@@ -10,6 +10,7 @@ import numpy as np
 from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
+from recbole_darec.training.snapshots import Length
 
 __all__ = ["Phases", "check_pretrained"]
 
@@ -60,6 +61,18 @@ class Phases:
         if self._phases:
             self._begin(number, copying=False)
 
+    def score_by_loss(self) -> tuple[float, dict[str, float]] | None:
+        """Return what stands for validation where the phase does not train what ranks.
+
+        Returns:
+            the last epoch's training loss as a score, and by its name; None where the phase ranks.
+        """
+        if not self._phases or self._phases[self.number].ranks:
+            return None
+        trainer = self._trainer
+        loss = float(trainer.train_loss_dict[max(trainer.train_loss_dict)])
+        return -loss if trainer.valid_metric_bigger else loss, {"train_loss": loss}
+
     @property
     def name(self) -> str:
         """The phase's name."""
@@ -107,11 +120,17 @@ class Phases:
         trainer, self.number = self._trainer, number
         trainer.model.enter_phase(number, copying=copying)
         trainer.saved_model_file = self._file_of_now()
-        trained = [p for p in trainer.model.parameters() if p.requires_grad]
-        trainer.optimizer = trainer._build_optimizer(params=trained)
+        phase, config = self._phases[number], trainer.config
+        own = {"learning_rate": phase.learning_rate, "weight_decay": phase.weight_decay}
+        trainer.optimizer = trainer._build_optimizer(
+            params=trainer.model.optimised(),
+            **{name: value for name, value in own.items() if value is not None},
+        )
+        length = Length.of(config, phase)
+        trainer.epochs, trainer.eval_step = length.epochs, length.eval_step
+        trainer.stopping_step = length.stopping_step
         if len(self._phases) > 1:
-            name = self._phases[number].name
-            trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {name}")
+            trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {phase.name}")
 
 
 def _pretrained_file(model: Any) -> Path | None:

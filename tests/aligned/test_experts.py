@@ -11,6 +11,9 @@ import torch
 
 from recbole_darec.alignment.contract import ExpertStep
 from recbole_darec.alignment.equations import gate_weights
+from recbole_darec.alignment.make import MAKE
+from recbole_darec.alignment.phases import Phase
+from recbole_darec.alignment.registry import ALIGNERS
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
@@ -144,11 +147,29 @@ def test_the_ranking_loss_of_other_rows_is_that_of_an_expert_with_them(tiny: Pat
     assert float(found["constant"].detach()) == pytest.approx(2 * math.log(2))
 
 
+class FrozenTable(MAKE):
+    """Its first phase is to train a table, and freezes it."""
+
+    @classmethod
+    def phases(cls, options: Any) -> tuple[Phase, ...]:
+        return Phase("first", ("id",), ("table",), freezes_tables=True), Phase("both")
+
+
+def test_a_phase_that_trains_nothing_is_refused(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ALIGNERS, "frozen", f"{__name__}:FrozenTable")
+    with pytest.raises(OptionError, match="phase 'first' is to train table, and its tables are f"):
+        run_of(tiny, "frozen", gate_buckets=4)
+
+
 def test_what_cannot_be_is_answered_in_one_line(tiny: Path) -> None:
     with pytest.raises(OptionError, match="every expert is left out"):
         run_of(tiny, "pad", pad_experts=[])
     with pytest.raises(OptionError, match="gate_buckets=100: only"):
         run_of(tiny, "pad", gate_buckets=100)
+    with pytest.raises(OptionError, match=r"phase_epochs=\[5\]: there are 3 phases \(pretrain, al"):
+        run_of(tiny, "pad", phase_epochs=5)
     with pytest.raises(OptionError, match="pad_gamma"):
         run_of(tiny, "pad", pad_gamma=-0.1)
     with pytest.raises(OptionError, match=r"reads none: take SASRec"):
