@@ -68,6 +68,15 @@ class PADOptions(ThreeExpertsOptions):
         choices=("with", "without", "frozen", "none"),
     )
 
+    def check_together(self) -> None:
+        """Refuse a second phase without a loss, too."""
+        super().check_together()
+        if self.pad_anchor == "without" and not self.pad_gamma:
+            raise OptionError(
+                "pad_anchor=without with pad_gamma=0 leaves the second phase nothing to train: "
+                "raise pad_gamma, or set pad_anchor=none"
+            )
+
 
 class ThreeExperts(ExpertAligner):
     """V of ids: E; aligned: F[E_a ; P_a(T)]; of texts: P_l(T)."""
