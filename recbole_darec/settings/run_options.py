@@ -131,6 +131,14 @@ class EvaluationOptions(Options):
         256, "Most memory in MiB for their scores; fewer users are ranked at a time.", low=1
     )
 
+    result_buckets: int = option(
+        0,
+        "Buckets of items of the same total training count, by which the test metrics are told "
+        "apart, too; 3 are called warm, median and cold. 0: none.",
+        low=0,
+        since="0.2",
+    )
+
     def users_per_batch(self, n_items: int) -> int:
         """Return how many users are ranked at a time with float32 scores of ``n_items`` items."""
         return max(1, min(self.eval_batch_users, self.eval_block_mb * 2**20 // (4 * n_items)))

@@ -29,13 +29,14 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 from __future__ import annotations
 
 from recbole_darec.numerics.folding import folded
+from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
 from .decorrelation import decorrelation
 from .discrepancy import KERNELS, mean_discrepancy
-from .gate import frequency_buckets, gate_weights
+from .gate import gate_weights
 from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
