@@ -47,7 +47,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recbole_compat": {"data", "environment", "numerics", "settings"},
     "evaluation": {"numerics", "recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
-    "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},
+    "aligned": {
+        "alignment", "alignment.equations", "data", "embeddings", "numerics", "resources",
+        "settings",
+    },
     # texts
     "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},

@@ -9,7 +9,7 @@ the gate's weights in them, are one of width K d, and one product ranks.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from recbole_darec.aligned.access import EmbeddingTables, MadeOnce, find_tables
 from recbole_darec.aligned.altered import AlteredBackbone
+from recbole_darec.aligned.expert_diagnostics import ExpertDiagnostics
 from recbole_darec.aligned.sequential import AlignedSequential
 from recbole_darec.alignment.contract import ExpertStep
 from recbole_darec.alignment.phases import Phase, check_trained, planned
 from recbole_darec.numerics import RANK_LOSSES, folded
 from recbole_darec.settings.options import options_from_config
-from recbole_darec.settings.run_options import SequenceOptions
+from recbole_darec.settings.run_options import RunOptions, SequenceOptions
 
 __all__ = ["ExpertRecommender"]
 
@@ -52,6 +53,8 @@ class ExpertRecommender(AlignedSequential):
                 self._drop_table(expert.name)
         counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
         self.aligner.count_items(counts[1:])
+        diagnoses = options_from_config(RunOptions, config).diagnostics
+        self._watch = ExpertDiagnostics.of(config, dataset, options) if diagnoses else None
         # Saved with the parameters: a model that is loaded ranks as it did in its phase.
         self.register_buffer("phase_number", torch.tensor(len(self.phases) - 1))
         for number, phase in enumerate(self.phases):
@@ -131,7 +134,7 @@ class ExpertRecommender(AlignedSequential):
         self.loss_names = tuple(parts)
         if self.diagnose_next:
             self.diagnose_next = False
-            self.diagnostics = self.aligner.gate_by_bucket()
+            self._diagnose_experts()
         return tuple(parts.values())
 
     def _ranking_loss(self, batch: Any, items: Tensor, rows: dict[str, Tensor]) -> Tensor:
@@ -189,6 +192,33 @@ class ExpertRecommender(AlignedSequential):
         for name, part in zip(names, numbers[1:].split(sizes)):
             fields[name] = part.view(fields[name].shape)
         return ids, counts, Interaction(fields)
+
+    # ---- diagnostics -----------------------------------------------------------------------
+
+    def remember_ids(self, state: Mapping[str, Tensor]) -> None:
+        """Take the first expert's table out of a saved state for what ``--diagnostics`` compares.
+
+        Nothing is done where no phase trains that expert alone before the others.
+        """
+        name = self._experts[0].name
+        if self._watch is not None and self.phases[0].experts == (name,):
+            table = state[self._tables_of[name].names["item"] + ".weight"]
+            self._watch.remember(lambda items: table[items.to(table.device) + 1])
+
+    def _diagnose_experts(self) -> None:
+        self.diagnostics = self.aligner.gate_by_bucket()
+        if self._watch is None:
+            return
+        watch, training = self._watch, self.training
+        self.eval()
+        self.diagnostics.update(watch.measure(self._of_items, self.aligner.sides))
+        self.train(training)
+
+    def _of_items(self, items: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Return the items' texts, and of every expert their rows in its table and its V."""
+        items = items.to(self.profile_rows.device)
+        texts = self.profile_rows[items].to(torch.float32)
+        return texts, *self._rows(items, texts, [expert.name for expert in self._experts])
 
     # ---- experts ---------------------------------------------------------------------------
 

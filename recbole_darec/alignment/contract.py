@@ -259,6 +259,17 @@ class Aligner:
         """Return the experts' weights by name and bucket, which ``--diagnostics`` logs."""
         return {}
 
+    def sides(
+        self, tables: Mapping[str, Tensor], profiles: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return texts and ids by name whose discrepancy ``--diagnostics`` logs, ``[n, d]`` each.
+
+        Args:
+            tables: rows of n items in each expert's own table.
+            profiles: their frozen profile embeddings.
+        """
+        return {}
+
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return rows ``[n, d]`` by name whose collapse ``--diagnostics`` is to watch.
 

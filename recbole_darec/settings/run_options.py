@@ -63,7 +63,8 @@ class RunOptions(Options):
     diagnostics: bool = option(
         False,
         "Log each epoch the effective rank and mean direction of the embeddings and of the "
-        "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
+        "aligner's parts, and the norm of the gradient with which each loss reaches E^C; over "
+        "experts their weights, and how far texts and ids are apart.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
 

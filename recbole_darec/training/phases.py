@@ -49,12 +49,22 @@ class Phases:
         """Have the best model of this phase, and of those to come, go where ``model_file`` says."""
         self._model_file = model_file
         self._trainer.saved_model_file = self._file_of_now()
+        self._remember_first()
 
     def _file_of_now(self) -> str:
-        if self.is_last:
-            return self._model_file
+        return self._model_file if self.is_last else str(self._file_of(self.number))
+
+    def _file_of(self, number: int) -> Path:
         path = Path(self._model_file)
-        return str(path.with_name(f"{path.stem}.{self._phases[self.number].name}{path.suffix}"))
+        return path.with_name(f"{path.stem}.{self._phases[number].name}{path.suffix}")
+
+    def _remember_first(self) -> None:
+        """Give the outcome of the first phase to the diagnostics of a run that goes on."""
+        if not self.number or not self._trainer.diagnoses:
+            return
+        path = _pretrained_file(self._trainer.model) or self._file_of(0)
+        if path.is_file():
+            self._trainer.model.remember_ids(load_checkpoint(path)["state_dict"])
 
     def enter(self, number: int) -> None:
         """Go on with a phase that has begun; the model's parameters are there already."""
@@ -103,6 +113,8 @@ class Phases:
         if keep_files and trainer.best_epoch >= 0:
             path = Path(trainer.saved_model_file)
             load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
+        if self.number == 0 and trainer.diagnoses:
+            trainer.model.remember_ids(trainer.model.state_dict())
         self._begin(self.number + 1, copying=True)
         trainer.start_epoch, trainer.cur_step, trainer.best_epoch = 0, 0, -1
         trainer.best_valid_score = -np.inf if trainer.valid_metric_bigger else np.inf

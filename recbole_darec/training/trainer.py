@@ -74,8 +74,8 @@ class ResumableTrainer(_Trainer):
             every=options.snapshot_every,
             keep_last=options.keep_last,
         )
-        self.phases = Phases(self)
         self.diagnoses = options.diagnostics
+        self.phases = Phases(self)
         self._keep_files = True
         self._latest_valid_result: Any = None
         self.eval_collector = MetricCollector(config)
