@@ -11,6 +11,7 @@ import pytest
 from conftest import RunCli
 
 from recbole_darec.cli.main import main
+from recbole_darec.resolve import resolve
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 
 QUICK = [
@@ -58,6 +59,25 @@ def test_from_lists_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
     other = run_cli(["evaluate", model[1], "--eval_mask=none"], tmp_path)
     assert other.returncode == 0
     assert other.stdout != evaluated.stdout
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+@pytest.mark.parametrize(
+    "align", ["none", "pad", "smem", "hybrid", "morec", "ctrl", "make", "disco", "rlmrec_con"]
+)
+def test_the_preset_of_pad_goes_with_each_rival(model: str, align: str, tiny: Path) -> None:
+    settings = resolve(model, "tiny", None, {"preset": "paper_pad", "align": align})
+    values = settings.values
+    assert (values["eval_mask"], values["learner"]) == ("history_all", "adamw")
+    wanted = {"none": 1e-5, "rlmrec_con": 1e-5, "pad": [1e-5, 1e-5, 1e-4], "smem": [1e-5, 1e-4]}
+    rate = values.get("phase_learning_rate") or values["learning_rate"]
+    assert rate == wanted.get(align, 1e-4)
+
+
+def test_pad_trains_under_its_preset(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ["--model=SASRec", "--dataset=tiny", "--preset=paper_pad", "--align=pad"]
+    assert main(["train", *arguments, "--epochs=1", "--show_progress=False"]) == 0
+    assert "Phase 3 of 3: tune" in caplog.text
 
 
 BAD: dict[str, tuple[list[str], str]] = {
