@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -173,15 +174,35 @@ def test_a_first_phase_that_does_not_fit_is_refused(
     assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
 
 
+def moments(rng: random.Random) -> list[Moment]:
+    """Forty moments anywhere, and ten within 50 ms of a phase's end, on either side of it."""
+    kinds = [("step", 60), ("written", 20), ("writing", 20), ("evaluation", 12)]
+    anywhere = [(kind, rng.randint(1, most)) for kind, most in rng.choices(kinds, k=40)]
+    after = [("end", phase + rng.uniform(0.0, 0.05)) for phase in (1, 1, 2, 2, 3, 3)]
+    before = [("evaluation", number) for number in (4, 8, 12)]  # a phase's last one takes 20 ms
+    return [*anywhere, *after, *before, ("step", 20)]  # the last of the first phase's
+
+
+def epochs_in(folder: Path) -> int:
+    """How many epochs the runs in a folder have trained to their end."""
+    logs = [path.read_text("utf-8") for path in folder.rglob("*.log")]
+    return sum(len(re.findall(r"epoch \d+ training", text)) for text in logs)
+
+
 @pytest.mark.slow
 def test_fifty_random_moments(
     data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    rng = random.Random(0)
-    kinds = [("step", 60), ("written", 20), ("writing", 20), ("evaluation", 12)]
-    for number in range(50):
-        kind, most = rng.choice(kinds)
-        moment = (kind, rng.randint(1, most))
-        found = killed(data, tmp_path / str(number), moment)
+    assert epochs_in(whole[0]) == 12
+    killed_at = []
+    for number, moment in enumerate(moments(random.Random(0))):
+        folder = tmp_path / str(number)
+        found = killed(data, folder, moment)
         if found is not None:
+            killed_at.append(moment)
             assert outcome(found) == outcome(whole[1]), moment
+            # The epoch that was cut off is trained again, and the one whose snapshot was.
+            assert 12 <= epochs_in(folder) <= 13, moment
+            names = {path.name.split(".", 1)[1] for path in (folder / "saved").iterdir()}
+            assert names == {"pth", "pretrain.pth", "align.pth"}, moment
+    assert len(killed_at) >= 45
