@@ -70,11 +70,12 @@ class AlignedRecommender(AlteredBackbone):
         method.check_sizes(options, self._kinds)
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
-        rows = torch.empty(0, 0)
-        if method.needs_profiles:
-            rows = profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
-        # Frozen and reproducible from the files: not part of a checkpoint.
-        self.register_buffer("profile_rows", rows, persistent=False)
+        rows = self._found_profiles(config, dataset, method)
+        if isinstance(rows, Tensor):
+            # Frozen and reproducible from the files: not part of a checkpoint.
+            self.register_buffer("profile_rows", rows, persistent=False)
+        else:
+            self.profile_rows = rows
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
@@ -90,6 +91,12 @@ class AlignedRecommender(AlteredBackbone):
             self.to(self.device)
             with torch.no_grad():
                 self._altered_tables()
+
+    def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
+        """Return the profile embeddings of all kinds; none where the method needs none."""
+        if not method.needs_profiles:
+            return torch.empty(0, 0)
+        return profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
 
     def _kind_sizes(self) -> dict[str, int]:
         """Return the rows of each kind's table, the padding counted."""
