@@ -60,7 +60,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--items", type=int, default=500_000)
-    parser.add_argument("--users", type=int, default=60_000)
+    parser.add_argument("--users", type=int, default=2_000)
     parser.add_argument("--text", type=int, default=1024)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--align", default="pad")
