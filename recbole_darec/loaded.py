@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import CheckpointError, EmbeddingError
+from recbole_darec.evaluation.by_frequency import evaluate_by_frequency
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
@@ -54,7 +55,7 @@ def evaluate_checkpoint(
     model_file: str,
     options: Mapping[str, Any] | None = None,
     model: type | None = None,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Rank all items for the validation and test users with a trained model.
 
     Args:
@@ -63,13 +64,18 @@ def evaluate_checkpoint(
         model: the recommender class, where the run was given a class and not a name.
 
     Returns:
-        Metrics by name, unrounded, under ``valid`` and ``test``.
+        Metrics by name, unrounded, under ``valid`` and ``test``; with ``result_buckets`` the test
+        metrics by training frequency under ``test_by_frequency``.
     """
     run = load_run(Path(model_file), options or {}, model)
-    return {
-        part: evaluate(run.config, run.model, run.train_data, loader)
+    made = run.config, run.model, run.train_data
+    found: dict[str, dict[str, Any]] = {
+        part: evaluate(*made, loader)
         for part, loader in (("valid", run.valid_data), ("test", run.test_data))
     }
+    if n_buckets := run.config.settings.evaluation.result_buckets:
+        found["test_by_frequency"] = evaluate_by_frequency(*made, run.test_data, n_buckets)
+    return found
 
 
 def load_run(path: Path, options: Mapping[str, Any], model_class: type | None) -> LoadedRun:

@@ -16,11 +16,12 @@ from recbole_darec.aligned.classes import aligned_class
 from recbole_darec.backbones.registry import backbone_class
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import OptionError
+from recbole_darec.evaluation.by_frequency import check_buckets, evaluate_by_frequency
 from recbole_darec.resolve import resolve
 from recbole_darec.run_data import general_data, sequential_data
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.identity import RunIdentity, data_fingerprint
-from recbole_darec.training.phases import pretrained_file, read_pretrained
+from recbole_darec.training.phases import check_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
@@ -77,7 +78,8 @@ def run_recbole_darec(
 
     Returns:
         ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, ``test_result`` as in
-        RecBole (metrics unrounded), and ``best_epoch``, ``model_file``.
+        RecBole (metrics unrounded), and ``best_epoch``, ``model_file``; with ``result_buckets``
+        ``test_by_frequency``, what ``evaluate_by_frequency`` returns.
 
     Raises:
         UserError: an option, a file or a checkpoint is at fault; the message says which.
@@ -130,8 +132,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         _check_resumable(run)
     config = run.config
     compat.start_logging(config, kept)
-    log = getLogger()
-    log.info(run.model)
+    getLogger().info(run.model)
     trainer = make_trainer(run)
     if settings.run.resume:
         trainer.snapshots.resume(settings.run.resume, keep_files=saved)
@@ -146,6 +147,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
+    by_frequency = _by_frequency(run)
     if saved and trainer.best_epoch >= 0:
         _keep_under_its_name(trainer, settings.run.checkpoint_name)
     trainer.snapshots.forget()
@@ -156,6 +158,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         "test_result": dict(test_result),
         "best_epoch": trainer.best_epoch,
         "model_file": trainer.saved_model_file if saved else None,
+        **by_frequency,
     }
 
 
@@ -198,6 +201,7 @@ def prepare(settings: Settings) -> Prepared:
     make_data = sequential_data if settings.family == "sequential" else general_data
     train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)
     _check_learner(config, model)
+    check_buckets(config, train_data, settings.evaluation.result_buckets)
     identity = RunIdentity(
         model=config["model"],
         align=str(config["align"]),
@@ -235,12 +239,18 @@ def _check_topk(config: Any, dataset: Any) -> None:
 
 def _check_resumable(run: Prepared) -> None:
     """Refuse a wrong ``--resume=FILE`` or ``--pretrained=FILE`` before anything is written."""
-    pretrained = pretrained_file(run.model)
-    if pretrained is not None:
-        read_pretrained(pretrained, run.identity, run.model)
-    resume = run.settings.run.resume
-    if isinstance(resume, str):
-        read_snapshot(Path(resume), run.identity, Length.of(run.config))
+    check_pretrained(run.identity, run.model)
+    if isinstance(resume := run.settings.run.resume, str):
+        read_snapshot(Path(resume), run.identity, Length.of_run(run.config, run.model))
+
+
+def _by_frequency(run: Prepared) -> dict[str, Any]:
+    """Return the model's test metrics by bucket, where a run asks for them."""
+    n_buckets = run.settings.evaluation.result_buckets
+    if not n_buckets:
+        return {}
+    found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, n_buckets)
+    return {"test_by_frequency": found}
 
 
 def _keep_under_its_name(trainer: Any, name: str | None) -> None:

@@ -45,9 +45,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backbones": {"environment", "filters", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
     "recbole_compat": {"data", "environment", "numerics", "settings"},
-    "evaluation": {"recbole_compat"},
+    "evaluation": {"numerics", "recbole_compat"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
-    "aligned": {"alignment", "data", "embeddings", "numerics", "resources", "settings"},
+    "aligned": {
+        "alignment", "alignment.equations", "data", "embeddings", "numerics", "resources",
+        "settings",
+    },
     # texts
     "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
@@ -55,8 +58,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # where everything meets
     "run_data": {"evaluation", "recbole_compat", "training"},
     "run": {
-        "aligned", "alignment", "backbones", "data", "recbole_compat", "resolve", "run_data",
-        "settings", "training",
+        "aligned", "alignment", "backbones", "data", "evaluation", "recbole_compat", "resolve",
+        "run_data", "settings", "training",
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "serving": {

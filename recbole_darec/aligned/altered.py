@@ -39,7 +39,7 @@ class AlteredBackbone(_Backbone):
     align_method: ClassVar[str | None] = None
     aligner: Aligner
     alignment: Any
-    profile_rows: Tensor
+    profile_rows: Any  # a tensor; of experts over many items RowsInFile
     _method_name: str
     _sizes: dict[str, int]
     _kinds: dict[str, slice]

@@ -7,17 +7,62 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_darec.data.splits import Split
-from recbole_darec.embeddings import EmbeddingOptions, load_embeddings
+from recbole_darec.embeddings import (
+    EmbeddingOptions,
+    MappedRows,
+    ProfileEmbeddings,
+    load_embeddings,
+)
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resources import atomic_data_dir
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import ProfileSourceOptions
 
-__all__ = ["check_split", "profile_rows"]
+__all__ = ["RowsInFile", "check_split", "item_rows", "profile_rows"]
+
+# From how many bytes on the rows of a model over items alone stay in their file.
+_MAPPED_FROM = 256 << 20
+
+
+class RowsInFile:
+    """Profile embeddings that stay in their file; a step reads those of its own items.
+
+    Attributes:
+        shape: number of rows, without the padding's, and width.
+    """
+
+    def __init__(self, mapped: MappedRows) -> None:
+        self._mapped = mapped
+        self.shape = (len(mapped.rows) - 1, mapped.table.width)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, items: Tensor) -> Tensor:
+        """Return the rows of items by their numbers, from 0, on the CPU and in the file's type."""
+        return torch.from_numpy(self._mapped.take(items.cpu().numpy() + 1))
+
+
+def item_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tensor | RowsInFile:
+    """Return the items' profile embeddings, for a model that has no other kind.
+
+    Many of them stay in their file, if this is binary and has every item's.
+
+    Args:
+        config, dataset, kinds: as in :func:`profile_rows`.
+
+    Raises:
+        EmbeddingError, OptionError, DataError: as :func:`profile_rows`.
+    """
+    found = _loaded(config, dataset, kinds, mapped_from=_MAPPED_FROM)
+    if isinstance(found.items, MappedRows):
+        return RowsInFile(found.items)
+    return _stacked(found, kinds)
 
 
 def profile_rows(
@@ -40,15 +85,26 @@ def profile_rows(
         DataError: the profiles were made from another split than this run's.
     """
     source = options_from_config(ProfileSourceOptions, config)
+    if some and source.profile_control == "no_text":
+        return torch.zeros(_n_rows(kinds), 1)
+    return _stacked(_loaded(config, dataset, kinds, some=some), kinds)
+
+
+def _loaded(
+    config: Any,
+    dataset: Any,
+    kinds: Mapping[str, slice],
+    *,
+    some: bool = False,
+    mapped_from: int | None = None,
+) -> ProfileEmbeddings:
+    source = options_from_config(ProfileSourceOptions, config)
     name = config["dataset"]
-    n_rows = max(rows.stop for rows in kinds.values())
     if source.profile_control == "no_text":
-        if not some:
-            raise OptionError(
-                "profile_control=no_text is the control of --align=text_filter and of models that "
-                "can do without profiles; take shuffle or random"
-            )
-        return torch.zeros(n_rows, 1)
+        raise OptionError(
+            "profile_control=no_text is the control of --align=text_filter and of models that "
+            "can do without profiles; take shuffle or random"
+        )
     if source.profile_dir is not None:
         folders = [Path(source.profile_dir)]
     else:
@@ -69,12 +125,22 @@ def profile_rows(
             expected_width=source.profile_width,
         ),
         some=some,
+        mapped_from=mapped_from,
     )
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
+    return found
+
+
+def _n_rows(kinds: Mapping[str, slice]) -> int:
+    return max(rows.stop for rows in kinds.values())
+
+
+def _stacked(found: ProfileEmbeddings, kinds: Mapping[str, slice]) -> Tensor:
+    """Return the rows of all kinds in one table."""
     matrices = {"user": found.users, "item": found.items}
-    there = {kind: torch.from_numpy(m) for kind, m in matrices.items() if m is not None}
-    table = torch.zeros((n_rows, found.width), dtype=next(iter(there.values())).dtype)
+    there = {k: torch.from_numpy(m) for k, m in matrices.items() if isinstance(m, np.ndarray)}
+    table = torch.zeros((_n_rows(kinds), found.width), dtype=next(iter(there.values())).dtype)
     for kind, matrix in there.items():
         table[kinds[kind]] = matrix[1:]
     return table

@@ -73,18 +73,16 @@ class AlignedRecommender(AlteredBackbone):
         method.check_sizes(options, self._kinds)
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
-        rows = torch.empty(0, 0)
-        reads_profiles = getattr(self, "reads_profiles", False)
-        from_text = run.init == "text"
-        if method.needs_profiles or reads_profiles or from_text:
-            some = method.takes_no_text or not method.needs_profiles
-            rows = profile_rows(config, dataset, self._kinds, some=some)
-        if reads_profiles:
+        rows = self._found_profiles(config, dataset, method)
+        if getattr(self, "reads_profiles", False):
             self.take_profiles(rows, self._kinds)  # type: ignore[operator]
-        if from_text:
-            self._start_from(rows)
-        # Frozen and reproducible from the files: not part of a checkpoint.
-        self.register_buffer("profile_rows", rows, persistent=False)
+        if run.init == "text":
+            self._start_from(rows, method)
+        if isinstance(rows, Tensor):
+            # Frozen and reproducible from the files: not part of a checkpoint.
+            self.register_buffer("profile_rows", rows, persistent=False)
+        else:
+            self.profile_rows = rows
         # What the aligner draws is not taken from the backbone's stream of random numbers: with
         # and without an aligner the backbone sees the same dropout and the same samples.
         with torch.random.fork_rng(devices=[]):
@@ -100,6 +98,14 @@ class AlignedRecommender(AlteredBackbone):
             self.to(self.device)
             with torch.no_grad():
                 self._altered_tables()
+
+    def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
+        """Return the profile embeddings of all kinds; none where nothing needs them."""
+        from_text = options_from_config(RunOptions, config).init == "text"
+        if not (method.needs_profiles or from_text or getattr(self, "reads_profiles", False)):
+            return torch.empty(0, 0)
+        some = method.takes_no_text or not method.needs_profiles
+        return profile_rows(config, dataset, self._kinds, some=some)
 
     def _kind_sizes(self) -> dict[str, int]:
         """Return the rows of each kind's table, the padding counted."""
@@ -150,7 +156,12 @@ class AlignedRecommender(AlteredBackbone):
             )
         return access
 
-    def _start_from(self, profiles: Tensor) -> None:
+    def _start_from(self, profiles: Tensor, method: type[Aligner]) -> None:
+        if method.has_experts():
+            raise OptionError(
+                f"init=text does not go with --align={self._method_name}, whose experts start from "
+                "each other: leave it out"
+            )
         tables = find_tables(self, self._sizes)
         if tables is None:
             raise OptionError(

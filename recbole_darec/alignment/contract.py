@@ -89,6 +89,8 @@ class ExpertStep:
         rows: what :meth:`Aligner.expert_rows` made of them, by each expert that ranks.
         profiles: the items' frozen profile embeddings, float ``[u, width]``.
         wanted: names of the terms of the phase; None: all.
+        ranked: returns the step's ranking loss, a scalar, where an expert, by name, reads and ranks
+            with the rows ``[u, d]`` that are given, and no other one ranks.
     """
 
     items: Tensor
@@ -97,6 +99,7 @@ class ExpertStep:
     rows: Mapping[str, Tensor]
     profiles: Tensor
     wanted: tuple[str, ...] | None
+    ranked: Callable[[str, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -127,11 +130,13 @@ class Aligner:
         needs_profiles: whether the method reads profile embeddings at all.
         takes_no_text: whether it runs without profiles of a kind, which are zero rows then.
         modules: the method's parameters and buffers, a ``torch.nn.Module`` or None.
+        undecayed: names of submodules that ``weight_decay`` leaves alone, of a method with phases.
     """
 
     Options: ClassVar[type] = NoOptions
     needs_profiles: ClassVar[bool] = True
     takes_no_text: ClassVar[bool] = False
+    undecayed: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, options: Any, widths: Widths) -> None:
         self.options = options
@@ -252,6 +257,17 @@ class Aligner:
 
     def gate_by_bucket(self) -> dict[str, float]:
         """Return the experts' weights by name and bucket, which ``--diagnostics`` logs."""
+        return {}
+
+    def sides(
+        self, tables: Mapping[str, Tensor], profiles: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return texts and ids by name whose discrepancy ``--diagnostics`` logs, ``[n, d]`` each.
+
+        Args:
+            tables: rows of n items in each expert's own table.
+            profiles: their frozen profile embeddings.
+        """
         return {}
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:

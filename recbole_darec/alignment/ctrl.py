@@ -6,6 +6,7 @@ compares it: V = E, and P(T) in training only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import ExpertStep
@@ -64,3 +65,9 @@ class CTRL(ExpertAligner):
         own = torch.arange(len(logits), device=logits.device)
         sides = [torch.nn.functional.cross_entropy(side, own) for side in (logits, logits.t())]
         return {"contrast": 0.5 * (sides[0] + sides[1])}
+
+    def sides(
+        self, tables: Mapping[str, Tensor], profiles: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return P(T) and E."""
+        return {"id": (self.modules["project"](profiles), tables["id"])}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from recbole_darec.alignment.contract import Aligner, Widths
-from recbole_darec.alignment.phases import Phase
+from recbole_darec.alignment.phases import Phase, PhaseOptions
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ __all__ = ["PRETRAIN", "ExpertAligner", "ExpertOptions", "GateOptions", "StartOp
 PRETRAIN = Phase("pretrain", experts=("id",), trained=("id",))
 
 
-class ExpertOptions(Options):
+class ExpertOptions(PhaseOptions):
     """The widths and the dropout of what is made of the texts."""
 
     expert_layers: int = option(
@@ -60,6 +60,8 @@ class GateOptions(Options):
 class ExpertAligner(Aligner):
     """Submodules by name, and the gate among them where there is one."""
 
+    undecayed = ("gate",)
+
     def __init__(self, options: Any, widths: Widths) -> None:
         super().__init__(options, widths)
         from torch import nn
@@ -79,11 +81,17 @@ class ExpertAligner(Aligner):
         width = self.widths
         return projection(width.profile, width.backbone, opt.expert_layers, opt.expert_dropout)
 
-    def fusion(self) -> nn.Module:
-        """Return a new F, from twice the backbone's width to the backbone's."""
+    def linear(self, width: int) -> nn.Module:
+        """Return a new map from this width to the backbone's: linear, GELU."""
+        from recbole_darec.alignment.text_experts import projection
+
+        return projection(width, self.widths.backbone, 0, 0.0)
+
+    def fusion(self, parts: int = 2) -> nn.Module:
+        """Return a new F, from ``parts`` times the backbone's width to the backbone's."""
         from recbole_darec.alignment.text_experts import fusion
 
-        return fusion(self.widths.backbone, self.options.expert_dropout)
+        return fusion(self.widths.backbone, self.options.expert_dropout, parts)
 
     def gate_modules(self, starts: Mapping[str, tuple[float, float]]) -> dict[str, nn.Module]:
         """Return the gate under its name, or nothing where the experts weigh alike.

@@ -5,6 +5,7 @@ The first of the baselines of PAD (SIGIR 2025, section 4.1).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.expert_aligner import PRETRAIN, ExpertAligner, StartOptions
@@ -52,3 +53,9 @@ class Hybrid(ExpertAligner):
             torch.cat([table, self.modules["project"](profiles)], 1)
         )
         return rows
+
+    def sides(
+        self, tables: Mapping[str, Tensor], profiles: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return P(T) and E."""
+        return {"fused": (self.modules["project"](profiles), tables["fused"])}

@@ -6,6 +6,7 @@ Language Models" (SIGIR 2025), equations (1) to (12).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import ExpertStep
@@ -68,6 +69,15 @@ class PADOptions(ThreeExpertsOptions):
         choices=("with", "without", "frozen", "none"),
     )
 
+    def check_together(self) -> None:
+        """Refuse a second phase without a loss, too."""
+        super().check_together()
+        if self.pad_anchor == "without" and not self.pad_gamma:
+            raise OptionError(
+                "pad_anchor=without with pad_gamma=0 leaves the second phase nothing to train: "
+                "raise pad_gamma, or set pad_anchor=none"
+            )
+
 
 class ThreeExperts(ExpertAligner):
     """V of ids: E; aligned: F[E_a ; P_a(T)]; of texts: P_l(T)."""
@@ -118,6 +128,12 @@ class ThreeExperts(ExpertAligner):
         self._projected = self.modules["project_align"](profiles)
         rows = self.modules["fuse"](torch.cat([table, self._projected], 1))
         return rows
+
+    def sides(
+        self, tables: Mapping[str, Tensor], profiles: Tensor
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return P_a(T) and E_a."""
+        return {"align": (self.modules["project_align"](profiles), tables["align"])}
 
 
 class PAD(ThreeExperts):

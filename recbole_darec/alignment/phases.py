@@ -5,9 +5,14 @@ This module imports no torch, so that the command line can read an aligner's opt
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-__all__ = ["ONE_PHASE", "Expert", "Phase"]
+from recbole_darec.errors import OptionError
+from recbole_darec.settings.options import Options, option
+
+__all__ = ["ONE_PHASE", "Expert", "Phase", "PhaseOptions", "check_trained", "planned"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,12 @@ class Phase:
             phase begins.
         copies_encoder: whether the encoder is copied, too, or the table alone.
         losses: names of the aligner's terms that are added; None: all.
-        ranks: whether the ranking loss is added.
+        ranks: whether the ranking loss is added.  Without it the best epoch is the one of the
+            smallest training loss, as what the phase ranks is not what it trains.
         freezes_tables: whether the tables of the trained experts stay as they are.
+        learning_rate, weight_decay: of its optimiser; None: the run's.
+        epochs: at most so many; None: the run's.
+        stopping_step: validations without a gain, more of which end it; None: the run's.
     """
 
     name: str
@@ -47,6 +56,69 @@ class Phase:
     losses: tuple[str, ...] | None = None
     ranks: bool = True
     freezes_tables: bool = False
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    epochs: int | None = None
+    stopping_step: int | None = None
 
 
 ONE_PHASE = (Phase("train"),)
+
+
+class PhaseOptions(Options):
+    """What each phase has of its own; a list has a value for each of them, in their order."""
+
+    phase_learning_rate: list[float] | None = option(
+        None, "The phases' learning rates; null: learning_rate in each.", above=0.0, high=1e6
+    )
+    phase_weight_decay: list[float] | None = option(
+        None, "The phases' weight decays; null: weight_decay in each.", low=0.0
+    )
+    phase_epochs: list[int] | None = option(
+        None, "The phases' epochs at most; null: epochs in each.", low=1
+    )
+    phase_stopping_step: list[int] | None = option(
+        None,
+        "The phases' evaluations without a gain after which they stop; null: stopping_step in "
+        "each.",
+        low=0,
+    )
+
+
+def planned(phases: Sequence[Phase], options: Any) -> tuple[Phase, ...]:
+    """Return the phases with what ``options`` gives to each, where these have such options.
+
+    Raises:
+        OptionError: an option has more or fewer values than there are phases.
+    """
+    found = list(phases)
+    for name in PhaseOptions.model_fields:
+        values = getattr(options, name, None)
+        if values is None:
+            continue
+        if len(values) != len(found):
+            names = ", ".join(phase.name for phase in found)
+            raise OptionError(
+                f"{name}={list(values)}: there are {len(found)} phases ({names}); give a value "
+                "for each"
+            )
+        field = name.removeprefix("phase_")
+        found = [replace(phase, **{field: value}) for phase, value in zip(found, values)]
+    return tuple(found)
+
+
+def check_trained(phase: Phase, trained: Iterable[str]) -> None:
+    """Refuse a phase that trains nothing.
+
+    Args:
+        phase: one that the model has entered.
+        trained: names of the parameters that it trains.
+
+    Raises:
+        OptionError: there are none.
+    """
+    if any(True for _ in trained):
+        return
+    what = ", ".join(phase.trained)
+    why = "its tables are frozen" if phase.freezes_tables else "they have no parameters"
+    raise OptionError(f"the phase '{phase.name}' is to train {what}, and {why}")

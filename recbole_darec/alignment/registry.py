@@ -24,6 +24,7 @@ ALIGNERS: dict[str, str] = {
     "morec": "recbole_darec.alignment.morec:MoRec",
     "ctrl": "recbole_darec.alignment.ctrl:CTRL",
     "make": "recbole_darec.alignment.make:MAKE",
+    "disco": "recbole_darec.alignment.disco:DisCo",
     "text_filter": "recbole_darec.alignment.text_filter:TextFilter",
 }
 

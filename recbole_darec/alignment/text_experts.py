@@ -25,9 +25,9 @@ def projection(width: int, d: int, layers: int, dropout: float) -> nn.Sequential
     return _initialised(nn.Sequential(*parts))
 
 
-def fusion(d: int, dropout: float) -> nn.Sequential:
-    """Return F: dropout, linear from ``2 d`` to ``d``, GELU."""
-    return _initialised(nn.Sequential(nn.Dropout(dropout), nn.Linear(2 * d, d), nn.GELU()))
+def fusion(d: int, dropout: float, parts: int = 2) -> nn.Sequential:
+    """Return F: dropout, linear from ``parts d`` to ``d``, GELU."""
+    return _initialised(nn.Sequential(nn.Dropout(dropout), nn.Linear(parts * d, d), nn.GELU()))
 
 
 def _initialised(made: nn.Sequential) -> nn.Sequential:

@@ -39,10 +39,14 @@ def run(args: argparse.Namespace) -> int:
     _refuse_training_options(options)
     check_checkpoint(args.checkpoint)
 
-    from recbole_darec.evaluation.report import metrics_table
+    from recbole_darec.evaluation.report import buckets_table, metrics_table
     from recbole_darec.loaded import evaluate_checkpoint
 
-    print(metrics_table(evaluate_checkpoint(args.checkpoint, options)))
+    found = evaluate_checkpoint(args.checkpoint, options)
+    by_frequency = found.pop("test_by_frequency", None)
+    print(metrics_table(found))
+    if by_frequency:
+        print(f"\n{buckets_table(by_frequency)}")
     return 0
 
 

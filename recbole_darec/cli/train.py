@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     # Every mistake that the settings can show is answered before RecBole is imported.
     resolve(args.model, args.dataset, files, None, options)
 
-    from recbole_darec.evaluation.report import metrics_table
+    from recbole_darec.evaluation.report import buckets_table, metrics_table
     from recbole_darec.run import run_recbole_darec
 
     result = run_recbole_darec(args.model, args.dataset, files, command_line=options)
@@ -120,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
         print(_json(result))
         return 0
     print(metrics_table({"valid": result["best_valid_result"], "test": result["test_result"]}))
+    if by_frequency := result.get("test_by_frequency"):
+        print(f"\n{buckets_table(by_frequency)}")
     if result["model_file"] and result["best_epoch"] >= 0:
         print(f"\nbest epoch {result['best_epoch']}, model in {result['model_file']}")
     sys.stdout.flush()

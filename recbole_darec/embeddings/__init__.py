@@ -8,13 +8,14 @@ from __future__ import annotations
 from recbole_darec.embeddings.controls import apply_control
 from recbole_darec.embeddings.formats import read_table, write_binary, write_text
 from recbole_darec.embeddings.load import EmbeddingOptions, ProfileEmbeddings, load_embeddings
-from recbole_darec.embeddings.lookup import Coverage, lookup
+from recbole_darec.embeddings.lookup import Coverage, MappedRows, lookup
 from recbole_darec.embeddings.table import EmbeddingTable
 
 __all__ = [
     "Coverage",
     "EmbeddingOptions",
     "EmbeddingTable",
+    "MappedRows",
     "ProfileEmbeddings",
     "apply_control",
     "load_embeddings",

@@ -12,7 +12,13 @@ import numpy as np
 
 from recbole_darec.embeddings.controls import CONTROLS, apply_control
 from recbole_darec.embeddings.formats import exists, read_table
-from recbole_darec.embeddings.lookup import MISSING, Coverage, lookup, match_tokens
+from recbole_darec.embeddings.lookup import (
+    MISSING,
+    Coverage,
+    MappedRows,
+    lookup_or_map,
+    match_tokens,
+)
 from recbole_darec.errors import EmbeddingError, OptionError
 
 __all__ = ["EmbeddingOptions", "ProfileEmbeddings", "load_embeddings"]
@@ -62,14 +68,15 @@ class ProfileEmbeddings:
 
     Attributes:
         users: [n_users, width] with a zero row 0 for the padding; None where users have none.
-        items: [n_items, width] likewise; None where items have none.
+        items: [n_items, width] likewise; None where items have none. Rows that stay in their file
+            are :class:`MappedRows`.
         width: number of columns of both.
         coverage: one per kind that is there.
         meta: per kind (``user``, ``item``): ``file``, and what the file says about its making.
     """
 
-    users: np.ndarray | None
-    items: np.ndarray | None
+    users: np.ndarray | MappedRows | None
+    items: np.ndarray | MappedRows | None
     width: int
     coverage: tuple[Coverage, ...]
     meta: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -83,6 +90,7 @@ def load_embeddings(
     options: EmbeddingOptions,
     *,
     some: bool = False,
+    mapped_from: int | None = None,
 ) -> ProfileEmbeddings:
     """Find, read and check the profile embeddings of a data set.
 
@@ -94,6 +102,7 @@ def load_embeddings(
         item_tokens: token of each internal item id, likewise.
         options: files, missing rows, controls.
         some: whether one of the two kinds may have no file, unless the options name one.
+        mapped_from: from how many bytes on a kind's rows may stay in their file; None: never.
 
     Returns:
         The embeddings; coverage is also logged, one line per kind.
@@ -127,15 +136,19 @@ def load_embeddings(
             f"{widths['item']:,}: users and items need embeddings of one encoder"
         )
 
-    matrices: dict[str, np.ndarray] = {}
+    matrices: dict[str, np.ndarray | MappedRows] = {}
     coverage = []
     meta = {}
     for kind in kinds:
         tokens, table = tokens_of[kind], tables[kind]
         assert tokens is not None
-        matrix, covered = lookup(table, tokens, kind=kind, missing=options.missing)
+        controlled = options.control != "none"
+        limit = None if controlled else mapped_from
+        matrix, covered = lookup_or_map(
+            table, tokens, kind=kind, missing=options.missing, mapped_from=limit
+        )
         _log.info("%s: %s", table.path, covered.describe())
-        if options.control != "none":
+        if controlled and isinstance(matrix, np.ndarray):
             # Only rows of the file: a filled-in row must not change places with one.
             rows = np.flatnonzero(match_tokens(table, tokens) >= 0)
             seed = (options.control_seed, _KINDS.index(kind))

@@ -15,7 +15,15 @@ import numpy as np
 from recbole_darec.embeddings.table import EmbeddingTable
 from recbole_darec.errors import EmbeddingError, some
 
-__all__ = ["MISSING", "PADDING_TOKEN", "Coverage", "lookup", "match_tokens"]
+__all__ = [
+    "MISSING",
+    "PADDING_TOKEN",
+    "Coverage",
+    "MappedRows",
+    "lookup",
+    "lookup_or_map",
+    "match_tokens",
+]
 
 PADDING_TOKEN = "[PAD]"
 MISSING = ("error", "mean", "zero")
@@ -59,6 +67,28 @@ class Coverage:
         return line
 
 
+@dataclass(frozen=True, eq=False)
+class MappedRows:
+    """Rows of a mapped file by internal id, which stay in the file until they are asked for.
+
+    Attributes:
+        table: the file.
+        rows: each id's row in it, int64 ``[n_ids]``; -1 for the padding alone.
+    """
+
+    table: EmbeddingTable
+    rows: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """What they would take in memory."""
+        return len(self.rows) * self.table.width * self.table.matrix.dtype.itemsize
+
+    def take(self, ids: np.ndarray) -> np.ndarray:
+        """Copy the rows of some ids ``[m]``, none of them the padding, as ``[m, width]``."""
+        return self.table.take(self.rows[ids])
+
+
 def match_tokens(table: EmbeddingTable, tokens_by_id: Sequence[str]) -> np.ndarray:
     """Find each id's row in the file: int64 [n_ids], -1 where there is none and for the padding."""
     row_of = {token: row for row, token in enumerate(table.tokens)}
@@ -92,6 +122,32 @@ def lookup(
             row that is used holds NaN or infinity.
         ValueError: ``missing`` is none of the three, or id 0 is not the padding.
     """
+    found, coverage = lookup_or_map(table, tokens_by_id, kind=kind, missing=missing)
+    assert isinstance(found, np.ndarray)
+    return found, coverage
+
+
+def lookup_or_map(
+    table: EmbeddingTable,
+    tokens_by_id: Sequence[str],
+    *,
+    kind: str,
+    missing: str = "error",
+    mapped_from: int | None = None,
+) -> tuple[np.ndarray | MappedRows, Coverage]:
+    """Do as :func:`lookup`, and leave many rows in their file.
+
+    Args:
+        table, tokens_by_id, kind, missing: as there.
+        mapped_from: from how many bytes on rows stay in their file, if this can be mapped and has
+            every id's; None: never.
+
+    Returns:
+        the rows, or where they stand in the file, and the coverage.
+
+    Raises:
+        EmbeddingError, ValueError: as :func:`lookup`.
+    """
     if missing not in MISSING:
         raise ValueError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}")
     # Plain strings are hashed faster than the elements of a NumPy array.
@@ -112,7 +168,10 @@ def lookup(
     _require_coverage(coverage, table, missing)
 
     dtype = np.dtype(np.float16 if table.matrix.dtype.itemsize == 2 else np.float32)
-    out = np.zeros((len(tokens), table.width), dtype=dtype)
+    mapped = MappedRows(table, rows)
+    stays = mapped_from is not None and mapped.nbytes >= mapped_from and table.mapping is not None
+    stays = stays and not absent.size and table.matrix.dtype == dtype
+    out = np.zeros((0 if stays else len(tokens), table.width), dtype=dtype)
     total = np.zeros(table.width)
     in_file_order = covered[np.argsort(rows[covered], kind="stable")]
     block_rows = max(1, _BLOCK_BYTES // max(1, table.width * table.matrix.dtype.itemsize))
@@ -121,12 +180,14 @@ def lookup(
         with np.errstate(over="ignore"):
             block = table.take(rows[ids]).astype(dtype, copy=False)
         _require_finite(block, [str(tokens[i]) for i in ids], kind, table)
+        if stays:
+            continue
         out[ids] = block
         if missing == "mean" and absent.size:
             total += block.sum(axis=0, dtype=np.float64)
     if missing == "mean" and absent.size:
         out[absent] = total / covered.size
-    return out, coverage
+    return mapped if stays else out, coverage
 
 
 def _first(examples: Sequence[str], n: int) -> str:

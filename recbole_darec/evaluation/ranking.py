@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "scored_batches"]
 
 
 @torch.no_grad()
@@ -26,6 +27,25 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
     """
     collector, evaluator = MetricCollector(config), MetricEvaluator(config)
     collector.data_collect(train_data)
+    for scores, batch, positive_u, positive_i in scored_batches(config, model, loader):
+        collector.eval_batch_collect(scores, batch, positive_u, positive_i)
+    collector.model_collect(model)
+    return dict(evaluator.evaluate(collector.get_data_struct()))
+
+
+def scored_batches(
+    config: Any, model: Any, loader: Any
+) -> Iterator[tuple[torch.Tensor, Any, Any, Any]]:
+    """Yield each batch's scores, the batch, and row and id of each item to be found.
+
+    The scores are ``[n_users, n_items]``, minus infinity where an item is masked or no candidate;
+    of metrics of predictions and labels they are those of the batch's pairs.
+
+    Args:
+        config: RecBole's configuration.
+        model: a trained model.
+        loader: as in :func:`evaluate`.
+    """
     model.eval()
     all_rank = isinstance(loader, FullSortEvalDataLoader)
     items = loader._dataset.get_item_feature().to(config["device"])
@@ -37,16 +57,13 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
             if marked is not None:
                 scores[marked] = -np.inf
         else:
-            predicted = _predict(config, model, batch)
-            if config["eval_type"] == EvaluatorType.VALUE:  # of predictions and labels, no ranking
-                collector.eval_batch_collect(predicted, batch, positive_u, positive_i)
-                continue
-            shape = (int(positive_u[-1]) + 1, loader._dataset.item_num)
-            scores = torch.full(shape, -np.inf, device=predicted.device)
-            scores[marked, batch[config["ITEM_ID_FIELD"]]] = predicted
-        collector.eval_batch_collect(scores, batch, positive_u, positive_i)
-    collector.model_collect(model)
-    return dict(evaluator.evaluate(collector.get_data_struct()))
+            scores = _predict(config, model, batch)
+            if config["eval_type"] != EvaluatorType.VALUE:
+                shape = (int(positive_u[-1]) + 1, loader._dataset.item_num)
+                ranked = torch.full(shape, -np.inf, device=scores.device)
+                ranked[marked, batch[config["ITEM_ID_FIELD"]]] = scores
+                scores = ranked
+        yield scores, batch, positive_u, positive_i
 
 
 def _scores_of_all(config: Any, model: Any, users: Any, items: Any) -> torch.Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["metrics_table"]
+__all__ = ["buckets_table", "metrics_table"]
+
+_ABOUT = ("items", "least", "most", "targets", "users")
 
 
 def metrics_table(results: Mapping[str, Mapping[str, float] | None], digits: int = 4) -> str:
@@ -25,3 +27,24 @@ def metrics_table(results: Mapping[str, Mapping[str, float] | None], digits: int
                  for m in parts.values()]  # fmt: skip
         lines.append("  ".join([name.ljust(width), *cells]))
     return "\n".join(lines)
+
+
+def buckets_table(results: Mapping[str, Mapping[str, float]], digits: int = 4) -> str:
+    """Return test metrics by training frequency, under a line that says what each bucket is.
+
+    Args:
+        results: what ``evaluate_by_frequency`` returned.
+        digits: decimals shown.
+    """
+    lines = []
+    for name, found in results.items():
+        items, least, most, targets, users = (int(found[key]) for key in _ABOUT)
+        lines.append(
+            f"{name}: {items:,} items that stand {least:,} to {most:,} times in training; "
+            f"{targets:,} to be found, for {users:,} users"
+        )
+    metrics = {
+        name: {key: value for key, value in found.items() if key not in _ABOUT}
+        for name, found in results.items()
+    }
+    return "\n".join([*lines, "", metrics_table(metrics, digits)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.folding import folded
+from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
 from recbole_darec.numerics.principal import principal_rows
@@ -18,6 +19,7 @@ __all__ = [
     "bpr_loss",
     "centers_of",
     "folded",
+    "frequency_buckets",
     "info_nce",
     "kmeans",
     "log_sum_exp",

@@ -70,7 +70,8 @@ class RunOptions(Options):
     diagnostics: bool = option(
         False,
         "Log each epoch the effective rank and mean direction of the embeddings and of the "
-        "aligner's parts, and the norm of the gradient with which each loss reaches E^C.",
+        "aligner's parts, and the norm of the gradient with which each loss reaches E^C; over "
+        "experts their weights, and how far texts and ids are apart.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
 
@@ -136,6 +137,14 @@ class EvaluationOptions(Options):
     eval_batch_users: int = option(1024, "Users ranked at a time, at most.", low=1)
     eval_block_mb: int = option(
         256, "Most memory in MiB for their scores; fewer users are ranked at a time.", low=1
+    )
+
+    result_buckets: int = option(
+        0,
+        "Buckets of items of the same total training count, by which the test metrics are told "
+        "apart, too; 3 are called warm, median and cold. 0: none.",
+        low=0,
+        since="0.2",
     )
 
     def users_per_batch(self, n_items: int) -> int:

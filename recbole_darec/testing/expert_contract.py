@@ -33,7 +33,13 @@ class ExpertAlignerContract(AlignerContract):
             if not phase.experts or expert.name in phase.experts
         }
         items = torch.arange(_N_ITEMS)
-        return ExpertStep(items, items * 0 + 2, tables, rows, profiles, phase.losses)
+
+        def ranked(expert: str, its_rows: Tensor) -> Tensor:
+            assert expert in rows
+            return _fit([its_rows], torch.ones(_N_ITEMS, 1))
+
+        counts = torch.full((_N_ITEMS,), 2)
+        return ExpertStep(items, counts, tables, rows, profiles, phase.losses, ranked)
 
     def tables(self, aligner: Aligner) -> dict[str, Tensor]:
         """Return a trainable table of each expert that has one."""
@@ -86,12 +92,7 @@ class ExpertAlignerContract(AlignerContract):
             total = total + loss
         if phase.ranks:
             weights = aligner.gate(step.items, step.rows) if step.rows else torch.zeros(0)
-            wanted = torch.arange(_N_ITEMS) % 2
-            scores = sum(
-                (weights[:, k] * rows.sum(1) for k, rows in enumerate(step.rows.values())),
-                torch.zeros(_N_ITEMS),
-            )
-            total = total + (scores - wanted).square().mean()
+            total = total + _fit(list(step.rows.values()), weights)
         return total
 
     def test_rows_are_as_wide_as_the_backbones(self) -> None:
@@ -124,3 +125,10 @@ class ExpertAlignerContract(AlignerContract):
                 expert.name, None if table is None else table[4:7], profiles[4:7]
             )
             torch.testing.assert_close(some, every[4:7])
+
+
+def _fit(rows: list[Tensor], weights: Tensor) -> Tensor:
+    """Return a scalar that stands for a ranking loss: how far weighted sums are from 0 and 1."""
+    scores = sum((weights[:, k] * row.sum(1) for k, row in enumerate(rows)), torch.zeros(_N_ITEMS))
+    wanted = torch.arange(_N_ITEMS) % 2
+    return (scores - wanted).square().mean()

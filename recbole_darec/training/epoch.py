@@ -54,6 +54,8 @@ def train_epoch(
         scaler.step(optimizer)
         scaler.update()
         steps.append(loss.detach())
+    # As large as the parameters, and nothing that an evaluation needs.
+    optimizer.zero_grad(set_to_none=True)
     return torch.stack(steps).double().cpu()
 
 

@@ -30,6 +30,7 @@ _WITHOUT_EFFECT = frozenset(
         "snapshot_every",
         "keep_last",
         "eval_block_mb",
+        "result_buckets",
         "loss_decimal_place",
     }
 )

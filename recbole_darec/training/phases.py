@@ -10,8 +10,9 @@ import numpy as np
 from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
+from recbole_darec.training.snapshots import Length
 
-__all__ = ["Phases", "pretrained_file", "read_pretrained"]
+__all__ = ["Phases", "check_pretrained"]
 
 
 class Phases:
@@ -48,17 +49,39 @@ class Phases:
         """Have the best model of this phase, and of those to come, go where ``model_file`` says."""
         self._model_file = model_file
         self._trainer.saved_model_file = self._file_of_now()
+        self._remember_first()
 
     def _file_of_now(self) -> str:
-        if self.is_last:
-            return self._model_file
+        return self._model_file if self.is_last else str(self._file_of(self.number))
+
+    def _file_of(self, number: int) -> Path:
         path = Path(self._model_file)
-        return str(path.with_name(f"{path.stem}.{self._phases[self.number].name}{path.suffix}"))
+        return path.with_name(f"{path.stem}.{self._phases[number].name}{path.suffix}")
+
+    def _remember_first(self) -> None:
+        """Give the outcome of the first phase to the diagnostics of a run that goes on."""
+        if not self.number or not self._trainer.diagnoses:
+            return
+        path = _pretrained_file(self._trainer.model) or self._file_of(0)
+        if path.is_file():
+            self._trainer.model.remember_ids(load_checkpoint(path)["state_dict"])
 
     def enter(self, number: int) -> None:
         """Go on with a phase that has begun; the model's parameters are there already."""
         if self._phases:
             self._begin(number, copying=False)
+
+    def score_by_loss(self) -> tuple[float, dict[str, float]] | None:
+        """Return what stands for validation where the phase does not train what ranks.
+
+        Returns:
+            the last epoch's training loss as a score, and by its name; None where the phase ranks.
+        """
+        if not self._phases or self._phases[self.number].ranks:
+            return None
+        trainer = self._trainer
+        loss = float(trainer.train_loss_dict[max(trainer.train_loss_dict)])
+        return -loss if trainer.valid_metric_bigger else loss, {"train_loss": loss}
 
     @property
     def name(self) -> str:
@@ -72,10 +95,10 @@ class Phases:
             CheckpointError: the file does not fit the run.
         """
         trainer = self._trainer
-        path = pretrained_file(trainer.model)
+        path = _pretrained_file(trainer.model)
         if path is None or self.number or trainer.start_epoch:
             return
-        state = read_pretrained(path, trainer.identity, trainer.model)
+        state = _read_pretrained(path, trainer.identity, trainer.model)
         trainer.model.load_state_dict(state, strict=False)
         trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
         self.begin_next(train_data, keep_files=keep_files)
@@ -90,6 +113,8 @@ class Phases:
         if keep_files and trainer.best_epoch >= 0:
             path = Path(trainer.saved_model_file)
             load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
+        if self.number == 0 and trainer.diagnoses:
+            trainer.model.remember_ids(trainer.model.state_dict())
         self._begin(self.number + 1, copying=True)
         trainer.start_epoch, trainer.cur_step, trainer.best_epoch = 0, 0, -1
         trainer.best_valid_score = -np.inf if trainer.valid_metric_bigger else np.inf
@@ -107,20 +132,37 @@ class Phases:
         trainer, self.number = self._trainer, number
         trainer.model.enter_phase(number, copying=copying)
         trainer.saved_model_file = self._file_of_now()
-        trained = [p for p in trainer.model.parameters() if p.requires_grad]
-        trainer.optimizer = trainer._build_optimizer(params=trained)
+        phase, config = self._phases[number], trainer.config
+        own = {"learning_rate": phase.learning_rate, "weight_decay": phase.weight_decay}
+        trainer.optimizer = trainer._build_optimizer(
+            params=trainer.model.optimised(),
+            **{name: value for name, value in own.items() if value is not None},
+        )
+        length = Length.of(config, phase)
+        trainer.epochs, trainer.eval_step = length.epochs, length.eval_step
+        trainer.stopping_step = length.stopping_step
         if len(self._phases) > 1:
-            name = self._phases[number].name
-            trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {name}")
+            trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {phase.name}")
 
 
-def pretrained_file(model: Any) -> Path | None:
+def _pretrained_file(model: Any) -> Path | None:
     """Return the file that a run is to take its first phase from, if it names one."""
     given = getattr(model.aligner.options, "pretrained", None)
     return None if given is None else Path(given)
 
 
-def read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
+def check_pretrained(identity: Any, model: Any) -> None:
+    """Refuse a file that the run cannot take its first phase from; nothing where it names none.
+
+    Raises:
+        CheckpointError: as :meth:`Phases.take_pretrained`.
+    """
+    path = _pretrained_file(model)
+    if path is not None:
+        _read_pretrained(path, identity, model)
+
+
+def _read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
     """Return the backbone's own tensors out of another run's file.
 
     Args:

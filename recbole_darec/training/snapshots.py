@@ -44,10 +44,18 @@ class Length:
     stopping_step: int
 
     @classmethod
-    def of(cls, config: Any) -> Length:
-        """Read it from RecBole's configuration."""
-        epochs = int(config["epochs"])
-        return cls(epochs, min(int(config["eval_step"]), epochs), int(config["stopping_step"]))
+    def of(cls, config: Any, phase: Any = None) -> Length:
+        """Read it from RecBole's configuration, and from a phase what this has of its own."""
+        epochs, stopping_step = int(config["epochs"]), int(config["stopping_step"])
+        if phase is not None:
+            epochs = epochs if phase.epochs is None else phase.epochs
+            stopping_step = stopping_step if phase.stopping_step is None else phase.stopping_step
+        return cls(epochs, min(int(config["eval_step"]), epochs), stopping_step)
+
+    @classmethod
+    def of_run(cls, config: Any, model: Any) -> Length:
+        """Return how long the last phase of a run may train, which is the run's end."""
+        return cls.of(config, *getattr(model, "phases", ())[-1:])
 
     def why_not(self, content: dict[str, Any]) -> str | None:
         """Say why a finished run cannot go on to this length, None where it can.

@@ -71,12 +71,12 @@ class ResumableTrainer(_Trainer):
         self.best_epoch = -1
         self.snapshots = Snapshots(
             self,
-            Length.of(config),
+            Length.of_run(config, model),
             every=options.snapshot_every,
             keep_last=options.keep_last,
         )
-        self.phases = Phases(self)
         self.diagnoses = options.diagnostics
+        self.phases = Phases(self)
         self._keep_files = True
         self._latest_valid_result: Any = None
         self.eval_collector = MetricCollector(config)
@@ -217,7 +217,8 @@ class ResumableTrainer(_Trainer):
     # ---- the best model --------------------------------------------------------------------
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
-        score, result = super()._valid_epoch(valid_data, show_progress)  # type: ignore[misc]
+        by_loss = self.phases.score_by_loss()
+        score, result = by_loss or super()._valid_epoch(valid_data, show_progress)  # type: ignore[misc]
         self._latest_valid_result = dict(result)
         return score, result
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from recbole_darec.aligned import profile_rows
+from recbole_darec.alignment.contract import ExpertStep
 from recbole_darec.alignment.equations import gate_weights
+from recbole_darec.alignment.make import MAKE
+from recbole_darec.alignment.phases import Phase
+from recbole_darec.alignment.registry import ALIGNERS
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
@@ -22,7 +28,7 @@ STILL: dict[str, Any] = {
     "hidden_dropout_prob": 0.0,
     "attn_dropout_prob": 0.0,
 }
-METHODS = ["pad", "smem", "hybrid", "morec", "ctrl", "make"]
+METHODS = ["pad", "smem", "hybrid", "morec", "ctrl", "make", "disco"]
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +68,15 @@ def test_the_folded_table_ranks_as_the_mixed_scores(tiny: Path, model: str) -> N
     with torch.no_grad():
         gate.slopes.normal_()
         users = run.test_data.user_df
-        names, items = ["id", "align", "llm"], torch.arange(expert_model.n_items - 1)
-        _, rows = expert_model._rows(items, expert_model.profile_rows.float(), names)
+        names = ["id", "align", "llm"]
+        made = expert_model._made(torch.arange(expert_model.n_items), names)
+        rows = made.rows
         logits = gate.logits[gate.items] + torch.stack(
             [rows[name] @ gate.slopes[k] for k, name in enumerate(names)], 1
         )
         weights, expected = gate_weights(logits), 0.0
         for k, name in enumerate(names):
-            encoded = expert_model._encoded(name, rows[name], users)
+            encoded = expert_model._encoded(users, made.paddings, {name: rows[name]})
             expected = expected + weights[:, k] * (encoded @ rows[name].t())
     assert torch.allclose(scores(run)[:, 1:], expected, rtol=1e-4, atol=1e-5)
 
@@ -125,11 +132,71 @@ def test_no_padding_and_no_item_beside_the_steps_is_read(tiny: Path, align: str)
     assert float(found.detach()) == float(again.detach())
 
 
+def test_the_ranking_loss_of_other_rows_is_that_of_an_expert_with_them(tiny: Path) -> None:
+    run = run_of(tiny, "disco", expert_dropout=0.0)
+    model, batch = run.model.eval(), one_batch(run)
+    found = {}
+
+    def losses(step: ExpertStep) -> dict[str, torch.Tensor]:
+        found["same"] = step.ranked("fused", step.rows["fused"])
+        found["constant"] = step.ranked("fused", torch.zeros_like(step.rows["fused"]))
+        return {}
+
+    model.aligner.expert_losses = losses
+    (base,) = model.calculate_loss(batch)
+    assert float(found["same"].detach()) == float(base.detach())
+    # Of scores that are all 0: log 2 for the targets and for the negatives.
+    assert float(found["constant"].detach()) == pytest.approx(2 * math.log(2))
+
+
+class FrozenTable(MAKE):
+    """Its first phase is to train a table, and freezes it."""
+
+    @classmethod
+    def phases(cls, options: Any) -> tuple[Phase, ...]:
+        return Phase("first", ("id",), ("table",), freezes_tables=True), Phase("both")
+
+
+def test_a_phase_that_trains_nothing_is_refused(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ALIGNERS, "frozen", f"{__name__}:FrozenTable")
+    with pytest.raises(OptionError, match="phase 'first' is to train table, and its tables are f"):
+        run_of(tiny, "frozen", gate_buckets=4)
+
+
+def test_rows_that_stay_in_their_file_are_the_same_rows(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run_of(tiny, "pad", gate_buckets=4)
+    monkeypatch.setattr(profile_rows, "_MAPPED_FROM", 0)
+    mapped = run_of(tiny, "pad", gate_buckets=4)
+    assert isinstance(mapped.model.profile_rows, profile_rows.RowsInFile)
+    assert mapped.model.profile_rows.shape == whole.model.profile_rows.shape
+    # The file is not in the order of the ids, which is that of the interactions.
+    tokens = whole.dataset.field2id_token["item_id"][1:].tolist()
+    assert tokens != (tiny / "tiny" / "tiny.itememb.tokens").read_text("utf-8").split()
+    for number in range(3):
+        losses = []
+        for run in (whole, mapped):
+            torch.manual_seed(number)
+            run.model.enter_phase(number, copying=True)
+            losses.append(torch.stack(run.model.train().calculate_loss(one_batch(run))))
+        assert torch.equal(*losses)
+    assert torch.equal(scores(whole), scores(mapped))
+    for changed in ({"profile_control": "shuffle"}, {"align": "rlmrec_con", "gate_buckets": None}):
+        given = {"align": "pad", "gate_buckets": 4, **changed}
+        other = run_of(tiny, **{name: value for name, value in given.items() if value is not None})
+        assert isinstance(other.model.profile_rows, torch.Tensor)
+
+
 def test_what_cannot_be_is_answered_in_one_line(tiny: Path) -> None:
     with pytest.raises(OptionError, match="every expert is left out"):
         run_of(tiny, "pad", pad_experts=[])
     with pytest.raises(OptionError, match="gate_buckets=100: only"):
         run_of(tiny, "pad", gate_buckets=100)
+    with pytest.raises(OptionError, match=r"phase_epochs=\[5\]: there are 3 phases \(pretrain, al"):
+        run_of(tiny, "pad", phase_epochs=5)
     with pytest.raises(OptionError, match="pad_gamma"):
         run_of(tiny, "pad", pad_gamma=-0.1)
     with pytest.raises(OptionError, match=r"reads none: take SASRec"):

@@ -187,6 +187,15 @@ class TestMAKE(ExpertAlignerContract):
     refused: ClassVar = [("gate_buckets", 0)]
 
 
+class TestDisCo(ExpertAlignerContract):
+    align = "disco"
+    refused: ClassVar = [("disco_sufficiency", -0.1), ("disco_disentangle", float("nan"))]
+
+
+class TestDisCoFromTheBackbone(TestDisCo):
+    options: ClassVar = {"expert_init": "pretrained", "disco_disentangle": 0.0}
+
+
 def test_every_registered_method_is_held_to_the_contract() -> None:
     contracts = (*AlignerContract.__subclasses__(), *ExpertAlignerContract.__subclasses__())
     tested = {c.align for c in contracts if hasattr(c, "align")}

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import RunCli
 
 from recbole_darec.cli.main import main
+from recbole_darec.resolve import resolve
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 
 QUICK = [
@@ -17,6 +19,7 @@ QUICK = [
     "--show_progress=False",
 ]  # fmt: skip
 SMALL = ["--model=SASRec", "--hidden_size=8", "--inner_size=8", *QUICK]
+PAD = [*SMALL, "--align=pad"]
 CASER = ["--model=Caser", "--MAX_ITEM_LIST_LENGTH=3", *QUICK]
 
 
@@ -56,6 +59,25 @@ def test_from_lists_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
     other = run_cli(["evaluate", model[1], "--eval_mask=none"], tmp_path)
     assert other.returncode == 0
     assert other.stdout != evaluated.stdout
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+@pytest.mark.parametrize(
+    "align", ["none", "pad", "smem", "hybrid", "morec", "ctrl", "make", "disco", "rlmrec_con"]
+)
+def test_the_preset_of_pad_goes_with_each_rival(model: str, align: str, tiny: Path) -> None:
+    settings = resolve(model, "tiny", None, {"preset": "paper_pad", "align": align})
+    values = settings.values
+    assert (values["eval_mask"], values["learner"]) == ("history_all", "adamw")
+    wanted = {"none": 1e-5, "rlmrec_con": 1e-5, "pad": [1e-5, 1e-5, 1e-4], "smem": [1e-5, 1e-4]}
+    rate = values.get("phase_learning_rate") or values["learning_rate"]
+    assert rate == wanted.get(align, 1e-4)
+
+
+def test_pad_trains_under_its_preset(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arguments = ["--model=SASRec", "--dataset=tiny", "--preset=paper_pad", "--align=pad"]
+    assert main(["train", *arguments, "--epochs=1", "--show_progress=False"]) == 0
+    assert "Phase 3 of 3: tune" in caplog.text
 
 
 BAD: dict[str, tuple[list[str], str]] = {
@@ -107,6 +129,26 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["--model=SASRecF", "--align=none", *QUICK],
         "'SASRecF' cannot be made of items and their order",
     ),
+    "experts of users and items": (
+        ["--model=LightGCN", "--align=pad", *QUICK],
+        "--align=pad ranks by experts that read sequences, and the model 'LightGCN' reads none",
+    ),
+    "discrepancy": ([*PAD, "--pad_gamma=-0.1"], "pad_gamma=-0.1 must be at least 0"),
+    "buckets": ([*PAD, "--gate_buckets=400"], "gate_buckets=400: only 40 items stand in the train"),
+    "nothing to align": (
+        [*PAD, "--pad_anchor=without", "--pad_gamma=0"],
+        "pad_anchor=without with pad_gamma=0 leaves the second phase nothing to train",
+    ),
+    "no expert": ([*PAD, "--pad_experts=[]"], r"pad_experts=\[\]: every expert is left out"),
+    "phases' epochs": (
+        [*PAD, "--phase_epochs=[1,2]"],
+        r"phase_epochs=\[1, 2\]: there are 3 phases \(pretrain, align, tune\)",
+    ),
+    "phases' rates": (
+        [*PAD, "--phase_learning_rate=[0.1,0,0.1]"],
+        r"phase_learning_rate=\[0.1, 0, 0.1\] must be above 0",
+    ),
+    "joined experts": ([*SMALL, "--align=pad+rlmrec_con"], "pad ranks by experts of its own"),
     "no item table": (
         ["--model=MarkovChain", "--align=darec", *QUICK],
         "the model 'MarkovChain' has no one item table",
@@ -145,6 +187,14 @@ def test_times_must_be_there_without_gaps(tiny: Path, capsys: pytest.CaptureFixt
         r"data set 'tiny' has no times \(timestamp:float\).*load_col",
         capsys,
     )
+
+
+def test_every_item_must_have_a_text(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny / "tiny.itememb.npy"
+    np.save(path, np.load(path)[:-2])
+    tokens = tiny / "tiny.itememb.tokens"
+    tokens.write_text("".join(tokens.read_text("utf-8").splitlines(keepends=True)[:-2]), "utf-8")
+    refused([*PAD, "--gate_buckets=3"], "2 of 40 items .*missing_profile=", capsys)
 
 
 def test_someone_must_have_three_items(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

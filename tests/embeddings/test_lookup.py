@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.embeddings import EmbeddingTable, lookup, read_table, write_binary
-from recbole_darec.embeddings.lookup import Coverage
+from recbole_darec.embeddings.lookup import Coverage, MappedRows, lookup_or_map
 from recbole_darec.errors import EmbeddingError
 
 
@@ -65,6 +65,35 @@ def test_many_blocks_of_a_mapped_file(tmp_path: Path, monkeypatch: pytest.Monkey
         read_table(tmp_path / "a.useremb"), ["[PAD]", *(tokens[i] for i in order)], kind="user"
     )
     np.testing.assert_array_equal(out[1:], matrix[order])
+
+
+def test_many_rows_stay_in_a_mapped_file_that_has_them_all(tmp_path: Path) -> None:
+    matrix = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float16)
+    tokens = [f"t{i}" for i in range(50)]
+    write_binary(tmp_path / "a.itememb", tokens, matrix)
+    found = read_table(tmp_path / "a.itememb")
+    order = np.random.default_rng(1).permutation(50)[:20]
+    wanted = ["[PAD]", *(tokens[i] for i in order)]
+    size = 21 * 7 * 2
+    rows, coverage = lookup_or_map(found, wanted, kind="item", mapped_from=size)
+    assert isinstance(rows, MappedRows)
+    assert rows.nbytes == size
+    np.testing.assert_array_equal(rows.take(np.array([3, 1, 20])), matrix[order[[2, 0, 19]]])
+    whole, same = lookup(found, wanted, kind="item")
+    assert coverage == same
+    np.testing.assert_array_equal(rows.take(np.arange(1, 21)), whole[1:])
+    for others in (
+        {"mapped_from": size + 1},
+        {"mapped_from": 0, "missing": "zero"},
+        {"mapped_from": None},
+    ):
+        lacking = [*wanted, "x"] if "missing" in others else wanted
+        rows, _ = lookup_or_map(found, lacking, kind="item", **others)
+        assert isinstance(rows, np.ndarray)
+    matrix[order[4], 2] = np.nan
+    np.save(tmp_path / "a.itememb.npy", matrix)
+    with pytest.raises(EmbeddingError, match=f"NaN .* items t{order[4]};"):
+        lookup_or_map(read_table(tmp_path / "a.itememb"), wanted, kind="item", mapped_from=0)
 
 
 def test_tokens_of_a_numpy_array_and_mean_of_float16() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from tiny_runs import train
 
-# (kind, number): what happens for the n-th time when the process dies; or ("time", seconds).
+# (kind, number): what happens for the n-th time when the process dies; ("time", seconds); or
+# ("end", n + seconds): so long after the n-th phase has ended, the seconds below 1.
 Moment = tuple[str, float]
 
 
@@ -33,6 +34,8 @@ def train_until(
         _at(torch, "save", number, after=True, then=_cut_in_half)
     elif kind == "written":  # right after a checkpoint or a snapshot has got its name
         _at(os, "replace", number, after=True)
+    elif kind == "end":
+        _after_the_end(int(number), number - int(number))
     elif kind == "evaluation":  # before a validation, or the final test
         from recbole_darec.training.trainer import ResumableTrainer
 
@@ -44,6 +47,32 @@ def train_until(
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _after_the_end(phase: int, seconds: float) -> None:
+    from recbole_darec.training.phases import Phases
+    from recbole_darec.training.snapshots import Snapshots
+
+    def start(*_: Any) -> None:
+        threading.Timer(seconds, die).start()
+
+    # Every phase but the last ends where the next one begins.
+    owner, name, call = (Snapshots, "end_fit", 1) if phase == 3 else (Phases, "begin_next", phase)
+    _before(owner, name, call, start)
+
+
+def _before(owner: Any, name: str, number: int, then: Callable[..., None]) -> None:
+    plain: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            then()
+        return plain(*args, **kwargs)
+
+    setattr(owner, name, counted)
 
 
 def _cut_in_half(_: Any, file: Any) -> None:

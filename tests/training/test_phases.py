@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import in_clean_process, outcome, train
+from tiny_runs import in_clean_process, options, outcome, train
 
 from recbole_darec.errors import CheckpointError
+from recbole_darec.resolve import resolve
+from recbole_darec.run import make_trainer, prepare
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 from recbole_darec.training.checkpoint import load_checkpoint
 from training.killing import Moment, train_until
@@ -47,6 +50,9 @@ def killed(data: str, folder: Path, moment: Moment) -> dict[str, Any] | None:
     if code == 0:
         return None
     assert code == -signal.SIGKILL
+    left = {path.suffix for path in (folder / "saved").iterdir()}
+    if epochs_in(folder) == 12 and ".resume" not in left:
+        return None  # tested and over, but for its answer
     code, found = in_clean_process(train, folder, data, {**PAD, "resume": True}, "SASRec")
     assert code == 0
     return found
@@ -73,6 +79,68 @@ def test_a_killed_run_ends_as_the_uninterrupted_one(
 ) -> None:
     found = killed(data, tmp_path / "killed", moment)
     assert outcome(found) == outcome(whole[1])
+
+
+def test_a_phase_has_a_rate_a_decay_and_a_length_of_its_own(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = {
+        "phase_learning_rate": [0.001, 0.002, 0.003],
+        "phase_weight_decay": [0.0, 0.1, 0.2],
+        "phase_epochs": [1, 3, 2],
+        "phase_stopping_step": [4, 5, 6],
+        "learner": "adamw",
+    }
+    run = prepare(resolve("SASRec", "tiny", None, options(Path(data), **PAD, **own)))
+    trainer = make_trainer(run)
+    trained = []
+    step = trainer.model.calculate_loss
+
+    def noted(*args: Any) -> Any:
+        groups = trainer.optimizer.param_groups
+        lengths = trainer.epochs, trainer.stopping_step
+        trained.append((trainer.phases.name, groups[0]["lr"], groups[0]["weight_decay"], *lengths))
+        if trainer.phases.name == "tune":
+            gate = trainer.model.aligner.modules["gate"].logits
+            assert [p is gate for p in groups[1]["params"]] == [True]
+            assert (groups[1]["lr"], groups[1]["weight_decay"]) == (0.003, 0.0)
+        return step(*args)
+
+    trainer.model.calculate_loss = noted
+    trainer.fit(run.train_data, run.valid_data, verbose=False)
+    steps = len(run.train_data)
+    expected = [
+        ("pretrain", 0.001, 0.0, 1, 4),
+        ("align", 0.002, 0.1, 3, 5),
+        ("tune", 0.003, 0.2, 2, 6),
+    ]
+    assert trained == [one for one in expected for _ in range(one[3] * steps)]
+
+
+def test_a_phase_that_does_not_rank_keeps_the_epoch_of_the_smallest_loss(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {**PAD, "pad_anchor": "without", "phase_epochs": [1, 6, 1], "stopping_step": 50}
+    given["expert_dropout"] = 0.8
+    run = prepare(resolve("SASRec", "tiny", None, options(Path(data), **given)))
+    trainer = make_trainer(run)
+    losses: list[float] = []
+    epoch = trainer._train_epoch
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        found = epoch(*args, **kwargs)
+        if trainer.phases.name == "align":
+            losses.append(sum(found))
+        return found
+
+    trainer._train_epoch = noted
+    trainer.fit(run.train_data, run.valid_data, verbose=False)
+    best = load_checkpoint(Path(trainer.phases.model_file).with_suffix(".align.pth"))
+    assert len(losses) == 6
+    assert best["epoch"] == losses.index(min(losses))
+    assert best["best_valid_result"] == {"train_loss": min(losses)}
 
 
 def test_a_first_phase_is_shared(
@@ -109,15 +177,35 @@ def test_a_first_phase_that_does_not_fit_is_refused(
     assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
 
 
+def moments(rng: random.Random) -> list[Moment]:
+    """Forty moments anywhere, and ten within 50 ms of a phase's end, on either side of it."""
+    kinds = [("step", 60), ("written", 20), ("writing", 20), ("evaluation", 12)]
+    anywhere = [(kind, rng.randint(1, most)) for kind, most in rng.choices(kinds, k=40)]
+    after = [("end", phase + rng.uniform(0.0, 0.05)) for phase in (1, 1, 2, 2, 3, 3)]
+    before = [("evaluation", number) for number in (4, 8, 12)]  # a phase's last one takes 20 ms
+    return [*anywhere, *after, *before, ("step", 20)]  # the last of the first phase's
+
+
+def epochs_in(folder: Path) -> int:
+    """How many epochs the runs in a folder have trained to their end."""
+    logs = [path.read_text("utf-8") for path in folder.rglob("*.log")]
+    return sum(len(re.findall(r"epoch \d+ training", text)) for text in logs)
+
+
 @pytest.mark.slow
 def test_fifty_random_moments(
     data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    rng = random.Random(0)
-    kinds = [("step", 60), ("written", 20), ("writing", 20), ("evaluation", 12)]
-    for number in range(50):
-        kind, most = rng.choice(kinds)
-        moment = (kind, rng.randint(1, most))
-        found = killed(data, tmp_path / str(number), moment)
+    assert epochs_in(whole[0]) == 12
+    killed_at = []
+    for number, moment in enumerate(moments(random.Random(0))):
+        folder = tmp_path / str(number)
+        found = killed(data, folder, moment)
         if found is not None:
+            killed_at.append(moment)
             assert outcome(found) == outcome(whole[1]), moment
+            # The epoch that was cut off is trained again, and the one whose snapshot was.
+            assert 12 <= epochs_in(folder) <= 13, moment
+            names = {path.name.split(".", 1)[1] for path in (folder / "saved").iterdir()}
+            assert names == {"pth", "pretrain.pth", "align.pth"}, moment
+    assert len(killed_at) >= 42

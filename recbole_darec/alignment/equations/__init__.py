@@ -19,7 +19,8 @@ PAD (SIGIR 2025): (2), (3) and (5) are :func:`mean_discrepancy`, the ranking los
 of (1) and (6) :func:`recbole_darec.numerics.bce_loss`, the gate of (11) :func:`frequency_buckets`
 and :func:`gate_weights`; :func:`folded` makes one table of several experts'.
 
-Beside them stand :func:`principal_rows` and :func:`relation_matching`, which no paper has.
+Beside them stand :func:`principal_rows` and :func:`relation_matching`, which no paper has, and
+:func:`decorrelation`, our reading of DisCo's disentanglement.
 
 Equations (2) and (3) are sums over the CF side and the LLM side; the functions give one side.
 Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
@@ -28,12 +29,14 @@ Nothing here imports more than PyTorch (and, for the Hungarian matching, SciPy).
 from __future__ import annotations
 
 from recbole_darec.numerics.folding import folded
+from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
+from .decorrelation import decorrelation
 from .discrepancy import KERNELS, mean_discrepancy
-from .gate import frequency_buckets, gate_weights
+from .gate import gate_weights
 from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
@@ -47,6 +50,7 @@ __all__ = [
     "center_distances",
     "center_similarity",
     "centers_of",
+    "decorrelation",
     "folded",
     "frequency_buckets",
     "gate_weights",
