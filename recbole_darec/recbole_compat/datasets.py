@@ -14,6 +14,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError, nearest
+from recbole_darec.recbole_compat.cold_items import HeldOut, hold_items_out
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
 from recbole_darec.settings.options import options_from_config
@@ -82,7 +83,11 @@ def _in_time(config: Any) -> bool:
 
 
 class _CompleteIds:
-    """Mixin over a RecBole data set that refuses interactions without user or item."""
+    """Mixin over a RecBole data set that refuses interactions without user or item.
+
+    Attributes:
+        held_out: the interactions of the items that ``cold_items`` holds out, or None.
+    """
 
     uid_field: str
     iid_field: str
@@ -90,6 +95,7 @@ class _CompleteIds:
     benchmark_filename_list: Any
     file_size_list: Any
     config: Any
+    held_out: HeldOut | None
 
     def _data_processing(self) -> None:
         if _in_time(self.config):
@@ -102,6 +108,10 @@ class _CompleteIds:
                     f"data file '{path}', line {line}: no {field} ({missing.size:,} such rows; an "
                     "empty cell, NA, NULL and NaN read as missing): mend the row or rename the id"
                 )
+        run = options_from_config(RunOptions, self.config)
+        self.held_out = None
+        if run.cold_items:
+            self.held_out = hold_items_out(self, run.cold_items, run.cold_items_seed)
         super()._data_processing()  # type: ignore[misc]
 
     def _place(self, row: int) -> tuple[Path, int]:

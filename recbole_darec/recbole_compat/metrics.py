@@ -14,7 +14,7 @@ from recbole.evaluator import metrics as recbole_metrics
 
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["MetricCollector", "MetricEvaluator"]
+__all__ = ["MetricCollector", "MetricEvaluator", "hits_of"]
 
 # RecBole rounds every metric to four digits; ours keep what a double holds.
 _ALL_DIGITS = 15
@@ -64,7 +64,7 @@ class MetricCollector(Collector):
                 items = listed.masked_fill(torch.isneginf(values), _NONE)
                 self.data_struct.update_tensor("rec.items", items)
             if wanted.need("rec.topk"):
-                hits = _hits(listed, scores_tensor.shape[1], positive_u, positive_i)
+                hits = hits_of(listed, scores_tensor.shape[1], positive_u, positive_i)
                 self.data_struct.update_tensor("rec.topk", hits)
         self.register: Any = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
         try:
@@ -95,7 +95,7 @@ class _WithoutLists:
         return key not in {"rec.items", "rec.topk"} and self.register.need(key)
 
 
-def _hits(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) -> torch.Tensor:
+def hits_of(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) -> torch.Tensor:
     """Return which of the listed items are to be found, and in the last column how many there are.
 
     RecBole forms a dense matrix of all users and items and sums it.
