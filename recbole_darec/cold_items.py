@@ -19,10 +19,11 @@ from recbole_darec.aligned.vectors import backbone_vectors
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.evaluation.all_rank import AllRankLoader, UserItems
 from recbole_darec.evaluation.cold import list_metrics
+from recbole_darec.evaluation.report import metrics_table
 from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.numerics.rows import unit_rows
 
-__all__ = ["RANKERS", "ColdResults", "evaluate_cold_items", "held_out_results"]
+__all__ = ["RANKERS", "ColdResults", "cold_table", "evaluate_cold_items", "held_out_results"]
 
 RANKERS = ("model", "profile_knn", "content", "popularity", "random")
 
@@ -83,6 +84,22 @@ def held_out_results(run: LoadedRun) -> ColdResults:
             "model"
         )
     return _Measured(run, held, test).results()
+
+
+def cold_table(results: ColdResults) -> str:
+    """Return the results as text, one table for each choice of what is ranked."""
+    said = {
+        "cold": "held-out items, ranked among themselves",
+        "cold_all": "held-out items, ranked among all",
+        "warm_all": "test items, ranked among all",
+    }
+    parts = [
+        f"{results.items:,} items held out, ranked by {results.how} for {results.users:,} users"
+    ]
+    for kind, title in said.items():
+        of_kind = {ranker: found[kind] for ranker, found in results.metrics.items()}
+        parts.append(f"{title}\n{metrics_table(of_kind)}")
+    return "\n\n".join(parts)
 
 
 class _Measured:

@@ -16,7 +16,13 @@ from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
 
-__all__ = ["LoadedRun", "evaluate_checkpoint", "load_data_and_model", "load_run"]
+__all__ = [
+    "LoadedRun",
+    "evaluate_checkpoint",
+    "evaluate_run",
+    "load_data_and_model",
+    "load_run",
+]
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,11 @@ def evaluate_checkpoint(
     Returns:
         Metrics by name, unrounded, under ``valid`` and ``test``.
     """
-    run = load_run(Path(model_file), options or {}, model)
+    return evaluate_run(load_run(Path(model_file), options or {}, model))
+
+
+def evaluate_run(run: LoadedRun) -> dict[str, dict[str, float]]:
+    """Return :func:`evaluate_checkpoint` of a loaded run."""
     return {
         part: evaluate(run.config, run.model, run.train_data, loader)
         for part, loader in (("valid", run.valid_data), ("test", run.test_data))

@@ -12,7 +12,10 @@ from recbole_darec.errors import CheckpointError, OptionError, nearest
 __all__ = ["add_parser", "run"]
 
 _USAGE = "recbole-darec evaluate CHECKPOINT [--option=value ...]"
-_DESCRIPTION = "Rank all items with a trained model, e.g. under another --eval_mask."
+_DESCRIPTION = (
+    "Rank all items with a trained model, e.g. under another --eval_mask; and, apart from these, "
+    "the items that the run held out with --cold_items."
+)
 
 
 # Options of RecBole that change what is measured, or where; not what was trained.
@@ -44,9 +47,14 @@ def run(args: argparse.Namespace) -> int:
         )
 
     from recbole_darec.evaluation.report import metrics_table
-    from recbole_darec.loaded import evaluate_checkpoint
+    from recbole_darec.loaded import evaluate_run, load_run
 
-    print(metrics_table(evaluate_checkpoint(args.checkpoint, options)))
+    run = load_run(Path(args.checkpoint), options, None)
+    print(metrics_table(evaluate_run(run)))
+    if run.dataset.held_out is not None:
+        from recbole_darec.cold_items import cold_table, held_out_results
+
+        print(f"\n{cold_table(held_out_results(run))}")
     return 0
 
 

@@ -36,7 +36,16 @@ def run(args: argparse.Namespace) -> int:
         )
     from recbole_darec.serving.export import export
 
-    index = export(options.checkpoint, options.out, form=options.form, overwrite=options.overwrite)
+    index = export(
+        options.checkpoint,
+        options.out,
+        form=options.form,
+        overwrite=options.overwrite,
+        cold_items=options.cold_items,
+        cold_users=options.cold_users,
+        cold_neighbours=options.cold_neighbours,
+        encoder=options.encoder,
+    )
     print(
         f"{index['users']:,} users and {index['items']:,} items, {index['width']} wide, "
         f"in {options.out}"

@@ -53,17 +53,20 @@ def run(args: argparse.Namespace) -> int:
             f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
         )
 
+    from recbole_darec.serving.newcomers import read_cold
     from recbole_darec.serving.output import check_extra, table, titles_of, written
     from recbole_darec.serving.recommender import Recommender
 
     if options.out is not None:
         check_extra(options.out)
+    cold = read_cold(options.cold_items, options.cold_users)
     recommender = Recommender.of(options.checkpoint, block_mb=options.block_mb)
     if similar is not None:
         total = recommender.n_rows(kind, asked)
         frames = recommender.similar(kind, asked, options.k)
     else:
-        total = recommender.n_rows("user", asked or list(new or ()) or None)
+        newcomers = [*(new or ()), *(cold["user"].tokens if cold["user"] else ())]
+        total = recommender.n_rows("user", asked or newcomers or None)
         frames = recommender.recommend(
             asked,
             options.k,
@@ -72,6 +75,11 @@ def run(args: argparse.Namespace) -> int:
             only_items=only,
             unknown=options.unknown,
             interactions=new,
+            cold_items=cold["item"],
+            cold_users=cold["user"],
+            cold_items_only=options.cold_items_only,
+            cold_neighbours=options.cold_neighbours,
+            encoder=options.encoder,
         )
     if options.out is None:
         titles = titles_of(recommender.run) if kind == "item" or similar is None else {}
