@@ -106,7 +106,10 @@ class TextFilter(Aligner):
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
     ) -> Tensor:
-        """Return ``(1 - w) z(new) + w z(F)``, z over the items that were trained."""
+        """Return ``(1 - w) z(new) + w z(F)``, z over the items that were trained.
+
+        A filter whose weights leave the items' profiles out knows nothing of new ones: z(new) then.
+        """
         import torch
 
         from recbole_darec.filters.equations import standardised
@@ -115,6 +118,8 @@ class TextFilter(Aligner):
         if self.leaves_scores():
             return new
         fitted, weight, rows = self.fitted(ranking), float(self.modules.fusion), users.cpu().numpy()
+        if not fitted.weights.reads_items:
+            return standardised(scores.float(), new.float())
         if self._new is None or self._new[0] is not profiles:
             items = ranking.profiles[_ends(ranking)[1]]
             self._new = (

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         cold_items=options.cold_items,
         cold_users=options.cold_users,
         cold_neighbours=options.cold_neighbours,
+        cold_by=options.cold_by,
         encoder=options.encoder,
     )
     print(

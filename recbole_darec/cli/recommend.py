@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             cold_users=cold["user"],
             cold_items_only=options.cold_items_only,
             cold_neighbours=options.cold_neighbours,
+            cold_by=options.cold_by,
             encoder=options.encoder,
         )
     if options.out is None:

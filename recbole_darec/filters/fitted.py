@@ -48,6 +48,11 @@ class FilterWeights:
     user_text: float = 0.0
     item_exponent: float = 0.3
 
+    @property
+    def reads_items(self) -> bool:
+        """Whether an item's profile has a weight, so that one without interactions can score."""
+        return bool(self.text or self.match)
+
     def without_text(self) -> FilterWeights:
         """Return the control: the same filter with t = h = g = 0."""
         return replace(self, text=0.0, match=0.0, user_text=0.0)

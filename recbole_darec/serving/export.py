@@ -35,6 +35,7 @@ def export(
     cold_items: ColdSource | None = None,
     cold_users: ColdSource | None = None,
     cold_neighbours: int = 10,
+    cold_by: str = "aligner",
     encoder: str | None = None,
     model: type | None = None,
 ) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def export(
         out: the folder that is made.
         form: ``npy``, ``parquet`` or ``both``.
         overwrite: replace the folder where it exists.
-        cold_items, cold_users, cold_neighbours, encoder: as for ``recommend``.
+        cold_items, cold_users, cold_neighbours, cold_by, encoder: as for ``recommend``.
         model: the recommender class, where the run was given a class and not a name.
 
     Returns:
@@ -78,7 +79,7 @@ def export(
         )
     parts: dict[str, Mapping[str, Tensor]] = {"": tables}
     parts.update(split_representations(run.model, tables))
-    newcomers = Newcomers(run, cold_neighbours, encoder)
+    newcomers = Newcomers(run, cold_neighbours, encoder, cold_by)
     new = {kind: newcomers.given(kind, given) for kind, given in cold.items() if given is not None}
     index = _index(run, tables, parts, new, forms)
     tokens = {kind: [str(t) for t in ids_of(run.dataset, kind).tokens[1:]] for kind in _KINDS}

@@ -59,12 +59,21 @@ class Newcomers:
         run: the trained model with its data.
         n_nearest: trained rows that a mean is taken of.
         encoder: of texts, where the run's embedding files do not name theirs.
+        by: ``aligner`` for its way where it has one, ``profile_knn`` to leave that out.
     """
 
-    def __init__(self, run: LoadedRun, n_nearest: int = 10, encoder: str | None = None) -> None:
+    def __init__(
+        self,
+        run: LoadedRun,
+        n_nearest: int = 10,
+        encoder: str | None = None,
+        by: str = "aligner",
+    ) -> None:
         if n_nearest < 1:
             raise OptionError(f"cold_neighbours={n_nearest}: must be at least 1")
-        self._run, self._n_nearest, self._encoder = run, n_nearest, encoder
+        if by not in ("aligner", "profile_knn"):
+            raise OptionError(f"cold_by={by!r}: one of aligner, profile_knn")
+        self._run, self._n_nearest, self._encoder, self._by = run, n_nearest, encoder, by
 
     @cached_property
     def vectors(self) -> Tables | None:
@@ -124,12 +133,13 @@ class Newcomers:
             torch.from_numpy(counts[_PADDING_ROWS:] > 0),
             self.vectors,
             n_nearest=self._n_nearest,
+            content_only=self._by == "profile_knn",
         )
 
     def _tell(self, newcomer: Newcomer) -> None:
         rows, align = newcomer.rows, self._run.config["align"]
         what = f"{len(newcomer.tokens):,} new {rows.kind}s are ranked by {rows.how}"
-        if rows.how != PROFILE_KNN:
+        if rows.how != PROFILE_KNN or self._by == "profile_knn":
             getLogger().info(what)
             return
         has_a_way = self._run.model.aligner.does("rank_profiles")

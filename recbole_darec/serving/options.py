@@ -36,6 +36,12 @@ class ColdOptions(CommandOptions):
         "has no way of its own.",
         low=1,
     )
+    cold_by: str = option(
+        "aligner",
+        "How new ones are ranked: by the aligner's way where it has one, or always by the mean of "
+        "the nearest trained rows; evaluate tells which is better on held-out items.",
+        choices=("aligner", "profile_knn"),
+    )
     encoder: str | None = option(
         None,
         "Encoder of the texts, as openai:MODEL or st:NAME, where the run's embedding file does not "
@@ -46,7 +52,7 @@ class ColdOptions(CommandOptions):
     def check_together(self) -> None:
         """Refuse what says how to read a file where there is none."""
         if self.cold_items is None and self.cold_users is None:
-            for name in ("cold_neighbours", "encoder"):
+            for name in ("cold_by", "cold_neighbours", "encoder"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise OptionError(
                         f"{self.name_of(name)} is without effect: give --cold-items or --cold-users"

@@ -27,6 +27,7 @@ def recommend(
     cold_users: ColdSource | None = None,
     cold_items_only: bool = False,
     cold_neighbours: int = 10,
+    cold_by: str = "aligner",
     encoder: str | None = None,
     block_mb: int = 256,
     model: type | None = None,
@@ -52,6 +53,7 @@ def recommend(
         cold_items_only: choose from ``cold_items`` alone.
         cold_neighbours: trained rows whose mean stands for a new one, where the aligner has no way
             from a profile to a row that ranks.
+        cold_by: ``aligner``, its way where it has one, or ``profile_knn``, always that mean.
         encoder: of texts, where the run's embedding file does not name its own.
         block_mb: most memory in MiB for the scores of a block of users.
         model: the recommender class, where the run was given a class and not a name.
@@ -78,6 +80,7 @@ def recommend(
         cold_users=cold_users,
         cold_items_only=cold_items_only,
         cold_neighbours=cold_neighbours,
+        cold_by=cold_by,
         encoder=encoder,
     )
     return pd.concat([frame for frame, _ in found], ignore_index=True)

@@ -77,6 +77,7 @@ class Recommender:
         cold_users: ColdSource | None = None,
         cold_items_only: bool = False,
         cold_neighbours: int = 10,
+        cold_by: str = "aligner",
         encoder: str | None = None,
     ) -> Iterator[tuple[pd.DataFrame, int]]:
         """Return frames of recommendations with the number of users in each; see `recommend`."""
@@ -84,7 +85,7 @@ class Recommender:
             raise OptionError(f"exclude={exclude!r}: one of {', '.join(EXCLUDED)}")
         if cold_items_only and cold_items is None:
             raise OptionError("cold_items_only goes with cold_items")
-        newcomers = Newcomers(self.run, cold_neighbours, encoder)
+        newcomers = Newcomers(self.run, cold_neighbours, encoder, cold_by)
         new_items = None if cold_items is None else newcomers.given("item", cold_items)
         catalogue = self._catalogue(new_items, newcomers, cold_items_only)
         candidates = catalogue.candidates(exclude_items, only_items)

@@ -81,16 +81,16 @@ def test_darec_takes_those_whose_shared_part_is_nearest(trained: TrainedRows, ne
 
 @torch.no_grad()
 @pytest.mark.parametrize("fusion", ["add", "concat"])
-def test_kar_adapts_the_profile_beside_the_mean_embedding(
+def test_kar_adapts_the_profile_beside_its_neighbours_embedding(
     fusion: str, trained: TrainedRows, new: Tensor
 ) -> None:
     aligner = made("kar", kar_fusion=fusion)
     table = torch.randn(5 + N, WIDTH, generator=torch.Generator().manual_seed(2))
     profiles = torch.cat([torch.zeros(5, PROFILE), trained.profiles])
     rows = aligner.alter_final(table, profiles, KINDS)[KINDS["item"]]
-    found = aligner.rank_profiles(new, TrainedRows("item", rows, trained.profiles))
-    mean = table[KINDS["item"]].mean(0)
+    found = aligner.rank_profiles(new, TrainedRows("item", rows, trained.profiles, 3))
     for row, profile in zip(found, new):
+        mean = table[KINDS["item"]][nearest(profile, trained.profiles, 3)].mean(0)
         adapted = aligner.modules(profile[None], "item")[0]
         expected = mean + adapted if fusion == "add" else torch.cat([mean, adapted])
         torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-5)
