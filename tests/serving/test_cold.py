@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from openai_server import vector_for
+from openai_server.process import serve_process
 from recbole.model.general_recommender.bpr import BPR
 
 from recbole_darec import export, recommend, run_recbole_darec
@@ -225,6 +227,38 @@ def test_every_form_of_a_file(trained: Trained, tmp_path: Path) -> None:
         trained.checkpoint, ["u1"], 2, cold_items=tmp_path / "new.npy", only_items=["i900", "i901"]
     )
     assert set(few["item_id"]) == {"i900", "i901"}
+
+
+def test_texts_are_encoded_as_the_runs_own_were(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="needs openai (the llm extra)")
+    texts = {"i900": "A lamp of brass", "i901": "A wooden chair"}
+    file = tmp_path / "new.jsonl"
+    file.write_text(
+        "".join(json.dumps({"id": t, "profile": text}) + "\n" for t, text in texts.items())
+    )
+    rows = {t: vector_for(text, 1536, WIDTH) for t, text in texts.items()}
+    expected = recommend(trained.checkpoint, ["u1"], 42, exclude="none", cold_items=rows)
+    encoder = f"openai:text-embedding-3-small@{WIDTH}"
+    note = trained.data / "tiny.itememb.json"
+    with serve_process() as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        named = recommend(
+            trained.checkpoint, ["u1"], 42, exclude="none", cold_items=texts, encoder=encoder
+        )
+        try:
+            note.write_text(json.dumps({"encoder": encoder}))
+            out = tmp_path / "out.csv"
+            args = [f"--cold-items={file}", "--users=u1", "--k=42", "--exclude=none"]
+            assert ask(trained, *args, f"--out={out}") == 0
+        finally:
+            note.unlink()
+    assert named["item_id"].tolist() == expected["item_id"].tolist()
+    noted = pd.read_csv(out)
+    assert noted["item_id"].tolist() == expected["item_id"].tolist()
+    np.testing.assert_allclose(noted["score"], expected["score"], rtol=1e-4, atol=1e-6)
 
 
 def test_exported_vectors_rank_as_recommend_does(trained: Trained, tmp_path: Path) -> None:
