@@ -76,7 +76,7 @@ def _variant(text: str) -> tuple[str, str]:
     return name, options
 
 
-def _options(text: str) -> dict[str, Any]:
+def options_of(text: str) -> dict[str, Any]:
     return {
         key: parse_value(value) for key, _, value in (word.partition("=") for word in text.split())
     }
@@ -90,7 +90,7 @@ def train_row(dataset: str, model: str, name: str, options: str, seed: int) -> d
     quiet = {"show_progress": False, "state": "ERROR", "snapshot_every": 3, "resume": True}
     start = time.perf_counter()
     result = run_recbole_darec(
-        model, dataset, config_dict={**quiet, **_options(options), "seed": seed}
+        model, dataset, config_dict={**quiet, **options_of(options), "seed": seed}
     )
     row = {
         "dataset": dataset,

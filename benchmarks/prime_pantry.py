@@ -1,11 +1,12 @@
 """Make a text data set of Amazon's Prime Pantry, for `recbole-darec import table`.
 
-    python benchmarks/prime_pantry.py --source FOLDER --out FOLDER [--encoder NAME]
+    python benchmarks/prime_pantry.py --source FOLDER --out FOLDER [--encoder NAME] [--cold-items S]
 
 ``--source`` holds ``Prime_Pantry_cleaned_history.csv`` (a user's purchases in one list) and
 ``metadata_Prime_Pantry.csv`` (titles).  Users and items with under five purchases are left out
 until none is; each user's purchases are split 3:1:1 by a fixed seed.  An item's text is its title,
-a user's the titles of the training purchases: a test purchase is in no text.
+a user's the titles of the training purchases: a test purchase is in no text.  With ``--cold-items``
+a user's text leaves out what a run with ``--cold_items`` of this share holds out, too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_darec.cli.ending import exit_code
+from recbole_darec.data.splits import held_out
 
 CORE, SEED = 5, 2020
 RATIOS = (3.0, 1.0, 1.0)
@@ -36,8 +38,9 @@ def main() -> None:
     print(f"{len(users):,} users, {len(items):,} items, {len(pairs):,} interactions")
     parts = _split(pairs)
     bought: dict[str, list[str]] = {user: [] for user in users}
-    for (user, item), part in zip(pairs, parts):
-        if part == "train":
+    cold = held_out(np.array([item for _, item in pairs]), args.cold_items, SEED)
+    for (user, item), part, is_cold in zip(pairs, parts, cold):
+        if part == "train" and not is_cold:
             bought[user].append(titles[item])
     args.out.mkdir(parents=True, exist_ok=True)
     with (args.out / "interactions.csv").open("w", newline="") as file:
@@ -64,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--encoder", default="sentence-transformers/all-MiniLM-L6-v2")
+    parser.add_argument("--cold-items", type=float, default=0.0, metavar="SHARE")
     return parser.parse_args()
 
 

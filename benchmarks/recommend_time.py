@@ -30,8 +30,8 @@ def main() -> None:
     import torch
 
     from recbole_darec.evaluation.all_rank import UserItems
+    from recbole_darec.serving.catalogue import frame_of
     from recbole_darec.serving.output import written
-    from recbole_darec.serving.recommender import frame_of
     from recbole_darec.serving.scores import VectorScores, best
     from recbole_darec.serving.tokens import Ids
 

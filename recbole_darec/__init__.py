@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recbole_darec.aligned.recommender import AlignedRecommender, DaRecMixin
+    from recbole_darec.cold_items import evaluate_cold_items
     from recbole_darec.errors import UserError
     from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
     from recbole_darec.run import make_data_and_model, objective_function, run_recbole_darec
@@ -37,6 +38,7 @@ __all__ = [
     "DaRecMixin",
     "UserError",
     "evaluate_checkpoint",
+    "evaluate_cold_items",
     "export",
     "load_data_and_model",
     "make_data_and_model",
@@ -52,6 +54,7 @@ _HOMES = {
     "DaRecMixin": "recbole_darec.aligned.recommender",
     "UserError": "recbole_darec.errors",
     "evaluate_checkpoint": "recbole_darec.loaded",
+    "evaluate_cold_items": "recbole_darec.cold_items",
     "export": "recbole_darec.serving.export",
     "load_data_and_model": "recbole_darec.loaded",
     "make_data_and_model": "recbole_darec.run",

@@ -17,7 +17,13 @@ from recbole_darec.run import Prepared, prepare
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
 
-__all__ = ["LoadedRun", "evaluate_checkpoint", "load_data_and_model", "load_run"]
+__all__ = [
+    "LoadedRun",
+    "evaluate_checkpoint",
+    "evaluate_run",
+    "load_data_and_model",
+    "load_run",
+]
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,11 @@ def evaluate_checkpoint(
         Metrics by name, unrounded, under ``valid`` and ``test``; with ``result_buckets`` the test
         metrics by training frequency under ``test_by_frequency``.
     """
-    run = load_run(Path(model_file), options or {}, model)
+    return evaluate_run(load_run(Path(model_file), options or {}, model))
+
+
+def evaluate_run(run: LoadedRun) -> dict[str, dict[str, Any]]:
+    """Return :func:`evaluate_checkpoint` of a loaded run."""
     made = run.config, run.model, run.train_data
     found: dict[str, dict[str, Any]] = {
         part: evaluate(*made, loader)

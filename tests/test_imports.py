@@ -62,13 +62,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "run_data", "settings", "training",
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
+    "cold_items": {"aligned", "evaluation", "loaded", "numerics"},
     "serving": {
-        "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "settings",
+        "aligned", "alignment", "data", "embeddings", "encoders", "evaluation", "loaded",
+        "numerics", "settings",
     },
-    "": {"aligned", "loaded", "recbole_compat", "run", "serving"},
+    "": {"aligned", "cold_items", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
-        "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles",
-        "resolve", "run", "serving", "settings", "sources",
+        "", "cold_items", "data", "encoders", "environment", "evaluation", "llm", "loaded",
+        "profiles", "resolve", "run", "serving", "settings", "sources",
     },
     "__main__": {"cli"},
     "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},
@@ -76,9 +78,13 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Packages of others that only some folders may import.
 MAY_USE: dict[str, set[str]] = {
-    "recbole": {"aligned", "backbones", "evaluation", "recbole_compat", "serving", "training"},
+    "recbole": {
+        "aligned", "backbones", "cold_items", "evaluation", "recbole_compat", "serving",
+        "training",
+    },
     "torch": {
-        "aligned", "alignment", "alignment.equations", "backbones", "encoders", "evaluation",
+        "aligned", "alignment", "alignment.equations", "backbones", "cold_items", "encoders",
+        "evaluation",
         "filters", "numerics", "recbole_compat", "run", "serving", "testing",
         "training",
     },

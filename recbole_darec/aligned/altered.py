@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -78,29 +78,61 @@ class AlteredBackbone(_Backbone):
 
     def predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the scores of pairs, as the aligner alters tables or scores, ``[batch]``."""
-        if self._alters_scores():
+        if self.alters_scores():
             return pair_scores(self.full_sort_predict, interaction, self.USER_ID, self.ITEM_ID)
         with self.ranking_tables():
             return super().predict(interaction, *args, **kwargs)  # type: ignore[misc]
 
     def full_sort_predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the scores of all items, as the aligner alters tables or scores, ``[b * n]``."""
-        with self.ranking_tables():
-            if not self._alters_scores():
+        if not self.alters_scores():
+            with self.ranking_tables():
                 return super().full_sort_predict(  # type: ignore[misc]
                     interaction, *args, **kwargs
                 )
+        return self._altered_scores(interaction, self.own_scores(interaction)).view(-1)
+
+    def own_scores(self, interaction: Any) -> Tensor:
+        """Return the backbone's scores of all items ``[b, n]``, over tables as they are altered."""
+        with self.ranking_tables():
             try:
-                flat = super().full_sort_predict(  # type: ignore[misc]
-                    interaction, *args, **kwargs
-                )
+                flat = super().full_sort_predict(interaction)  # type: ignore[misc]
             except NotImplementedError:  # NeuMF scores pairs only
                 flat = all_pairs(super().predict, interaction, self.ITEM_ID, self.n_items)
-        scores = flat.view(-1, self.n_items)
-        users = interaction[self.USER_ID] - 1
+        scores: Tensor = flat.view(-1, self.n_items)
+        return scores
+
+    def scores_of_all(self, interaction: Any) -> Tensor:
+        """Return what :meth:`full_sort_predict` does, ``[b, n]``, of a model of pairs, too."""
+        try:
+            flat = self.full_sort_predict(interaction)
+        except NotImplementedError:
+            flat = all_pairs(self.predict, interaction, self.ITEM_ID, self.n_items)
+        scores: Tensor = flat.view(-1, self.n_items)
+        return scores
+
+    def altered_with_new(
+        self, interaction: Any, of_new: Callable[[Any, Tensor], Tensor], profiles: Tensor
+    ) -> Tensor:
+        """Return the altered scores of all items and of new ones behind them, ``[b, n + m]``.
+
+        Args:
+            interaction: the users.
+            of_new: the backbone's scores of the new items ``[b, m]``, out of its own of all.
+            profiles: of the new items, ``[m, width]``.
+        """
+        own = self.own_scores(interaction)
         assert self._ranking is not None
-        altered = self.aligner.alter_scores(scores[:, 1:], users, self._ranking)
-        return torch.cat([scores[:, :1], altered.to(scores.dtype)], dim=1).view(-1)
+        users = interaction[self.USER_ID] - 1
+        new = of_new(interaction, own)
+        new = self.aligner.alter_new_scores(new, own[:, 1:], users, profiles, self._ranking)
+        return torch.cat([self._altered_scores(interaction, own), new.to(own.dtype)], dim=1)
+
+    def _altered_scores(self, interaction: Any, own: Tensor) -> Tensor:
+        assert self._ranking is not None
+        users = interaction[self.USER_ID] - 1
+        altered = self.aligner.alter_scores(own[:, 1:], users, self._ranking)
+        return torch.cat([own[:, :1], altered.to(own.dtype)], dim=1)
 
     # ---- what the aligner makes of them ----------------------------------------------------
 
@@ -109,7 +141,8 @@ class AlteredBackbone(_Backbone):
         aligner: Aligner | None = getattr(self, "aligner", None)
         return aligner is not None and aligner.alters(what)
 
-    def _alters_scores(self) -> bool:
+    def alters_scores(self) -> bool:
+        """Tell whether what ranks is not what the backbone says, but an aligner's scores."""
         return self._ranking is not None and not self.aligner.leaves_scores()
 
     def _alters_tables(self) -> bool:
@@ -125,6 +158,11 @@ class AlteredBackbone(_Backbone):
         rows = self.aligner.alter_ego(stacked(ego), self._kinds)
         with self._tables().swapped(self, with_padding(rows, self._kinds, ego)):
             yield
+
+    @property
+    def align_name(self) -> str:
+        """The name that ``--align`` takes for the method."""
+        return self._method_name
 
     @property
     def table_sizes(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from recbole_darec.resources import atomic_data_dir
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import ProfileSourceOptions
 
-__all__ = ["RowsInFile", "check_split", "item_rows", "profile_rows"]
+__all__ = ["RowsInFile", "check_split", "item_rows", "profile_rows", "rows_of"]
 
 # From how many bytes on the rows of a model over items alone stay in their file.
 _MAPPED_FROM = 256 << 20
@@ -99,34 +99,13 @@ def _loaded(
     mapped_from: int | None = None,
 ) -> ProfileEmbeddings:
     source = options_from_config(ProfileSourceOptions, config)
-    name = config["dataset"]
     if source.profile_control == "no_text":
         raise OptionError(
             "profile_control=no_text is the control of --align=text_filter and of models that "
             "can do without profiles; take shuffle or random"
         )
-    if source.profile_dir is not None:
-        folders = [Path(source.profile_dir)]
-    else:
-        folders = [Path(config["data_path"]), atomic_data_dir() / name]
-    fields = {"user": dataset.uid_field, "item": dataset.iid_field}
-    tokens = {k: dataset.field2id_token[f] if k in kinds else None for k, f in fields.items()}
-    found = load_embeddings(
-        folders,
-        name,
-        tokens["user"],
-        tokens["item"],
-        EmbeddingOptions(
-            user_file=source.user_profile_file,
-            item_file=source.item_profile_file,
-            missing=source.missing_profile,
-            control=source.profile_control,
-            control_seed=source.profile_control_seed,
-            expected_width=source.profile_width,
-        ),
-        some=some,
-        mapped_from=mapped_from,
-    )
+    tokens = {kind: dataset.field2id_token[_field(dataset, kind)] for kind in kinds}
+    found = _load(config, source, tokens, some=some, mapped_from=mapped_from)
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
     return found
@@ -144,6 +123,64 @@ def _stacked(found: ProfileEmbeddings, kinds: Mapping[str, slice]) -> Tensor:
     for kind, matrix in there.items():
         table[kinds[kind]] = matrix[1:]
     return table
+
+
+def rows_of(
+    config: Any, kind: str, tokens: Sequence[str], *, missing: str | None = None
+) -> ProfileEmbeddings:
+    """Return the profile embeddings of one kind's ids, those of the data set or others.
+
+    Args:
+        config: RecBole's configuration.
+        kind: ``user`` or ``item``.
+        tokens: ids, the padding first.
+        missing: what an id without a row gets, instead of the run's ``missing_profile``.
+
+    Raises:
+        EmbeddingError: as :func:`profile_rows`.
+        OptionError: the run is the control without texts.
+    """
+    source = options_from_config(ProfileSourceOptions, config)
+    if source.profile_control == "no_text":
+        raise OptionError("profile_control=no_text: the run has no profiles to rank others by")
+    return _load(config, source, {kind: tokens}, missing=missing)
+
+
+def _load(
+    config: Any,
+    source: ProfileSourceOptions,
+    tokens: Mapping[str, Sequence[str]],
+    *,
+    some: bool = False,
+    missing: str | None = None,
+    mapped_from: int | None = None,
+) -> ProfileEmbeddings:
+    name = config["dataset"]
+    if source.profile_dir is not None:
+        folders = [Path(source.profile_dir)]
+    else:
+        folders = [Path(config["data_path"]), atomic_data_dir() / name]
+    return load_embeddings(
+        folders,
+        name,
+        tokens.get("user"),
+        tokens.get("item"),
+        EmbeddingOptions(
+            user_file=source.user_profile_file,
+            item_file=source.item_profile_file,
+            missing=missing or source.missing_profile,
+            control=source.profile_control,
+            control_seed=source.profile_control_seed,
+            expected_width=source.profile_width,
+        ),
+        some=some,
+        mapped_from=mapped_from,
+    )
+
+
+def _field(dataset: Any, kind: str) -> str:
+    field: str = dataset.uid_field if kind == "user" else dataset.iid_field
+    return field
 
 
 def check_split(

@@ -12,7 +12,7 @@ from recbole_darec.aligned.access import Tables
 from recbole_darec.aligned.kinds import stacked, with_padding
 from recbole_darec.alignment.contract import TrainingStep
 
-__all__ = ["final_tables", "score_vectors", "split_representations"]
+__all__ = ["backbone_vectors", "final_tables", "score_vectors", "split_representations"]
 
 _TRIED_USERS = 32
 _TOLERANCE = 1e-5
@@ -46,8 +46,12 @@ def score_vectors(model: Any, config: Any) -> Tables | None:
     Returns:
         float ``[size, d]`` for ``user`` and ``item``, padding row first, or None.
     """
-    if model.alters_ranking and not model.aligner.leaves_scores():
-        return None
+    return None if model.alters_scores() else backbone_vectors(model, config)
+
+
+@torch.no_grad()
+def backbone_vectors(model: Any, config: Any) -> Tables | None:
+    """Return :func:`score_vectors` of the backbone, whatever its aligner makes of the scores."""
     tables = final_tables(model, config)
     if tables is None or set(tables) != {"user", "item"}:
         return None
@@ -55,11 +59,7 @@ def score_vectors(model: Any, config: Any) -> Tables | None:
     step = max(1, (len(users) - 1) // _TRIED_USERS)
     tried = torch.arange(1, len(users), step, device=users.device)[:_TRIED_USERS]
     products = users[tried] @ items[1:].T
-    try:
-        scores = model.full_sort_predict(Interaction({model.USER_ID: tried}).to(users.device))
-    except NotImplementedError:  # NeuMF scores pairs only
-        return None
-    scores = scores.view(len(tried), -1)[:, 1:]
+    scores = model.own_scores(Interaction({model.USER_ID: tried}).to(users.device))[:, 1:]
     return tables if _equal(products, scores) else None
 
 

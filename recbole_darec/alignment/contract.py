@@ -1,7 +1,7 @@
 """What an alignment method does.
 
 An aligner is a plain object that owns its parameters in ``modules``.  It acts on tensors alone: it
-never sees RecBole, a data set, a configuration or a file.  Five steps are open to it, each a no-op
+never sees RecBole, a data set, a configuration or a file.  These steps are open to it, each a no-op
 unless it says otherwise:
 
 ``alter_ego``
@@ -10,6 +10,8 @@ unless it says otherwise:
     change the final embeddings, in training and in prediction (a fused representation does),
 ``alter_scores``
     change a batch of users' scores, in prediction alone (a filter beside the backbone does),
+``rank_profiles``
+    make rows that rank out of the profiles of those who were not trained,
 ``losses``
     add named losses to the ranking loss,
 ``modules``
@@ -25,12 +27,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.phases import ONE_PHASE, Expert, Phase
+from recbole_darec.alignment.ranking import Ranking, TrainedRows
 from recbole_darec.settings.options import Options
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Aligner", "ExpertStep", "NoOptions", "Ranking", "TrainingStep", "Widths"]
+__all__ = ["Aligner", "ExpertStep", "NoOptions", "Ranking", "TrainedRows", "TrainingStep", "Widths"]
 
 
 class NoOptions(Options):
@@ -100,23 +103,6 @@ class ExpertStep:
     profiles: Tensor
     wanted: tuple[str, ...] | None
     ranked: Callable[[str, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """What an aligner that alters scores works on, besides the scores.
-
-    Attributes:
-        interactions: the training part, scipy CSR ``[n_users, n_items]``, binary; row and column n
-            belong to the n-th row of their kind.
-        profiles: frozen profile embeddings, rows and ``kinds`` as in :class:`TrainingStep`.
-        kinds: which rows of ``profiles`` belong to which kind; the first kind's are ranked for, the
-            last kind's are ranked.
-    """
-
-    interactions: Any
-    profiles: Tensor
-    kinds: Mapping[str, slice]
 
 
 class Aligner:
@@ -203,6 +189,29 @@ class Aligner:
             validate: evaluates the trained model as it ranks now; greater is better.
         """
 
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor | None:
+        """Return rows ``[m, d]`` that rank among ``trained.rows``, for those with a profile alone.
+
+        None where the method has no way from a profile to such a row.
+
+        Args:
+            profiles: of users or items that took no part in the training, float ``[m, width]``.
+            trained: the rows of the same kind that did.
+        """
+        return None
+
+    def alter_new_scores(
+        self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
+    ) -> Tensor:
+        """Return the scores ``[b, m]`` of new items, beside those of :meth:`alter_scores`.
+
+        Args:
+            new: the backbone's scores of the new items, ``[b, m]``.
+            scores, users, ranking: as :meth:`alter_scores` gets them.
+            profiles: of the new items, float ``[m, width]``.
+        """
+        return new
+
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the named scalar losses that are added to the ranking loss."""
         return {}
@@ -280,8 +289,12 @@ class Aligner:
     @classmethod
     def alters(cls, what: str) -> bool:
         """Tell whether the method changes ``"ego"`` or ``"final"`` embeddings, or ``"scores"``."""
-        name = f"alter_{what}"
-        return getattr(cls, name) is not getattr(Aligner, name)
+        return cls.does(f"alter_{what}")
+
+    @classmethod
+    def does(cls, step: str) -> bool:
+        """Tell whether the method has a step of this name of its own, as ``rank_profiles``."""
+        return getattr(cls, step) is not getattr(Aligner, step)
 
     @classmethod
     def has_experts(cls) -> bool:

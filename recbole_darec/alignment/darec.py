@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
@@ -159,6 +159,16 @@ class DaRec(Aligner):
             shared, specific = self.modules[name](rows.to(step.collaborative.dtype))
             found.update({f"shared_{side}": shared, f"specific_{side}": specific})
         return found
+
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor:
+        """Return means of the rows whose profiles' shared parts are nearest.
+
+        Equation (5) matches the relations within each side's shared rows, not their places, so
+        that the language side's neighbours are looked for on the language side.
+        """
+        encoder, dtype = self.modules["profile"], trained.rows.dtype
+        asked, among = (encoder(p.to(dtype))[0] for p in (profiles, trained.profiles))
+        return trained.mean_of_nearest(asked, among)
 
     def _sample(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """Return E^C and E^L ``[N, d]``, ``[N, width]`` of the step's sample."""

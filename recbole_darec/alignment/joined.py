@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
+from recbole_darec.alignment.contract import (
+    Aligner,
+    Ranking,
+    TrainedRows,
+    TrainingStep,
+    Widths,
+)
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, parse_options
 
@@ -58,6 +64,8 @@ def _joined(methods: tuple[tuple[str, type[Aligner]], ...]) -> type[Aligner]:
         for step in _STEPS
         if any(method.alters(step) for _, method in methods)
     }
+    if any(method.does("rank_profiles") for _, method in methods):
+        altered["rank_profiles"] = _Joined._rank_profiles
     with_losses = [m for _, m in methods if m.losses is not Aligner.losses]
     if with_losses:
         altered["losses"] = _Joined._losses
@@ -125,6 +133,17 @@ class _Joined(Aligner):
 
     def _alter_scores(self, scores: Tensor, users: Tensor, ranking: Ranking) -> Tensor:
         return self._that_alters("scores").alter_scores(scores, users, ranking)
+
+    def alter_new_scores(
+        self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
+    ) -> Tensor:
+        for part in self.parts.values():
+            new = part.alter_new_scores(new, scores, users, profiles, ranking)
+        return new
+
+    def _rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor | None:
+        ways = (part for part in self.parts.values() if part.does("rank_profiles"))
+        return next(ways).rank_profiles(profiles, trained)
 
     def _losses(self, step: TrainingStep) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

@@ -8,9 +8,10 @@ collaborative filtering: the adapted profile is one more feature of a row, whate
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, Widths
+from recbole_darec.alignment.contract import Aligner, TrainedRows, Widths
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -72,3 +73,17 @@ class KAR(Aligner):
         if self.options.kar_fusion == "add":
             return final + adapted
         return torch.cat([final, adapted], dim=1)
+
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor:
+        """Return ``e + m(p)``, or ``[e, m(p)]``, with the profile neighbours' mean for ``e``."""
+        import torch
+
+        dtype = trained.rows.dtype
+        adapted: Tensor = self.modules(profiles.to(dtype), trained.kind)
+        if self.options.kar_fusion == "add":
+            of_trained = self.modules(trained.profiles.to(dtype), trained.kind)
+            alone = replace(trained, rows=trained.rows - of_trained)
+            return alone.mean_of_nearest(profiles, trained.profiles) + adapted
+        width = trained.rows.shape[1] - adapted.shape[1]
+        mean = trained.mean_of_nearest(profiles, trained.profiles)[:, :width]
+        return torch.cat([mean, adapted], dim=1)

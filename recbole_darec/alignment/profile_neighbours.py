@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, Widths
+from recbole_darec.alignment.contract import Aligner, TrainedRows, Widths
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -57,6 +57,21 @@ class ProfileNeighbours(Aligner):
             )
         altered: Tensor = final + weight * self._neighbours(final)
         return altered
+
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor:
+        """Return the mean of the profile neighbours' rows, weighted by their cosines."""
+        from recbole_darec.numerics import PrincipalDirections, nearest_among
+
+        directions = PrincipalDirections.of(trained.profiles, self.options.relation_width)
+        numbers, cosines = nearest_among(
+            directions(profiles), directions(trained.profiles), self.options.n_neighbours
+        )
+        # As in training a row that points away is no neighbour, but for the nearest one of all.
+        weights = cosines.clamp_min(0.0)
+        weights[:, 0].clamp_min_(1e-6)
+        weights = weights / weights.sum(1, keepdim=True)
+        rows = trained.rows[numbers]
+        return (weights.to(rows.dtype).unsqueeze(2) * rows).sum(1)
 
     def targets_of(self, profiles: Tensor, kinds: Mapping[str, slice]) -> Tensor:
         """Return the profiles' leading directions, each kind by itself, unit rows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -101,6 +101,17 @@ class RLMRecCon(Aligner):
             total = total + contrast / max(1, len(batch[role]))
         assert not places
         return {"kd": opt.kd_weight * total}
+
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor:
+        """Return the projected profiles, which the loss has made point where the embeddings do.
+
+        It compares directions alone: each gets the mean length of the trained rows.
+        """
+        from recbole_darec.numerics import unit_rows
+
+        length = trained.rows.norm(dim=1).mean()
+        projected: Tensor = self.modules(profiles.to(trained.rows.dtype))
+        return unit_rows(projected) * length
 
     def _sample(self, ids: Tensor) -> Tensor:
         """Return the ids of the batch that this step aligns."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class RLMRecGen(Aligner):
         self._masked = torch.randperm(len(ego), device=ego.device)[:size]
         (token,) = self.modules["token"]
         return ego.index_copy(0, self._masked, token.to(ego.dtype).expand(size, -1))
+
+    def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor:
+        """Return means of the rows whose rebuilt profiles are nearest to the true ones given."""
+        rebuilt = self.modules["decoder"](trained.rows)
+        return trained.mean_of_nearest(profiles, rebuilt)
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return ``kd``: the contrast of rebuilt and true profiles among the masked rows."""

@@ -50,6 +50,7 @@ class TextFilter(Aligner):
 
         self.modules = SelfTuningFilter(options)
         self.modules.register_buffer("fusion", torch.tensor(options.filter_weight or 0.0))
+        self._new: Any = None  # the profiles of new items that were last asked for, and their F
 
     def check_ranking(self, ranking: Ranking) -> None:
         """Refuse what the weights cannot be found for; see :meth:`SelfTuningFilter.check`.
@@ -77,6 +78,41 @@ class TextFilter(Aligner):
         mixed = weight * standardised(filtered.to(scores.device))
         if weight < 1.0:
             mixed += (1.0 - weight) * standardised(scores.float())
+        return mixed
+
+    def alter_new_scores(
+        self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
+    ) -> Tensor:
+        """Return ``(1 - w) z(new) + w z(F)``, z over the items that were trained.
+
+        A filter whose weights leave the items' profiles out knows nothing of new ones: z(new) then.
+        """
+        import torch
+
+        from recbole_darec.filters.equations import standardised
+        from recbole_darec.filters.new_items import NewItemScores
+
+        if self.leaves_scores():
+            return new
+        fitted, weight, rows = self.fitted(ranking), float(self.modules.fusion), users.cpu().numpy()
+        if not fitted.weights.reads_items:
+            return standardised(scores.float(), new.float())
+        if self._new is None or self._new[0] is not profiles:
+            _, items, _ = _inputs(ranking)
+            self._new = (
+                profiles,
+                NewItemScores(
+                    fitted,
+                    items.cpu(),
+                    profiles.cpu(),
+                    width=self.options.filter_width,
+                    n_neighbours=self.options.filter_neighbours,
+                ),
+            )
+        known, ours = (torch.from_numpy(f.scores(rows)) for f in (fitted, self._new[1]))
+        mixed = weight * standardised(known.to(new.device), ours.to(new.device))
+        if weight < 1.0:
+            mixed += (1.0 - weight) * standardised(scores.float(), new.float())
         return mixed
 
     def tune_scores(self, ranking: Ranking, validate: Callable[[], float]) -> None:

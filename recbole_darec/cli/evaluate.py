@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from recbole_darec.errors import OptionError, nearest
@@ -11,7 +12,10 @@ from recbole_darec.errors import OptionError, nearest
 __all__ = ["add_parser", "run"]
 
 _USAGE = "recbole-darec evaluate CHECKPOINT [--option=value ...]"
-_DESCRIPTION = "Rank all items with a trained model, e.g. under another --eval_mask."
+_DESCRIPTION = (
+    "Rank all items with a trained model, e.g. under another --eval_mask; and, apart from these, "
+    "the items that the run held out with --cold_items."
+)
 
 
 # Options of RecBole that change what is measured, or where; not what was trained.
@@ -40,13 +44,18 @@ def run(args: argparse.Namespace) -> int:
     check_checkpoint(args.checkpoint)
 
     from recbole_darec.evaluation.report import buckets_table, metrics_table
-    from recbole_darec.loaded import evaluate_checkpoint
+    from recbole_darec.loaded import evaluate_run, load_run
 
-    found = evaluate_checkpoint(args.checkpoint, options)
+    run = load_run(Path(args.checkpoint), options, None)
+    found = evaluate_run(run)
     by_frequency = found.pop("test_by_frequency", None)
     print(metrics_table(found))
     if by_frequency:
         print(f"\n{buckets_table(by_frequency)}")
+    if run.dataset.held_out is not None:
+        from recbole_darec.cold_items import cold_table, held_out_results
+
+        print(f"\n{cold_table(held_out_results(run))}")
     return 0
 
 

@@ -33,7 +33,17 @@ def run(args: argparse.Namespace) -> int:
     check_checkpoint(options.checkpoint)
     from recbole_darec.serving.export import export
 
-    index = export(options.checkpoint, options.out, form=options.form, overwrite=options.overwrite)
+    index = export(
+        options.checkpoint,
+        options.out,
+        form=options.form,
+        overwrite=options.overwrite,
+        cold_items=options.cold_items,
+        cold_users=options.cold_users,
+        cold_neighbours=options.cold_neighbours,
+        cold_by=options.cold_by,
+        encoder=options.encoder,
+    )
     print(
         f"{index['users']:,} users and {index['items']:,} items, {index['width']} wide, "
         f"in {options.out}"

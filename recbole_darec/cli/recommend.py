@@ -50,17 +50,20 @@ def run(args: argparse.Namespace) -> int:
     new = None if options.interactions is None else _interactions(options.interactions)
     check_checkpoint(options.checkpoint)
 
+    from recbole_darec.serving.newcomers import read_cold
     from recbole_darec.serving.output import check_extra, table, titles_of, written
     from recbole_darec.serving.recommender import Recommender
 
     if options.out is not None:
         check_extra(options.out)
+    cold = read_cold(options.cold_items, options.cold_users)
     recommender = Recommender.of(options.checkpoint, block_mb=options.block_mb)
     if similar is not None:
         total = recommender.n_rows(kind, asked)
         frames = recommender.similar(kind, asked, options.k)
     else:
-        total = recommender.n_rows("user", asked or list(new or ()) or None)
+        newcomers = [*(new or ()), *(cold["user"].tokens if cold["user"] else ())]
+        total = recommender.n_rows("user", asked or newcomers or None)
         frames = recommender.recommend(
             asked,
             options.k,
@@ -69,6 +72,12 @@ def run(args: argparse.Namespace) -> int:
             only_items=only,
             unknown=options.unknown,
             interactions=new,
+            cold_items=cold["item"],
+            cold_users=cold["user"],
+            cold_items_only=options.cold_items_only,
+            cold_neighbours=options.cold_neighbours,
+            cold_by=options.cold_by,
+            encoder=options.encoder,
         )
     if options.out is None:
         titles = titles_of(recommender.run) if kind == "item" or similar is None else {}

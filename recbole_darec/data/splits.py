@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_darec.errors import DataError
 
-__all__ = ["Split", "parse_ratios", "part_sizes", "ratio_split"]
+__all__ = ["Split", "held_out", "parse_ratios", "part_sizes", "ratio_split"]
 
 
 @dataclass(frozen=True)
@@ -183,3 +183,24 @@ def ratio_split(
     result = np.empty(n, dtype=np.uint8)
     result[order] = labels
     return result
+
+
+def held_out(tokens: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Tell which rows belong to the held-out ones of their tokens, bool of the same shape.
+
+    Args:
+        tokens: such as the item of each interaction, shape ``(n,)``.
+        share: of the different tokens, rounded, but at least one where it is not 0.
+        seed: of which; the order of the rows does not matter.
+
+    Raises:
+        DataError: nothing would be left.
+    """
+    distinct, codes = np.unique(np.asarray(tokens).astype(str), return_inverse=True)
+    count = max(1, round(share * len(distinct))) if share else 0
+    if count and count >= len(distinct):
+        raise DataError(f"a share of {share:g} of {len(distinct):,} leaves none to train on")
+    chosen = np.zeros(len(distinct), dtype=bool)
+    chosen[np.random.RandomState(seed).permutation(len(distinct))[:count]] = True
+    found: np.ndarray = chosen[codes.reshape(-1)]
+    return found

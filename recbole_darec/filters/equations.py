@@ -17,8 +17,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics.neighbours import nearest_rows
-from recbole_darec.numerics.principal import principal_rows
+from recbole_darec.numerics.neighbours import nearest_among, nearest_rows
+from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "normalised_interactions",
     "standardised",
     "text_graph",
+    "text_graph_to",
     "two_step",
 ]
 
@@ -103,6 +104,46 @@ def text_graph(rows: Tensor, *, width: int = 128, n_neighbours: int = 20) -> Any
     Returns:
         scipy CSR float32 ``[n, n]``, symmetric, with a zero diagonal.
     """
+    return _symmetric(_nearest(rows, width, n_neighbours))
+
+
+def text_graph_to(rows: Tensor, new: Tensor, *, width: int = 128, n_neighbours: int = 20) -> Any:
+    """Return the columns that new rows would have in the graph T of :func:`text_graph`.
+
+    A new row's neighbours are looked for among ``rows``, in their directions; the degrees of these
+    are those that they have without it.
+
+    Args:
+        rows: profile embeddings of one kind, float ``[n, w]``.
+        new: others of the same kind, float ``[m, w]``.
+        width: number of leading directions.
+        n_neighbours: nearest ones of a row.
+
+    Returns:
+        scipy CSR float32 ``[n, m]``.
+    """
+    present, asked = _present(rows), _present(new)
+    shape = (len(rows), len(new))
+    if len(present) < 2 or not len(asked):
+        return sp.csr_matrix(shape, dtype=np.float32)
+    directions = PrincipalDirections.of(rows[torch.from_numpy(present)], width)
+    numbers, cosines = nearest_among(
+        directions(new[torch.from_numpy(asked)]),
+        directions(rows[torch.from_numpy(present)]),
+        n_neighbours,
+    )
+    near = cosines.cpu().numpy().clip(min=0.0) ** 2
+    columns = np.repeat(asked, near.shape[1])
+    found = sp.csr_matrix(
+        (near.ravel(), (present[numbers.cpu().numpy().ravel()], columns)), shape=shape
+    )
+    known = _nearest(rows, width, n_neighbours).sum(1)
+    scaled = _scale(known) @ found @ _scale(found.sum(0))
+    return sp.csr_matrix(scaled, dtype=np.float32)
+
+
+def _nearest(rows: Tensor, width: int, n_neighbours: int) -> Any:
+    """Return the symmetric graph of squared cosines."""
     n = len(rows)
     present = _present(rows)
     if len(present) < 2:
@@ -117,42 +158,55 @@ def text_graph(rows: Tensor, *, width: int = 128, n_neighbours: int = 20) -> Any
     )
     graph = graph.maximum(graph.T)
     graph.eliminate_zeros()
-    return _symmetric(graph)
+    return graph
 
 
 def _symmetric(graph: Any) -> Any:
     """Return ``D^-1/2 G D^-1/2`` of a symmetric graph of non-negative weights."""
-    degrees = np.asarray(graph.sum(1)).ravel()
-    factor = np.zeros_like(degrees)
-    np.power(degrees, -0.5, where=degrees > 0, out=factor)
-    scale = sp.diags(factor)
+    scale = _scale(graph.sum(1))
     return sp.csr_matrix(scale @ graph @ scale, dtype=np.float32)
 
 
-def centred_unit_rows(rows: Tensor) -> Tensor:
+def _scale(degrees: Any) -> Any:
+    """Return ``D^-1/2``, scipy sparse diagonal, with 0 for a degree of 0."""
+    degrees = np.asarray(degrees).ravel()
+    factor = np.zeros_like(degrees)
+    np.power(degrees, -0.5, where=degrees > 0, out=factor)
+    return sp.diags(factor)
+
+
+def centred_unit_rows(rows: Tensor, new: Tensor | None = None) -> Tensor:
     """Return unit rows less their mean, unit again; zero rows (no profile) stay zero.
 
     Args:
         rows: profile embeddings of one kind, float ``[n, w]``.
+        new: others, which are returned in their place, less the mean of ``rows``.
 
     Returns:
         float32 ``[n, w]``.
     """
     found = unit_rows(rows.float())
     present = torch.from_numpy(_present(rows)).to(rows.device)
-    if len(present):
-        found[present] = unit_rows(found[present] - found[present].mean(0), eps=_ZERO_ROW)
+    if not len(present):
+        return found if new is None else unit_rows(new.float())
+    mean = found[present].mean(0)
+    if new is not None:
+        found, present = unit_rows(new.float()), torch.from_numpy(_present(new)).to(new.device)
+    found[present] = unit_rows(found[present] - mean, eps=_ZERO_ROW)
     return found
 
 
-def standardised(scores: Tensor) -> Tensor:
+def standardised(scores: Tensor, new: Tensor | None = None) -> Tensor:
     """Return z(scores): each user's scores less their mean, by their deviation.
 
     Args:
         scores: ``[b, n_items]``; a row of equal scores becomes zero.
+        new: scores of other items ``[b, m]``, which are returned in their place.
     """
-    centred = scores - scores.mean(1, keepdim=True)
+    mean = scores.mean(1, keepdim=True)
+    centred = scores - mean
     deviation = centred.square().mean(1, keepdim=True).sqrt()
+    centred = centred if new is None else new - mean
     return centred / torch.where(deviation > 0, deviation, 1.0)
 
 

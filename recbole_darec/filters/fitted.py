@@ -48,6 +48,11 @@ class FilterWeights:
     user_text: float = 0.0
     item_exponent: float = 0.3
 
+    @property
+    def reads_items(self) -> bool:
+        """Whether an item's profile has a weight, so that one without interactions can score."""
+        return bool(self.text or self.match)
+
     def without_text(self) -> FilterWeights:
         """Return the control: the same filter with t = h = g = 0."""
         return replace(self, text=0.0, match=0.0, user_text=0.0)
@@ -131,6 +136,7 @@ class FittedFilter:
 
     Attributes:
         weights: as given.
+        deviations: of each piece's scores, by which it is divided.
     """
 
     def __init__(
@@ -143,7 +149,7 @@ class FittedFilter:
         self._eigenvalue = largest_eigenvalue(self._y)
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
         self._popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
-        self._deviations = dict.fromkeys(("once", "twice", "text", "graph", "users", "match"), 1.0)
+        self.deviations = dict.fromkeys(("once", "twice", "text", "graph", "users", "match"), 1.0)
         if measured:
             self._measure()
 
@@ -161,18 +167,22 @@ class FittedFilter:
         """Return the rows of Y of some users, scipy CSR ``[b, n_items]``."""
         return self._y[users]
 
+    def neighbours(self, users: np.ndarray) -> Any:
+        """Return the rows of S Y of some users, scipy CSR ``[b, n_items]``."""
+        return self.inputs.user_graph[users] @ self._y
+
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return the rows F of some users, float32 ``[b, n_items]``.
 
         Args:
             users: row numbers, int ``[b]``.
         """
-        deviation = self._deviations
+        deviation = self.deviations
         w = self.weights
         rows = self.rows(users)
         found = self._graph_scores(rows) / deviation["graph"]
         if w.user_text and self.inputs.user_graph is not None:
-            neighbours = self.inputs.user_graph[users] @ self._y
+            neighbours = self.neighbours(users)
             found += (w.user_text / deviation["users"]) * self._graph_scores(neighbours)
         if w.match and self.inputs.user_rows is not None:
             found += (w.match / deviation["match"]) * self.matches(users)
@@ -208,23 +218,23 @@ class FittedFilter:
         found = self.pieces(rows)
         factors = {"once": 1.0, "twice": self.weights.two_hops, "text": self.weights.text}
         total: np.ndarray = found.pop("once")
-        total /= np.float32(self._deviations["once"])
+        total /= np.float32(self.deviations["once"])
         for name, piece in found.items():
-            total += np.float32(factors[name] / self._deviations[name]) * piece
+            total += np.float32(factors[name] / self.deviations[name]) * piece
         total *= self._popularity
         return total
 
     def _measure(self) -> None:
         """Find the deviation of each piece's scores over evenly spaced users."""
         blocks = list(user_blocks(self.n_users, self.n_items, _DEVIATION_USERS))
-        self._deviations.update(_deviations(self.pieces(self.rows(users)) for users in blocks))
-        self._deviations.update(_deviations(self.whole_pieces(users) for users in blocks))
+        self.deviations.update(_deviations(self.pieces(self.rows(users)) for users in blocks))
+        self.deviations.update(_deviations(self.whole_pieces(users) for users in blocks))
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
         """Return F0, S F0 and J of some users, as far as their weights are not 0."""
         found = {"graph": self._graph_scores(self._y[users])}
         if self.weights.user_text and self.inputs.user_graph is not None:
-            found["users"] = self._graph_scores(self.inputs.user_graph[users] @ self._y)
+            found["users"] = self._graph_scores(self.neighbours(users))
         if self.weights.match and self.inputs.user_rows is not None:
             found["match"] = self.matches(users)
         return found

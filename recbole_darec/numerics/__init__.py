@@ -6,14 +6,15 @@ from recbole_darec.numerics.contrast import info_nce, log_sum_exp
 from recbole_darec.numerics.folding import folded
 from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
-from recbole_darec.numerics.neighbours import NeighbourMean, nearest_rows
-from recbole_darec.numerics.principal import principal_rows
+from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, nearest_rows
+from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
 
 __all__ = [
     "RANK_LOSSES",
     "NeighbourMean",
+    "PrincipalDirections",
     "at_least_float32",
     "bce_loss",
     "bpr_loss",
@@ -23,6 +24,7 @@ __all__ = [
     "info_nce",
     "kmeans",
     "log_sum_exp",
+    "nearest_among",
     "nearest_rows",
     "no_autocast",
     "principal_rows",

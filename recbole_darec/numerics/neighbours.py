@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast, unit_rows
 
-__all__ = ["NeighbourMean", "nearest_rows"]
+__all__ = ["NeighbourMean", "nearest_among", "nearest_rows"]
 
 # Elements of the block of cosines: 16 MiB of float32 on a CPU.
 _CPU_ELEMENTS = 1 << 22
@@ -38,9 +38,7 @@ def nearest_rows(
         k = max(0, min(n_nearest, n - 1))
         numbers = torch.empty((n, k), dtype=torch.int64, device=unit.device)
         cosines = unit.new_empty((n, k))
-        if max_elements is None:
-            max_elements = _CPU_ELEMENTS if unit.device.type == "cpu" else _ACCELERATOR_ELEMENTS
-        height = max(1, max_elements // max(1, n))
+        height = max(1, (max_elements or _elements(unit)) // max(1, n))
         with no_autocast(unit):
             for start in range(0, n if k else 0, height):
                 block = slice(start, min(start + height, n))
@@ -48,6 +46,33 @@ def nearest_rows(
                 tile[:, start:].diagonal().fill_(-torch.inf)
                 cosines[block], numbers[block] = tile.topk(k, dim=1)
     return numbers, cosines
+
+
+def nearest_among(
+    asked: Tensor, among: Tensor, n_nearest: int, *, max_elements: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the rows of another table of greatest cosine with each row.
+
+    Args:
+        asked: shape (M, d), of any scale.
+        among: shape (N, d).
+        n_nearest: how many; limited to N.
+        max_elements: size of the block of cosines; by default 16 MiB on a CPU.
+
+    Returns:
+        row numbers of ``among``, int64 (M, k), and their cosines (M, k), greatest first.
+    """
+    with torch.no_grad():
+        ours, theirs = unit_rows(asked), unit_rows(among)
+        k = max(0, min(n_nearest, len(theirs)))
+        height = max(1, (max_elements or _elements(ours)) // max(1, len(theirs)))
+        with no_autocast(ours):
+            found = [(block @ theirs.T).topk(k, dim=1) for block in ours.split(height)]
+        return torch.cat([f.indices for f in found]), torch.cat([f.values for f in found])
+
+
+def _elements(rows: Tensor) -> int:
+    return _CPU_ELEMENTS if rows.device.type == "cpu" else _ACCELERATOR_ELEMENTS
 
 
 @dataclass(frozen=True)

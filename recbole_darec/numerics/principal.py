@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast, unit_rows
 
-__all__ = ["principal_rows", "whitened_rows"]
+__all__ = ["PrincipalDirections", "principal_rows", "whitened_rows"]
 
 
-def principal_rows(rows: Tensor, width: int) -> Tensor:
-    """Return unit rows in the leading principal directions of the centred unit rows.
+@dataclass(frozen=True)
+class PrincipalDirections:
+    """The leading principal directions of the centred unit rows of a table.
 
     Text embeddings share a direction (the squared norm of the mean of unit rows is around 0.4),
     which makes all cosines alike; without their mean the cosines tell texts apart.  The leading
     directions hold most of them at a fraction of the width.
+
+    Attributes:
+        mean: of the unit rows, shape (w,).
+        kept: the directions, shape (w, min(width, w, N)).
+    """
+
+    mean: Tensor
+    kept: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, width: int) -> PrincipalDirections:
+        """Find the directions of rows of shape (N, w), N >= 1.
+
+        Raises:
+            ValueError: ``width`` < 1.
+        """
+        if width < 1:
+            raise ValueError(f"there must be at least one direction, got width {width}")
+        with torch.no_grad():
+            unit = unit_rows(rows)
+            mean = unit.mean(0)
+            centred = unit - mean
+            with no_autocast(centred):
+                # In float64: the small eigenvalues of a float32 product of squares are noise.
+                covariance = centred.T.double() @ centred.double()
+                directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+                return cls(mean, directions[:, : min(width, *rows.shape)].to(centred.dtype))
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return rows (N, w), these or others, in the directions; see :func:`principal_rows`."""
+        with torch.no_grad():
+            centred = unit_rows(rows) - self.mean
+            with no_autocast(centred):
+                # The eps is absolute: what is left of a row that equals the mean is rounding.
+                return unit_rows(centred @ self.kept, eps=1e-6)
+
+
+def principal_rows(rows: Tensor, width: int) -> Tensor:
+    """Return unit rows in the leading principal directions of the centred unit rows.
 
     Args:
         rows: shape (N, w), N >= 1.
@@ -28,18 +70,7 @@ def principal_rows(rows: Tensor, width: int) -> Tensor:
     Raises:
         ValueError: ``width`` < 1.
     """
-    if width < 1:
-        raise ValueError(f"there must be at least one direction, got width {width}")
-    with torch.no_grad():
-        unit = unit_rows(rows)
-        centred = unit - unit.mean(0)
-        with no_autocast(centred):
-            # In float64: the small eigenvalues of a float32 product of squares are noise.
-            covariance = centred.T.double() @ centred.double()
-            directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
-            kept = directions[:, : min(width, *rows.shape)].to(centred.dtype)
-            # The eps is absolute: what is left of a row that equals the mean is rounding.
-            return unit_rows(centred @ kept, eps=1e-6)
+    return PrincipalDirections.of(rows, width)(rows)
 
 
 def whitened_rows(rows: Tensor, width: int) -> Tensor:

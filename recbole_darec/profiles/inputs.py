@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_darec.data.splits import Split
+from recbole_darec.data.splits import Split, held_out
 from recbole_darec.errors import DataError, some
 from recbole_darec.profiles.in_time import held_out_last
 from recbole_darec.profiles.reviews import ranked
+from recbole_darec.settings.run_options import RunOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ _REVIEW_COLUMNS = ("review", "review_text", "text")
 # What RecBole drops before it splits one file.
 _FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "rm_dup_inter")
 _TRAIN = 0
+_HELD_OUT = 3  # of an item that cold_items holds out, in none of the three parts
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     """Read the tables of a data set and its training interactions.
 
     The split is the one that training will use: three files, or ``eval_args`` and ``split_seed`` of
-    the data set's property files.
+    the data set's property files; what ``cold_items`` there holds out is in no training part.
 
     Args:
         dataset: the data set's name.
@@ -96,7 +98,8 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
     from recbole_darec.resolve import resolve
     from recbole_darec.settings.layers import data_folder
 
-    values = resolve("BPR", dataset, config_dict={"data_path": data_path, "align": "none"}).values
+    settings = resolve("BPR", dataset, config_dict={"data_path": data_path, "align": "none"})
+    values = settings.values
     folder = data_folder(data_path, dataset)
     names = {
         "user_id": str(values.get("USER_ID_FIELD", "user_id")),
@@ -104,7 +107,7 @@ def read_material(dataset: str, data_path: str = "dataset") -> Material:
         "rating": str(values.get("RATING_FIELD", "rating")),
         "timestamp": str(values.get("TIME_FIELD", "timestamp")),
     }
-    frame, labels, split = _interactions(folder, dataset, names, values)
+    frame, labels, split = _interactions(folder, dataset, names, values, settings.run)
     train = frame[labels == _TRAIN].reset_index(drop=True)
     if not len(train):
         raise DataError(f"data set '{dataset}' has no training interactions to make profiles from")
@@ -150,7 +153,11 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _interactions(
-    folder: Path, dataset: str, names: Mapping[str, str], values: Mapping[str, Any]
+    folder: Path,
+    dataset: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+    run: RunOptions,
 ) -> tuple[pd.DataFrame, np.ndarray, Split | None]:
     """Return all interactions, the part of each, and how one file was split."""
     import pandas as pd
@@ -162,14 +169,17 @@ def _interactions(
         frames = [_read_inter(folder / f"{dataset}.{part}.inter", names) for part in parts]
         labels = np.repeat(np.arange(3), [len(frame) for frame in frames])
         # What held-out rows have beside that is no column of ours.
-        return pd.concat(frames, ignore_index=True)[list(frames[0].columns)], labels, None
+        whole = pd.concat(frames, ignore_index=True)[list(frames[0].columns)]
+        labels[_held_out(whole, run)] = _HELD_OUT
+        return whole, labels, None
     frame = _read_inter(folder / f"{dataset}.inter", names)
     seed = values.get("split_seed")
     eval_args = {"split": {"RS": (8, 1, 1)}, **(values.get("eval_args") or {})}
     if eval_args["split"] == {"LS": "valid_and_test"} and eval_args.get("order") == "TO":
         return (*held_out_last(frame, folder / f"{dataset}.inter", names), None)
+    left = ~_held_out(frame, run)
     split = (
-        Split.from_eval_args(eval_args, seed=seed, interactions=len(frame))
+        Split.from_eval_args(eval_args, seed=seed, interactions=int(left.sum()))
         if seed is not None
         else None
     )
@@ -186,7 +196,14 @@ def _interactions(
             "training part is not known here: filter the data before, or bring it in with a fixed "
             "split (--split 3:1:1)"
         )
-    return frame, split.parts(frame["user_id"].to_numpy().astype(str)), split
+    labels = np.full(len(frame), _HELD_OUT)
+    labels[left] = split.parts(frame["user_id"].to_numpy().astype(str)[left])
+    return frame, labels, split
+
+
+def _held_out(frame: pd.DataFrame, run: RunOptions) -> np.ndarray:
+    """Tell which interactions are of items that a run holds out whole."""
+    return held_out(frame["item_id"].to_numpy(), run.cold_items, run.cold_items_seed)
 
 
 def _read_inter(path: Path, names: Mapping[str, str]) -> pd.DataFrame:

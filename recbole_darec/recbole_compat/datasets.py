@@ -14,6 +14,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
+from recbole_darec.recbole_compat.cold_items import HeldOut, hold_items_out
 from recbole_darec.recbole_compat.fields import check_loaded_columns, check_named_columns
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
@@ -84,7 +85,11 @@ def _in_time(config: Any) -> bool:
 
 
 class _CompleteIds:
-    """Mixin over a RecBole data set that refuses interactions without user or item."""
+    """Mixin over a RecBole data set that refuses interactions without user or item.
+
+    Attributes:
+        held_out: the interactions of the items that ``cold_items`` holds out, or None.
+    """
 
     uid_field: str
     iid_field: str
@@ -93,6 +98,7 @@ class _CompleteIds:
     benchmark_filename_list: Any
     file_size_list: Any
     config: Any
+    held_out: HeldOut | None
 
     def _init_alias(self) -> None:
         # The first thing that RecBole does with the columns that it read.
@@ -112,6 +118,10 @@ class _CompleteIds:
                     f"data file '{path}', line {line}: no {field} ({missing.size:,} such rows; an "
                     "empty cell, NA, NULL and NaN read as missing): mend the row or rename the id"
                 )
+        run = options_from_config(RunOptions, self.config)
+        self.held_out = None
+        if run.cold_items:
+            self.held_out = hold_items_out(self, run.cold_items, run.cold_items_seed)
         super()._data_processing()  # type: ignore[misc]
 
     def _place(self, row: int) -> tuple[Path, int]:

@@ -15,6 +15,7 @@ from recbole_darec.data.atomic import staged_folder
 from recbole_darec.embeddings import write_binary
 from recbole_darec.errors import OptionError
 from recbole_darec.loaded import load_run
+from recbole_darec.serving.newcomers import ColdSource, Newcomer, Newcomers, read_cold
 from recbole_darec.serving.output import pyarrow_parquet
 from recbole_darec.serving.tokens import ids_of
 
@@ -31,6 +32,11 @@ def export(
     *,
     form: str = "both",
     overwrite: bool = False,
+    cold_items: ColdSource | None = None,
+    cold_users: ColdSource | None = None,
+    cold_neighbours: int = 10,
+    cold_by: str = "aligner",
+    encoder: str | None = None,
     model: type | None = None,
 ) -> dict[str, Any]:
     """Write user and item vectors whose inner product is the trained model's score.
@@ -38,13 +44,15 @@ def export(
     The folder has ``user`` and ``item`` as ``.npy`` with ``.tokens`` (row n belongs to line n), as
     ``.parquet`` with the columns ``id`` and ``vector``, and ``index.json``, which says what they
     are.  Where the aligner splits its sides into parts (DaRec), each part has its files too, such
-    as ``user.shared_c``.
+    as ``user.shared_c``.  Items and users that the model does not know have files of their own,
+    ``cold_item`` and ``cold_user``.
 
     Args:
         model_file: a checkpoint that a run wrote.
         out: the folder that is made.
         form: ``npy``, ``parquet`` or ``both``.
         overwrite: replace the folder where it exists.
+        cold_items, cold_users, cold_neighbours, cold_by, encoder: as for ``recommend``.
         model: the recommender class, where the run was given a class and not a name.
 
     Returns:
@@ -60,6 +68,7 @@ def export(
         raise OptionError(f"form={form!r}: one of both, npy, parquet")
     forms = list(_SUFFIXES) if form == "both" else [form]
     parquet = pyarrow_parquet() if "parquet" in forms else None
+    cold = read_cold(cold_items, cold_users)
     run = load_run(Path(model_file), {}, model)
     tables = score_vectors(run.model, run.config)
     if tables is None:
@@ -70,20 +79,24 @@ def export(
         )
     parts: dict[str, Mapping[str, Tensor]] = {"": tables}
     parts.update(split_representations(run.model, tables))
-    index = _index(run, tables, parts, forms)
+    newcomers = Newcomers(run, cold_neighbours, encoder, cold_by)
+    new = {kind: newcomers.given(kind, given) for kind, given in cold.items() if given is not None}
+    index = _index(run, tables, parts, new, forms)
     tokens = {kind: [str(t) for t in ids_of(run.dataset, kind).tokens[1:]] for kind in _KINDS}
+    written = [
+        (_stem(kind, part), tokens[kind], found[kind][1:])
+        for part, found in parts.items()
+        for kind in _KINDS
+    ]
+    written += [(f"cold_{kind}", one.tokens, one.rows.vectors) for kind, one in new.items()]
     names = {name for entry in index["files"].values() for name in entry}
     with staged_folder(Path(out), overwrite, replaceable={*names, INDEX}) as folder:
-        for part, found in parts.items():
-            for kind in _KINDS:
-                rows = found[kind][1:].float().cpu().numpy()
-                stem = folder / _stem(kind, part)
-                if "npy" in forms:
-                    write_binary(stem, tokens[kind], rows)
-                if parquet is not None:
-                    _write_parquet(
-                        parquet, stem.with_name(stem.name + ".parquet"), tokens[kind], rows
-                    )
+        for name, ids, vectors in written:
+            rows = vectors.float().cpu().numpy()
+            if "npy" in forms:
+                write_binary(folder / name, ids, rows)
+            if parquet is not None:
+                _write_parquet(parquet, folder / f"{name}.parquet", ids, rows)
         text = json.dumps(index, indent=2, ensure_ascii=False)
         (folder / INDEX).write_text(text + "\n", encoding="utf-8")
     return index
@@ -94,8 +107,14 @@ def _stem(kind: str, part: str) -> str:
 
 
 def _index(
-    run: Any, tables: Mapping[str, Tensor], parts: Mapping[str, Any], forms: list[str]
+    run: Any,
+    tables: Mapping[str, Tensor],
+    parts: Mapping[str, Any],
+    new: Mapping[str, Newcomer],
+    forms: list[str],
 ) -> dict[str, Any]:
+    stems = [_stem(kind, part) for part in parts for kind in _KINDS]
+    stems += [f"cold_{kind}" for kind in new]
     return {
         "metric": "inner_product",
         "width": tables["item"].shape[1],
@@ -105,12 +124,12 @@ def _index(
         "model": run.config["model"],
         "align": run.config["align"],
         "dataset": run.config["dataset"],
+        **{
+            f"cold_{kind}s": {"count": len(one.tokens), "by": one.rows.how}
+            for kind, one in new.items()
+        },
         "files": {
-            _stem(kind, part): [
-                _stem(kind, part) + suffix for form in forms for suffix in _SUFFIXES[form]
-            ]
-            for part in parts
-            for kind in _KINDS
+            stem: [stem + suffix for form in forms for suffix in _SUFFIXES[form]] for stem in stems
         },
     }
 

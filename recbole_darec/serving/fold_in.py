@@ -10,9 +10,11 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_darec.errors import DataError, some
 from recbole_darec.evaluation.all_rank import UserItems
+from recbole_darec.serving.tokens import Ids
 
-__all__ = ["asked_with", "by_user", "folded_vectors", "pairs_of"]
+__all__ = ["asked_with", "by_user", "folded_vectors", "pairs_of", "rows_taken"]
 
 
 def folded_vectors(
@@ -40,6 +42,32 @@ def folded_vectors(
         share = torch.from_numpy(weights / weights.sum()).to(items)
         rows.append(share @ items[torch.from_numpy(taken).to(items.device)])
     return torch.stack(rows)
+
+
+def rows_taken(
+    given: Mapping[str, Sequence[str]], asked: Sequence[str], users: Ids, items: Ids
+) -> dict[str, np.ndarray]:
+    """Return the item rows of the users asked for that are folded in.
+
+    Args:
+        given: items of each new user.
+        asked: ids of users, new ones among them.
+        users, items: ids of the model.
+
+    Raises:
+        DataError: a user is in the model's data already, or an item is not.
+    """
+    there = [user for user, row in zip(given, users.rows(list(given))) if row >= 0]
+    if there:
+        raise DataError(
+            f"{len(there):,} users of the interactions are in the model's data already: "
+            f"{some(there)}; only new ones are folded in"
+        )
+    return {
+        user: items.known_rows(given[user], "the interactions")
+        for user in map(str, asked)
+        if user in given
+    }
 
 
 def asked_with(

@@ -7,13 +7,59 @@ from pathlib import Path
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import CommandOptions, option
 
-__all__ = ["EXCLUDED", "FORMATS", "ExportOptions", "RecommendOptions", "check_output"]
+__all__ = [
+    "EXCLUDED",
+    "FORMATS",
+    "ColdOptions",
+    "ExportOptions",
+    "RecommendOptions",
+    "check_output",
+]
 
 EXCLUDED = ("train", "train_valid", "all", "none")
 FORMATS = (".parquet", ".csv", ".jsonl")
 
 
-class RecommendOptions(CommandOptions):
+class ColdOptions(CommandOptions):
+    """Users and items that the model does not know, by their profiles."""
+
+    cold_items: Path | None = option(
+        None,
+        "Items that the model does not know: JSON lines with id and profile, or embeddings (.npy "
+        "with .tokens, .npz with ids and vectors).",
+        metavar="FILE",
+    )
+    cold_users: Path | None = option(None, "The same for users.", metavar="FILE")
+    cold_neighbours: int = option(
+        10,
+        "Trained rows whose mean stands for a new one, the nearest by profile, where the aligner "
+        "has no way of its own.",
+        low=1,
+    )
+    cold_by: str = option(
+        "aligner",
+        "How new ones are ranked: by the aligner's way where it has one, or always by the mean of "
+        "the nearest trained rows; evaluate tells which is better on held-out items.",
+        choices=("aligner", "profile_knn"),
+    )
+    encoder: str | None = option(
+        None,
+        "Encoder of the texts, as openai:MODEL or st:NAME, where the run's embedding file does not "
+        "name its own.",
+        metavar="KIND:MODEL",
+    )
+
+    def check_together(self) -> None:
+        """Refuse what says how to read a file where there is none."""
+        if self.cold_items is None and self.cold_users is None:
+            for name in ("cold_by", "cold_neighbours", "encoder"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise OptionError(
+                        f"{self.name_of(name)} is without effect: give --cold-items or --cold-users"
+                    )
+
+
+class RecommendOptions(ColdOptions):
     """For whom, out of which items, and where to."""
 
     checkpoint: Path = option(..., "A .pth file of a training run.")
@@ -42,8 +88,8 @@ class RecommendOptions(CommandOptions):
     )
     unknown: str = option(
         "error",
-        "Users that the model does not know: an error, left out with a warning, or the most "
-        "popular items.",
+        "Users that the model does not know: an error, left out with a warning, or ranked by their "
+        "profile in the run's embedding file, without one the most popular items.",
         choices=("error", "skip", "cold"),
     )
     interactions: Path | None = option(
@@ -51,11 +97,15 @@ class RecommendOptions(CommandOptions):
         "Table with user_id and item_id of users that the model does not know: they are folded in "
         "without training, and asked for where --users is not given.",
     )
+    cold_items_only: bool = option(False, "Choose from --cold-items alone.")
     block_mb: int = option(256, "Most memory in MiB for the scores of a block.", low=1)
     overwrite: bool = option(False, "Replace the output file where it exists.")
 
     def check_together(self) -> None:
         """Refuse what does not go together, and an output that cannot be written."""
+        super().check_together()
+        if self.cold_items_only and self.cold_items is None:
+            raise OptionError("--cold-items-only goes with --cold-items")
         if self.similar_items is not None and self.similar_users is not None:
             raise OptionError("--similar-items and --similar-users: give one of them")
         if self.similar_items is not None or self.similar_users is not None:
@@ -67,6 +117,9 @@ class RecommendOptions(CommandOptions):
                 "only_items",
                 "unknown",
                 "interactions",
+                "cold_items",
+                "cold_users",
+                "cold_items_only",
             ):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise OptionError(f"{self.name_of(name)} is without effect with {flag}")
@@ -74,7 +127,7 @@ class RecommendOptions(CommandOptions):
             check_output(self.out, overwrite=self.overwrite)
 
 
-class ExportOptions(CommandOptions):
+class ExportOptions(ColdOptions):
     """Which model is exported, in which form, and where to."""
 
     checkpoint: Path = option(..., "A .pth file of a training run.")

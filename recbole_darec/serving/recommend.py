@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recbole_darec.serving.newcomers import ColdSource
 from recbole_darec.serving.recommender import Recommender
 
 __all__ = ["recommend", "similar_items", "similar_users"]
@@ -22,6 +23,12 @@ def recommend(
     only_items: Sequence[str] | None = None,
     unknown: str = "error",
     interactions: Mapping[str, Sequence[str]] | None = None,
+    cold_items: ColdSource | None = None,
+    cold_users: ColdSource | None = None,
+    cold_items_only: bool = False,
+    cold_neighbours: int = 10,
+    cold_by: str = "aligner",
+    encoder: str | None = None,
     block_mb: int = 256,
     model: type | None = None,
 ) -> pd.DataFrame:
@@ -36,9 +43,18 @@ def recommend(
         exclude_items: ids of items that nobody is to see.
         only_items: ids of the items to choose from; None for all.
         unknown: what to do about users that the model does not know: ``error``, ``skip``, or
-            ``cold``, which gives them the most popular items.
+            ``cold``, which ranks by their profile where the run's embedding file has one, and gives
+            the most popular items to the others.
         interactions: items of users that the model does not know, in order of time; they are folded
             in without training, and asked for where ``users`` is None.
+        cold_items: items that the model does not know, ranked by their profiles beside the others:
+            a file of profiles or of embeddings, or a text or a row by id.
+        cold_users: the same for users, who are asked for where ``users`` is None.
+        cold_items_only: choose from ``cold_items`` alone.
+        cold_neighbours: trained rows whose mean stands for a new one, where the aligner has no way
+            from a profile to a row that ranks.
+        cold_by: ``aligner``, its way where it has one, or ``profile_knn``, always that mean.
+        encoder: of texts, where the run's embedding file does not name its own.
         block_mb: most memory in MiB for the scores of a block of users.
         model: the recommender class, where the run was given a class and not a name.
 
@@ -60,6 +76,12 @@ def recommend(
         only_items=only_items,
         unknown=unknown,
         interactions=interactions,
+        cold_items=cold_items,
+        cold_users=cold_users,
+        cold_items_only=cold_items_only,
+        cold_neighbours=cold_neighbours,
+        cold_by=cold_by,
+        encoder=encoder,
     )
     return pd.concat([frame for frame, _ in found], ignore_index=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,28 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
+from recbole_darec.aligned.new_rows import WithNewItems
 from recbole_darec.aligned.vectors import final_tables, score_vectors
 from recbole_darec.errors import DataError, OptionError, some
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.evaluation.sequential_rank import SequentialRankLoader, last_items
 from recbole_darec.loaded import LoadedRun, load_run
-from recbole_darec.serving.fold_in import asked_with, folded_vectors, pairs_of
+from recbole_darec.serving.catalogue import Catalogue, check_k, frame_of, popular_of
+from recbole_darec.serving.fold_in import asked_with, folded_vectors, pairs_of, rows_taken
+from recbole_darec.serving.newcomers import ColdSource, Newcomer, Newcomers
 from recbole_darec.serving.options import EXCLUDED
-from recbole_darec.serving.scores import ModelScores, Ranked, Scores, VectorScores, best
+from recbole_darec.serving.scores import (
+    ModelScores,
+    Scores,
+    VectorScores,
+    best,
+    mean_over_users,
+)
 from recbole_darec.serving.tokens import Ids, ids_of
 
-__all__ = ["Recommender", "frame_of"]
+__all__ = ["Recommender"]
 
 _MEBIBYTE = 1 << 20
 _NOBODY = np.empty(0, dtype=np.int64)
@@ -63,24 +73,51 @@ class Recommender:
         only_items: Sequence[str] | None = None,
         unknown: str = "error",
         interactions: Mapping[str, Sequence[str]] | None = None,
+        cold_items: ColdSource | None = None,
+        cold_users: ColdSource | None = None,
+        cold_items_only: bool = False,
+        cold_neighbours: int = 10,
+        cold_by: str = "aligner",
+        encoder: str | None = None,
     ) -> Iterator[tuple[pd.DataFrame, int]]:
         """Return frames of recommendations with the number of users in each; see `recommend`."""
         if exclude not in EXCLUDED:
             raise OptionError(f"exclude={exclude!r}: one of {', '.join(EXCLUDED)}")
-        candidates = self._candidates(exclude_items, only_items)
-        _check_k(k, len(candidates), "items to choose from")
+        if cold_items_only and cold_items is None:
+            raise OptionError("cold_items_only goes with cold_items")
+        newcomers = Newcomers(self.run, cold_neighbours, encoder, cold_by)
+        new_items = None if cold_items is None else newcomers.given("item", cold_items)
+        catalogue = self._catalogue(new_items, newcomers, cold_items_only)
+        candidates = catalogue.candidates(exclude_items, only_items)
+        check_k(k, len(candidates), "items to choose from")
+        by_profile = None if cold_users is None else newcomers.given("user", cold_users)
         given = {str(user): items for user, items in (interactions or {}).items()}
-        if users is None and given:
-            users = list(given)
-        new = self._new(given, users or [])
-        if new:
-            users = [user for user in users or [] if str(user) not in new]
-        known, cold = self._known(users, unknown) if users or not new else (_NOBODY, [])
-        blocks = [
-            self._recommended(known, cold, self._scores(candidates), k, self._hidden(exclude))
+        profiled = set() if by_profile is None else set(by_profile.tokens)
+        if users is None and (given or profiled):
+            users = list(dict.fromkeys([*given, *(by_profile.tokens if by_profile else [])]))
+        new = rows_taken(given, users or [], self.users, self.items)
+        left = [user for user in users or [] if str(user) not in new]
+        asked = [str(user) for user in left if str(user) in profiled]
+        left = [user for user in left if str(user) not in profiled]
+        known, cold = _NOBODY, []
+        if left or not (new or asked):
+            known, cold = self._known(left if users is not None else None, unknown)
+        blocks: list[Iterator[tuple[pd.DataFrame, int]]] = [
+            self._listed(self.users, known, catalogue, candidates, k, self._hidden(exclude))
         ]
         if new:
-            blocks.append(self._folded(new, candidates, k))
+            blocks.append(self._folded(new, catalogue, candidates, k))
+        if asked:
+            assert by_profile is not None
+            blocks.append(self._profiled(by_profile, asked, catalogue, candidates, k))
+        stored = newcomers.with_a_stored_profile(cold) if cold else None
+        if stored is not None:
+            cold = [user for user in cold if user not in set(stored.tokens)]
+            blocks.append(self._profiled(stored, stored.tokens, catalogue, candidates, k))
+        if cold or not (len(known) or new or asked or stored):
+            blocks.append(
+                iter([(popular_of(cold, catalogue, candidates, self._counts(), k), len(cold))])
+            )
         return itertools.chain(*blocks)
 
     def n_rows(self, kind: str, asked: Sequence[str] | None) -> int:
@@ -98,7 +135,7 @@ class Recommender:
             raise OptionError(
                 f"the model '{self.run.config['model']}' has no embeddings of {kind}s to compare"
             )
-        _check_k(k, len(ids) - 2, f"other {kind}s")
+        check_k(k, len(ids) - 2, f"other {kind}s")
         if asked is None:
             rows = np.arange(1, len(ids))
         else:
@@ -112,67 +149,106 @@ class Recommender:
             for found in best(scores, rows, k, itself, self._block_bytes)
         )
 
-    def _recommended(
-        self, known: np.ndarray, cold: list[str], scores: Scores, k: int, hidden: UserItems | None
-    ) -> Iterator[tuple[pd.DataFrame, int]]:
-        names = ("user_id", "item_id")
-        for found in best(scores, known, k, hidden, self._block_bytes):
-            yield frame_of(self.users, self.items, found, names), len(found.users)
-        if cold or not len(known):
-            yield self._popular(cold, scores.items.cpu().numpy(), k), len(cold)
+    def _catalogue(self, new: Newcomer | None, newcomers: Newcomers, new_only: bool) -> Catalogue:
+        tokens = [*self.items.tokens, *(new.tokens if new else [])]
+        rows = None if new is None else new.rows
+        vectors = self._vectors
+        if vectors is not None and rows is not None:
+            assert rows.vectors is not None
+            vectors = {**vectors, "item": torch.cat([vectors["item"], rows.vectors])}
+        first = len(self.items) if new_only else 1
+        backbone = newcomers.vectors if rows is not None else None
+        ranked = None if rows is None else WithNewItems(self.run.model, rows, backbone)
+        return Catalogue(Ids("item", tokens), first, vectors, ranked)
 
-    def _new(
-        self, given: Mapping[str, Sequence[str]], users: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        """Return the item rows of the users asked for that are folded in."""
-        there = [user for user, row in zip(given, self.users.rows(list(given))) if row >= 0]
-        if there:
-            raise DataError(
-                f"{len(there):,} users of the interactions are in the model's data already: "
-                f"{some(there)}; only new ones are folded in"
-            )
-        where = "the interactions"
-        return {
-            user: self.items.known_rows(given[user], where)
-            for user in map(str, users)
-            if user in given
-        }
+    def _listed(
+        self,
+        ids: Ids,
+        rows: np.ndarray,
+        catalogue: Catalogue,
+        candidates: np.ndarray,
+        k: int,
+        hidden: UserItems | None,
+        scores: Scores | None = None,
+    ) -> Iterator[tuple[pd.DataFrame, int]]:
+        """Yield frames of the best items of some users, known ones where no scores are given."""
+        if not len(rows):
+            return
+        if scores is None:
+            scores = self._scores(catalogue, candidates, self._ask)
+        names = ("user_id", "item_id")
+        for found in best(scores, rows, k, hidden, self._block_bytes):
+            yield frame_of(ids, catalogue.items, found, names), len(found.users)
 
     def _folded(
-        self, new: Mapping[str, np.ndarray], candidates: np.ndarray, k: int
+        self, new: Mapping[str, np.ndarray], catalogue: Catalogue, candidates: np.ndarray, k: int
     ) -> Iterator[tuple[pd.DataFrame, int]]:
         """Yield frames of new users, out of the items that they took, which are left out."""
         sequences, config = list(new.values()), self.run.config
-        device = torch.device(config["device"])
         scores: Scores
         if isinstance(self.run.test_data, SequentialRankLoader):
             ask = asked_with(config, self.run.dataset, sequences)
-            scores = ModelScores(self.run.model, ask, len(self.items), candidates, device)
-        elif self._vectors is not None:
+            scores = self._scores(catalogue, candidates, ask)
+        elif self._vectors is not None and catalogue.vectors is not None:
             access = self.run.model.access_to_embeddings(config)
             degrees = self._counts() if access is not None and access.propagates else None
             rows = folded_vectors(self._vectors["item"], sequences, degrees)
-            scores = VectorScores(rows, self._vectors["item"], candidates)
+            scores = VectorScores(rows, catalogue.vectors["item"], candidates)
         else:
             raise OptionError(
                 f"the model '{config['model']}' has no vectors of items, out of which a new user's "
                 "could be made: leave the interactions out, or take a model such as LightGCN"
             )
-        ids, names = Ids("user", ["", *new]), ("user_id", "item_id")
+        ids = Ids("user", ["", *new])
         hidden = pairs_of(sequences, len(self.items))
-        for found in best(scores, np.arange(1, len(ids)), k, hidden, self._block_bytes):
-            yield frame_of(ids, self.items, found, names), len(found.users)
+        numbers = np.arange(1, len(ids))
+        yield from self._listed(ids, numbers, catalogue, candidates, k, hidden, scores)
+
+    def _profiled(
+        self,
+        new: Newcomer,
+        asked: Sequence[str],
+        catalogue: Catalogue,
+        candidates: np.ndarray,
+        k: int,
+    ) -> Iterator[tuple[pd.DataFrame, int]]:
+        """Yield frames of new users, out of their profiles."""
+        ids = Ids("user", ["", *new.tokens])
+        scores: Scores
+        if catalogue.vectors is not None and new.rows.vectors is not None:
+            rows = torch.nn.functional.pad(new.rows.vectors, (0, 0, 1, 0))
+            scores = VectorScores(rows, catalogue.vectors["item"], candidates)
+        else:
+            of_users = mean_over_users(self._of_users(catalogue, self._ask), new.rows.nearest)
+            scores = ModelScores(of_users, candidates, self._device)
+        numbers = ids.known_rows(asked, "the new users")
+        yield from self._listed(ids, numbers, catalogue, candidates, k, None, scores)
 
     def _counts(self) -> np.ndarray:
         """Return the training interactions of each item, int64 ``[n_items]``."""
         part = self._parts[0]
         return np.bincount(part.inter_feat[part.iid_field].numpy(), minlength=len(self.items))
 
-    def _scores(self, candidates: np.ndarray) -> Scores:
-        if self._vectors is not None:
-            return VectorScores(self._vectors["user"], self._vectors["item"], candidates)
-        device = torch.device(self.run.config["device"])
-        return ModelScores(self.run.model, self._ask, len(self.items), candidates, device)
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self.run.config["device"])
+
+    def _scores(
+        self,
+        catalogue: Catalogue,
+        candidates: np.ndarray,
+        ask: Callable[[np.ndarray], Interaction],
+    ) -> Scores:
+        if catalogue.vectors is not None:
+            return VectorScores(catalogue.vectors["user"], catalogue.vectors["item"], candidates)
+        return ModelScores(self._of_users(catalogue, ask), candidates, self._device)
+
+    def _of_users(
+        self, catalogue: Catalogue, ask: Callable[[np.ndarray], Interaction]
+    ) -> Callable[[np.ndarray], Tensor]:
+        """Return what gives the model's scores of all items, padding and new ones included."""
+        of_asked = catalogue.ranked or self.run.model.scores_of_all
+        return lambda users: of_asked(ask(users).to(self._device))
 
     def _ask(self, users: np.ndarray) -> Interaction:
         """Return what the model is asked with: users, or all that is known of what they did."""
@@ -185,18 +261,6 @@ class Recommender:
         """The training, validation and test part."""
         loaders = (self.run.train_data, self.run.valid_data, self.run.test_data)
         return [getattr(loader, "_dataset", None) or loader.dataset for loader in loaders]
-
-    def _candidates(
-        self, exclude_items: Sequence[str], only_items: Sequence[str] | None
-    ) -> np.ndarray:
-        allowed = np.ones(len(self.items), dtype=bool)
-        if only_items is not None:
-            allowed[:] = False
-            allowed[self.items.known_rows(only_items, "the items to choose from")] = True
-        if len(exclude_items):
-            allowed[self.items.known_rows(exclude_items, "the items to leave out")] = False
-        allowed[0] = False
-        return np.flatnonzero(allowed)
 
     def _known(self, users: Sequence[str] | None, unknown: str) -> tuple[np.ndarray, list[str]]:
         """Return the rows of the users that the model knows, and the ids of the others."""
@@ -230,41 +294,3 @@ class Recommender:
             len(self.users),
             len(self.items),
         )
-
-    def _popular(self, users: list[str], candidates: np.ndarray, k: int) -> pd.DataFrame:
-        """Return for each user the items with the most training interactions, score their count."""
-        counts = self._counts()
-        order = np.argsort(-counts[candidates], kind="stable")[:k]
-        items = np.tile(candidates[order], (len(users), 1))
-        ids = Ids("user", ["", *users])
-        scores = counts[items].astype(np.float32)
-        found = Ranked(np.arange(1, len(ids)), items, scores)
-        return frame_of(ids, self.items, found, ("user_id", "item_id"))
-
-
-def _check_k(k: int, most: int, what: str) -> None:
-    if k < 1:
-        raise OptionError(f"k={k}: must be at least 1")
-    if k > most:
-        raise OptionError(f"k={k}: there are only {max(most, 0):,} {what}")
-
-
-def frame_of(askers: Ids, listed: Ids, found: Ranked, names: tuple[str, str]) -> pd.DataFrame:
-    """Return one line per recommendation; lists end before k where nothing else is left.
-
-    Args:
-        askers: ids of ``found.users``.
-        listed: ids of ``found.items``.
-        found: what was ranked.
-        names: names of the columns of the askers and of the listed.
-    """
-    there = ~np.isneginf(found.scores)
-    ranks = np.broadcast_to(np.arange(1, there.shape[1] + 1, dtype=np.int32), there.shape)
-    return pd.DataFrame(
-        {
-            names[0]: askers.tokens[np.repeat(found.users, there.sum(axis=1))],
-            "rank": ranks[there],
-            names[1]: listed.tokens[found.items[there]],
-            "score": found.scores[there],
-        }
-    )

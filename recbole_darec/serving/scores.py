@@ -8,14 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_darec.aligned.scores import all_pairs
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["ModelScores", "Ranked", "Scores", "VectorScores", "best"]
+__all__ = ["ModelScores", "Ranked", "Scores", "VectorScores", "best", "mean_over_users"]
 
 _FLOAT = 4
 _FEWEST_USERS = 64  # of a block; where their scores do not fit, the items are split instead
@@ -74,9 +72,7 @@ class ModelScores:
     """What the model itself says: for scores that are no inner products.
 
     Args:
-        model: a recommender in evaluation.
-        ask: row numbers of users to what the model is asked with.
-        n_items: number of items, padding included.
+        scores_of: row numbers of users to the scores ``[b, n]`` of all items, padding first.
         candidates: row numbers of the items that may be recommended, ascending.
         device: where the model is.
     """
@@ -84,27 +80,33 @@ class ModelScores:
     splits = False
 
     def __init__(
-        self,
-        model: Any,
-        ask: Callable[[np.ndarray], Interaction],
-        n_items: int,
-        candidates: np.ndarray,
-        device: Any,
+        self, scores_of: Callable[[np.ndarray], Tensor], candidates: np.ndarray, device: Any
     ) -> None:
         self.items = torch.from_numpy(candidates).to(device)
-        self._model, self._ask, self._n_items = model, ask, n_items
-        self._whole = len(candidates) == n_items - 1
+        self._scores_of = scores_of
 
     def of(self, users: Tensor, start: int, end: int) -> Tensor:
         """Return the scores of all the items."""
-        asked = self._ask(users.cpu().numpy()).to(self.items.device)
-        try:
-            scores = self._model.full_sort_predict(asked)
-        except NotImplementedError:  # NeuMF scores pairs only
-            predict, field = self._model.predict, self._model.ITEM_ID
-            scores = all_pairs(predict, asked, field, self._n_items)
-        rows: Tensor = scores.view(len(users), self._n_items)
-        return rows[:, 1:] if self._whole else rows[:, self.items]
+        rows = self._scores_of(users.cpu().numpy())
+        return rows[:, 1:] if len(self.items) == rows.shape[1] - 1 else rows[:, self.items]
+
+
+def mean_over_users(
+    scores_of: Callable[[np.ndarray], Tensor], nearest: Tensor
+) -> Callable[[np.ndarray], Tensor]:
+    """Return what gives each new user the mean of the scores of users who are trained.
+
+    Args:
+        scores_of: as :class:`ModelScores` takes it.
+        nearest: row numbers of the users that each new one is made of, ``[m, k]``.
+    """
+    rows = nearest.cpu().numpy()
+
+    def mean(users: np.ndarray) -> Tensor:
+        found = sum(scores_of(rows[users - 1, column]) for column in range(rows.shape[1]))
+        return found / rows.shape[1]
+
+    return mean
 
 
 @torch.no_grad()

@@ -59,6 +59,11 @@ def _check_split(values: dict[str, Any]) -> None:
             f"eval_args: mode={mode} samples candidates, and a sequential model ranks all items: "
             "set mode to full"
         )
+    if values.get("cold_items"):
+        raise OptionError(
+            f"cold_items={values['cold_items']} holds items out of general models; a sequential "
+            "model's test is each user's last item: leave it out"
+        )
     if values.get("split_seed") is not None:
         raise OptionError(
             f"split_seed={values['split_seed']} goes with a random split, and a sequential model's "

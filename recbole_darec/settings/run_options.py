@@ -40,6 +40,17 @@ class RunOptions(Options):
         low=0,
         high=2**32 - 1,
     )
+    cold_items: float = option(
+        0.0,
+        "Share of the items that are held out whole, with all their interactions: the model never "
+        "sees them, and evaluate ranks them by their profiles.",
+        low=0.0,
+        below=1.0,
+        since="0.2",
+    )
+    cold_items_seed: int = option(
+        2020, "Seed of which items cold_items holds out.", low=0, high=2**32 - 1, since="0.2"
+    )
     resume: bool | str = option(
         False,
         "Continue a run that was cut off, or a finished one that kept its last state with more "
@@ -137,6 +148,12 @@ class EvaluationOptions(Options):
     eval_batch_users: int = option(1024, "Users ranked at a time, at most.", low=1)
     eval_block_mb: int = option(
         256, "Most memory in MiB for their scores; fewer users are ranked at a time.", low=1
+    )
+    cold_neighbours: int = option(
+        10,
+        "Trained items whose mean stands for one that cold_items held out, the nearest by profile.",
+        low=1,
+        since="0.2",
     )
 
     result_buckets: int = option(

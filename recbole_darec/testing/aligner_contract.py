@@ -12,7 +12,7 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
+from recbole_darec.alignment.contract import Aligner, Ranking, TrainedRows, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import option_names, parse_options
@@ -168,6 +168,26 @@ class AlignerContract:
         alone = aligner.alter_scores(scores[1:2], users[1:2], ranking)
         torch.testing.assert_close(found[1:2], alone, rtol=1e-4, atol=1e-5)
         assert torch.equal(step.profiles, before)
+
+    def test_a_new_profile_becomes_a_row_that_ranks(self) -> None:
+        if not self.method.does("rank_profiles"):
+            pytest.skip("the method has no way from a profile to a row that ranks")
+        aligner, step = self.make(), planted_step(embeddings())
+        with torch.no_grad():
+            final = aligner.alter_final(step.collaborative, step.profiles, step.kinds)
+            items = step.kinds["item"]
+            trained = TrainedRows("item", final[items], step.profiles[items], 3)
+            new = step.profiles[items][:6] + 0.1
+            state = {} if aligner.modules is None else aligner.modules.state_dict()
+            before = {k: v.clone() for k, v in state.items()}
+            found = aligner.rank_profiles(new, trained)
+            assert found is not None
+            assert found.shape == (6, final.shape[1])
+            assert bool(found.isfinite().all())
+            # Each by its own profile, whoever else is new.
+            alone = aligner.rank_profiles(new[2:3], trained)
+            torch.testing.assert_close(found[2:3], alone, rtol=1e-4, atol=1e-5)
+        assert all(torch.equal(state[k], v) for k, v in before.items())
 
     def test_an_option_of_the_wrong_type_is_refused_by_name(self) -> None:
         for name in option_names(self.method.Options):

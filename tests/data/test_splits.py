@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.data.splits import Split, parse_ratios, part_sizes, ratio_split
+from recbole_darec.data.splits import Split, held_out, parse_ratios, part_sizes, ratio_split
 from recbole_darec.errors import DataError
 
 RATIOS = st.sampled_from([(3, 1, 1), (0.8, 0.1, 0.1), (8, 1, 1), (1, 1, 1), (1, 5, 4), (4, 1)])
@@ -141,3 +141,23 @@ def test_only_three_ratios_are_a_split():
     assert of({"split": {"RS": [3, 1, 1]}}) == Split((3, 1, 1), "user", 1, 9)
     for eval_args in ({}, {"split": None}, {"split": {"RS": [4, 1]}}, {"split": {"LS": "all"}}):
         assert of(eval_args) is None
+
+
+@given(
+    tokens=st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=60).map(np.array),
+    share=st.sampled_from([0.0, 0.1, 0.3, 0.5]),
+    seed=st.integers(0, 1000),
+)
+def test_held_out_tokens_are_held_out_whole(tokens, share, seed):
+    distinct = sorted(set(tokens.tolist()))
+    count = max(1, round(share * len(distinct))) if share else 0
+    if count and count == len(distinct):
+        with pytest.raises(DataError, match="leaves none"):
+            held_out(tokens, share, seed)
+        return
+    out = held_out(tokens, share, seed)
+    chosen = set(tokens[out].tolist())
+    assert len(chosen) == count
+    assert not chosen & set(tokens[~out].tolist())
+    order = np.random.RandomState(0).permutation(len(tokens))
+    np.testing.assert_array_equal(held_out(tokens[order], share, seed), out[order])

@@ -7,7 +7,7 @@ from alignment.equations.samples import matrices
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_darec.numerics import NeighbourMean, nearest_rows
+from recbole_darec.numerics import NeighbourMean, nearest_among, nearest_rows
 
 
 @given(matrices, st.integers(1, 12), st.sampled_from([1, 20, None]))
@@ -58,3 +58,16 @@ def test_a_row_without_a_neighbour_has_the_mean_zero() -> None:
     assert mean(torch.ones(3, 2)).tolist() == [[0.0, 0.0]] * 3
     alone = NeighbourMean.of(away[:1], [slice(0, 1)], 2)
     assert alone(torch.ones(1, 2)).tolist() == [[0.0, 0.0]]
+
+
+@given(matrices, st.integers(1, 12), st.sampled_from([1, 20, None]))
+def test_the_nearest_of_another_table_are_those_of_the_loop(
+    rows: torch.Tensor, n_nearest: int, max_elements: int | None
+) -> None:
+    asked = rows.flip(0)[:3] + 0.5
+    numbers, cosines = nearest_among(asked, rows, n_nearest, max_elements=max_elements)
+    assert numbers.shape == cosines.shape == (len(asked), min(n_nearest, len(rows)))
+    for row, near, values in zip(asked.tolist(), numbers.tolist(), cosines.tolist()):
+        found = [naive.cosine(row, other) for other in rows.tolist()]
+        assert values == pytest.approx([found[n] for n in near], abs=1e-5)
+        assert values == pytest.approx(sorted(found, reverse=True)[:n_nearest], abs=1e-5)

@@ -17,18 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.cli.main import main
-from recbole_darec.data.splits import ratio_split
+from recbole_darec.data.splits import held_out, ratio_split
 from recbole_darec.errors import DataError, UserError
 from recbole_darec.profiles.domains import read_domain
 from recbole_darec.profiles.inputs import read_material
 from recbole_darec.profiles.prompts import PromptOptions, item_prompts, user_prompts
 from recbole_darec.profiles.template import template_profiles
+from recbole_darec.resolve import resolve
+from recbole_darec.run import prepare
 
 N_USERS, N_ITEMS, PER_USER = 7, 11, 6
 PARTS = ("train", "valid", "test")
@@ -365,3 +368,30 @@ def test_the_dry_run_lists_the_interactions_and_they_are_training(
 def unknown(printed: str) -> list[str]:
     """The lines without the one that counts the ids of which nothing is known."""
     return [line for line in printed.splitlines() if "nothing is known" not in line]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_items_that_are_held_out_whole_are_in_no_training_part(form: str, tmp_path: Path) -> None:
+    rows = base_rows(form)
+    write(tmp_path, form, rows)
+    path = tmp_path / "d" / "d.yaml"
+    path.write_text(path.read_text("utf-8") + "cold_items: 0.3\ncold_items_seed: 4\n", "utf-8")
+    out = held_out(np.array([row.item for row in rows]), 0.3, 4)
+    cold = {row.item for row, is_out in zip(rows, out) if is_out}
+    material = read_material("d", str(tmp_path))
+    assert len(cold) == 3
+    assert not set(material.train["item_id"]) & cold
+    assert cold <= set(material.items.ids)  # they get profiles of their own
+    left = [row for row in rows if row.item not in cold]
+    assert sum(material.counts.values()) == len(left)
+    expected = label(left) if form.startswith("one file") else left
+    assert set(material.pairs()) == {(r.user, r.item) for r in expected if not r.part}
+    if form.startswith("one file"):
+        given = {"data_path": str(tmp_path), "align": "none", "topk": [3], "metrics": ["Recall"]}
+        run = prepare(resolve("BPR", "d", None, {**given, "valid_metric": "Recall@3"}))
+        data = run.train_data._dataset
+        trained = zip(
+            data.id2token("user_id", data.inter_feat["user_id"]),
+            data.id2token("item_id", data.inter_feat["item_id"]),
+        )
+        assert set(trained) == set(material.pairs())

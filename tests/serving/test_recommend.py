@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import resource
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +289,51 @@ def test_bad_input_is_one_line(
         assert expected in line, args
     assert not (tmp_path / "recs.csv").exists()
     assert there.read_text() == "kept"
+
+
+def test_a_checkpoint_of_other_data_is_one_line(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part, out = trained.data / "tiny.train.inter", tmp_path / "out"
+    before = part.read_bytes()
+    try:
+        part.write_bytes(b"".join(before.splitlines(keepends=True)[:-1]))
+        for command, end in (("recommend", ".csv"), ("export", "")):
+            args = [f"--checkpoint={trained.checkpoint}", f"--out={out}{end}"]
+            assert main([command, *args]) == 2
+            (line,) = [
+                line for line in capsys.readouterr().err.splitlines() if line.startswith("error")
+            ]
+            assert "was trained on tiny with 60 users, 40 items" in line
+    finally:
+        part.write_bytes(before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["recs.csv", "recs.jsonl", "recs.parquet", "vectors"])
+def test_a_full_disk_leaves_nothing(name: str, trained: Trained, tmp_path: Path) -> None:
+    command = "recommend" if "." in name else "export"
+    args = [command, f"--checkpoint={trained.checkpoint}", f"--out={tmp_path / name}"]
+    err = io.StringIO()
+    with room_for_a_kilobyte(), contextlib.redirect_stderr(err):
+        code = main(args)
+    assert code == 2
+    (line,) = [text for text in err.getvalue().splitlines() if "error: " in text]
+    assert "free " in line  # room, or space: the way out
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextlib.contextmanager
+def room_for_a_kilobyte() -> Iterator[None]:
+    """Let no file of this process grow beyond a kilobyte, as a full disk would not."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_many_rows_want_a_file(

@@ -1,0 +1,55 @@
+"""The scores that a fitted filter gives to items that have a profile and no interaction."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_darec.filters.equations import centred_unit_rows, text_graph_to
+from recbole_darec.filters.fitted import FittedFilter
+
+__all__ = ["NewItemScores"]
+
+
+class NewItemScores:
+    """Columns of F beyond those of the fitted items: its text pieces, on their scales.
+
+    What such an item has of co-occurrence is 0, and the power of its popularity 1.
+
+    Args:
+        fitted: the filter.
+        profiles: of its items, float ``[n_items, w]``.
+        new: of the new ones, float ``[m, w]``.
+        width, n_neighbours: as the filter's graph was made with.
+    """
+
+    def __init__(
+        self, fitted: FittedFilter, profiles: Tensor, new: Tensor, *, width: int, n_neighbours: int
+    ) -> None:
+        self._fitted = fitted
+        self._graph = text_graph_to(profiles, new, width=width, n_neighbours=n_neighbours)
+        self._rows = centred_unit_rows(profiles, new)
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """Return the new columns of some users, float32 ``[b, m]``.
+
+        Args:
+            users: row numbers, int ``[b]``.
+        """
+        fitted, w = self._fitted, self._fitted.weights
+        rows = fitted.rows(users)
+        found = self._of_graph(rows) / fitted.deviations["graph"]
+        if w.user_text and fitted.inputs.user_graph is not None:
+            neighbours = fitted.neighbours(users)
+            found += (w.user_text / fitted.deviations["users"]) * self._of_graph(neighbours)
+        if w.match and fitted.inputs.user_rows is not None:
+            chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
+            cosines = (fitted.inputs.user_rows[chosen] @ self._rows.T).numpy()
+            found += (w.match / fitted.deviations["match"]) * cosines
+        return found.astype(np.float32)
+
+    def _of_graph(self, rows: object) -> np.ndarray:
+        text = self._fitted.weights.text / self._fitted.deviations["text"]
+        result: np.ndarray = text * (rows @ self._graph).toarray()
+        return result
