@@ -82,9 +82,13 @@ def _trained(task: Task, folder: Path) -> Outcome:
         **_device(task),
     }
     settings = restore(task.model, task.dataset, task.align, values)
-    notes = _Notes(folder / _CURVE, keep_users=task.keep_users)
+    notes = _Notes(folder / _CURVE)
     start = time.perf_counter()
-    result = train(settings, watch=notes)
+    # The file of a run on another machine may not be here; the same comes of training anew.
+    trained = None if task.trained is None else Path(task.trained)
+    result = train(
+        settings, watch=notes, trained=trained if trained and trained.is_file() else None
+    )
     seconds = time.perf_counter() - start
     model_file = result["model_file"]
     if model_file is not None and not task.keep_model:
@@ -118,10 +122,9 @@ def _device(task: Task) -> dict[str, Any]:
 class _Notes(Watch):
     """Notes a run's epochs in a file, line by line, and what was found of each user."""
 
-    def __init__(self, path: Path, *, keep_users: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self.asks_for_rows = True
         self._path = path
-        self._keep_users = keep_users
         self.users: dict[str, Any] | None = None
         self.groups: dict[str, Any] = {}
         self.chosen: dict[str, float] = {}
@@ -136,10 +139,9 @@ class _Notes(Watch):
         of_users, of_items = trained_counts(train_data)
         self.chosen = {name: float(value) for name, value in model.aligner.chosen().items()}
         self.groups = by_frequency(ranking, of_users, of_items)
-        if self._keep_users:
-            ids = ranking.users.astype("int32")
-            counts = of_users[ranking.users].astype("int32")
-            self.users = {"users": ids, "trained": counts, **ranking.metrics}
+        ids = ranking.users.astype("int32")
+        counts = of_users[ranking.users].astype("int32")
+        self.users = {"users": ids, "trained": counts, **ranking.metrics}
 
     def curve(self) -> list[dict[str, Any]]:
         """Return the epochs; what a run did twice, before a kill and after it, counts once."""
