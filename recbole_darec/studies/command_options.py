@@ -13,7 +13,18 @@ __all__ = ["CompareOptions"]
 class CompareOptions(CommandOptions):
     """How a study is run and shown."""
 
-    jobs: int = option(1, "Runs at a time on this machine, each in a process of its own.", low=1)
+    jobs: int | None = option(
+        None,
+        "Runs at a time, each in a process of its own (default: 1 on this machine, on a Ray "
+        "cluster all that it has room for).",
+        low=1,
+    )
+    ray_address: str | None = option(
+        None,
+        "Ray cluster that runs the study, such as 10.0.0.1:6379 or auto; its nodes find data and "
+        "the store's folder where this machine does.",
+        metavar="ADDRESS",
+    )
     store: Path | None = option(
         None, "File of the results (default: studies/<name>/results.sqlite)."
     )
