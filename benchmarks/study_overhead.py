@@ -2,8 +2,8 @@
 
     python benchmarks/study_overhead.py --epochs 20 --runs 4 --jobs 1 2
 
-The loop calls ``recbole-darec train`` once for each seed, as a shell script would.  Each way is timed
-``--repeats`` times in turns with the others, and the shortest time counts.
+The loop calls ``recbole-darec train`` once for each seed, as a shell script would.  Each way is
+timed ``--repeats`` times in turns with the others, and the shortest time counts.
 """
 
 from __future__ import annotations
