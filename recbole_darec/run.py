@@ -24,7 +24,9 @@ from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.phases import check_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
+from recbole_darec.training.trained import take_trained
 from recbole_darec.training.trainer import trainer_class
+from recbole_darec.training.watch import Watch, tested
 
 __all__ = [
     "Prepared",
@@ -112,13 +114,22 @@ def objective_function(
     return {"model": settings.model, **result}
 
 
-def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> dict[str, Any]:
+def train(
+    settings: Settings,
+    *,
+    saved: bool = True,
+    verbose: bool = True,
+    watch: Watch | None = None,
+    trained: Path | None = None,
+) -> dict[str, Any]:
     """Train and test one model.
 
     Args:
         settings: of the run, checked.
         saved: whether to write checkpoints; see :func:`run_recbole_darec`.
         verbose: whether each epoch is logged.
+        watch: who looks on.
+        trained: the best model of a run that is trained as this one would be, which is taken.
 
     Returns:
         As :func:`run_recbole_darec`.
@@ -134,15 +145,21 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
     compat.start_logging(config, kept)
     getLogger().info(run.model)
     trainer = make_trainer(run)
+    trainer.watch = watch or trainer.watch
     if settings.run.resume:
         trainer.snapshots.resume(settings.run.resume, keep_files=saved)
     progress = bool(config["show_progress"]) and verbose
     with _telling_what_is_kept(trainer):
-        trainer.fit(
-            run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
-        )
+        if trained is not None:
+            take_trained(trainer, trained, run.train_data, saved=saved)
+        else:
+            trainer.fit(
+                run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
+            )
         trainer.tune_ranking(run.valid_data, saved=saved)
-        test_result = trainer.evaluate(
+        test_result = tested(
+            trainer,
+            run.train_data,
             run.test_data,
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,

@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "resources": set(),
     "environment": set(),
+    "ray_cluster": set(),
     # options, of everything above; what backbones and aligners there are is handed in
     "settings": {"environment", "resources"},
     # tensors
@@ -54,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # texts
     "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
-    "encoders": {"data", "embeddings", "llm", "settings"},
+    "encoders": {"data", "embeddings", "llm", "ray_cluster", "settings"},
     # where everything meets
     "run_data": {"evaluation", "recbole_compat", "training"},
     "run": {
@@ -67,10 +68,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "aligned", "alignment", "data", "embeddings", "encoders", "evaluation", "loaded",
         "numerics", "settings",
     },
+    "studies": {
+        "", "alignment", "backbones", "data", "embeddings", "ray_cluster",
+        "recbole_compat", "resolve", "resources", "run", "settings", "training",
+    },
     "": {"aligned", "cold_items", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
         "", "cold_items", "data", "encoders", "environment", "evaluation", "llm", "loaded",
-        "profiles", "resolve", "run", "serving", "settings", "sources",
+        "profiles", "resolve", "run", "serving", "settings", "sources", "studies",
     },
     "__main__": {"cli"},
     "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},
@@ -92,7 +97,7 @@ MAY_USE: dict[str, set[str]] = {
     # Connections are made in llm; the others tell the client's errors apart, and ask whether a Ray
     # address answers.
     "openai": {"encoders", "llm", "profiles"},
-    "socket": {"encoders"},
+    "socket": {"ray_cluster"},
     "aiohttp": {"llm"},
     "httpx": {"llm"},
     "requests": {"llm"},

@@ -189,6 +189,10 @@ class Aligner:
             validate: evaluates the trained model as it ranks now; greater is better.
         """
 
+    def chosen(self) -> dict[str, float]:
+        """Return by option's name what the method found by itself, for a table of results."""
+        return {}
+
     def rank_profiles(self, profiles: Tensor, trained: TrainedRows) -> Tensor | None:
         """Return rows ``[m, d]`` that rank among ``trained.rows``, for those with a profile alone.
 
@@ -300,6 +304,11 @@ class Aligner:
     def has_experts(cls) -> bool:
         """Tell whether the method ranks by experts of its own."""
         return cls.expert_rows is not Aligner.expert_rows
+
+    @classmethod
+    def leaves_training(cls, options: Any) -> bool:
+        """Tell whether a run is trained and validated, epoch by epoch, as without the method."""
+        return False
 
     @classmethod
     def needs_embeddings(cls) -> bool:

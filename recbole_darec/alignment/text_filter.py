@@ -52,6 +52,11 @@ class TextFilter(Aligner):
         self.modules.register_buffer("fusion", torch.tensor(options.filter_weight or 0.0))
         self._new: Any = None  # the profiles of new items that were last asked for, and their F
 
+    @classmethod
+    def leaves_training(cls, options: Any) -> bool:
+        """Tell whether w is found after the training: a given one takes part in validation."""
+        return not options.filter_weight
+
     def check_ranking(self, ranking: Ranking) -> None:
         """Refuse what the weights cannot be found for; see :meth:`SelfTuningFilter.check`.
 
@@ -138,6 +143,14 @@ class TextFilter(Aligner):
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "
             f"{self.modules.describe()}"
         )
+
+    def chosen(self) -> dict[str, float]:
+        """Return ``filter_weight``, and the filter's own weights once it was fitted."""
+        found = {"filter_weight": float(self.modules.fusion)}
+        if self._fitted is not None:
+            weights = vars(self._fitted.weights)
+            found.update((f"filter_{name}", float(value)) for name, value in weights.items())
+        return found
 
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""

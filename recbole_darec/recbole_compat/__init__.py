@@ -16,6 +16,7 @@ from recbole_darec.recbole_compat.datasets import (
     split_dataset,
     training_loader,
 )
+from recbole_darec.recbole_compat.devices import gpu_count
 from recbole_darec.recbole_compat.logs import logging_until_checked, start_logging
 from recbole_darec.recbole_compat.reconcile import reconcile
 
@@ -23,6 +24,7 @@ __all__ = [
     "AlignedConfig",
     "ModelType",
     "evaluation_loader",
+    "gpu_count",
     "init_seed",
     "load_dataset",
     "logging_until_checked",

@@ -34,6 +34,7 @@ from recbole_darec.training.losses import by_name, loss_line, number_line, refus
 from recbole_darec.training.phases import Phases
 from recbole_darec.training.preflight import trainer_fault
 from recbole_darec.training.snapshots import Length, Snapshots
+from recbole_darec.training.watch import Watch
 
 if TYPE_CHECKING:
     from recbole.trainer import Trainer as _Trainer
@@ -54,6 +55,7 @@ class ResumableTrainer(_Trainer):
     Attributes:
         best_epoch: the epoch with the best validation, -1 before there is one.
         snapshots: from which the run can go on.
+        watch: who looks on.
     """
 
     def __init__(self, config: Any, model: Any, identity: RunIdentity) -> None:
@@ -69,14 +71,12 @@ class ResumableTrainer(_Trainer):
         made = checkpoint_name(identity.model, identity.align, identity.dataset)
         self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
         self.best_epoch = -1
-        self.snapshots = Snapshots(
-            self,
-            Length.of_run(config, model),
-            every=options.snapshot_every,
-            keep_last=options.keep_last,
-        )
+        every, keep_last = options.snapshot_every, options.keep_last
+        length = Length.of_run(config, model)
+        self.snapshots = Snapshots(self, length, every=every, keep_last=keep_last)
         self.diagnoses = options.diagnostics
         self.phases = Phases(self)
+        self.watch = Watch()
         self._keep_files = True
         self._latest_valid_result: Any = None
         self.eval_collector = MetricCollector(config)
@@ -142,6 +142,7 @@ class ResumableTrainer(_Trainer):
         def after_validation(epoch_idx: int, valid_score: float) -> None:
             if self.cur_step == 0:  # RecBole counts from the best epoch, and keeps no note of it
                 self.best_epoch = epoch_idx
+            self.watch.validated(epoch_idx, float(valid_score))
             if callback_fn is not None:
                 callback_fn(epoch_idx, valid_score)
 
@@ -198,7 +199,9 @@ class ResumableTrainer(_Trainer):
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any
     ) -> str:
         digits = self.config["loss_decimal_place"] or 4
-        return loss_line(epoch_idx, e_time - s_time, by_name(self.model, losses), digits)
+        named = by_name(self.model, losses)
+        self.watch.trained(epoch_idx, e_time - s_time, named)  # logged or not
+        return loss_line(epoch_idx, e_time - s_time, named, digits)
 
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
@@ -277,9 +280,8 @@ class ResumableTrainer(_Trainer):
         if self._latest_valid_result is not None:
             # RecBole saves before it notes the result that made this epoch the best.
             progress["best_valid_result"] = plain(self._latest_valid_result)
-        content = {**self.identity.entries(), "epoch": epoch, **progress}
-        if self.phases.name:
-            content["phase"] = self.phases.name
+        phase = {"phase": self.phases.name} if self.phases.name else {}
+        content = {**self.identity.entries(), "epoch": epoch, **progress, **phase}
         save_checkpoint({**content, **parameters_of(self.model)}, path)
         self.best_epoch = epoch
         if verbose:

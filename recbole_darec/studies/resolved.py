@@ -1,0 +1,179 @@
+"""From a trial to the settings of its run, and to the key under which its result is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.errors import OptionError
+from recbole_darec.resolve import resolve, restore
+from recbole_darec.settings.options import option_names, parse_options
+from recbole_darec.settings.run_options import WITHOUT_EFFECT, ProfileSourceOptions
+from recbole_darec.settings.run_settings import Settings
+from recbole_darec.studies.fingerprint import content_digest, data_files
+from recbole_darec.studies.study import Trial
+
+__all__ = ["Resolved", "Resolver", "metric_names"]
+
+# Where files lie; what is in them is in the data's digest.
+_PATHS = ("data_path", "profile_dir", "user_profile_file", "item_profile_file")
+_OTHER_PATHS = ("pretrained",)
+_OF_THE_PLACE = frozenset({*_PATHS, "gpu_id"})
+
+# What every run of a study has unless the study says otherwise: the result is the same to the
+# digit however many runs go on beside it.
+_RUN = {"num_threads": 1, "show_progress": False}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A trial whose run is known to the last option, or is known to be impossible.
+
+    Attributes:
+        trial: of the study.
+        key: of its result: digest of the whole configuration and of the data.
+        values: every option, for :func:`recbole_darec.resolve.restore`; as given if it is faulty.
+        data: digest of the files that it reads.
+        fault: why it cannot run, None where it can.
+        training: digest of all that its training depends on; runs that share it differ only in how
+            they rank.
+        trains_plainly: whether it has nothing but that, so that others may take its model.
+    """
+
+    trial: Trial
+    key: str
+    values: Mapping[str, Any]
+    data: str
+    fault: str | None = None
+    training: str = ""
+    trains_plainly: bool = False
+
+
+class Resolver:
+    """Resolves trials; each method once, whatever its seeds.
+
+    Args:
+        folder: where relative paths begin.
+        digest_of: digest of a file's content.
+    """
+
+    def __init__(self, folder: Path, digest_of: Callable[[Path], str]) -> None:
+        self._folder = folder
+        self._digest_of = digest_of
+        self._settings: dict[str, Settings] = {}
+        self._data: dict[str, str] = {}
+        self._resolved: dict[str, Resolved] = {}
+
+    def settings(self, trial: Trial) -> Settings:
+        """Return a trial's settings; those of its method's other seeds differ in the seed.
+
+        Raises:
+            UserError: an option is unknown or not permitted.
+        """
+        method = trial.method
+        given = {**_RUN, **trial.given, "align": method.align}
+        seed = given.pop("seed")
+        key = _text([method.model, method.dataset, given])
+        if key not in self._settings:
+            found = resolve(method.model, method.dataset, config_dict=given)
+            self._settings[key] = found.with_values(self._with_whole_paths(found.values))
+        found = self._settings[key]
+        return found.with_values({**found.values, "seed": seed})
+
+    def _with_whole_paths(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values for a worker, which has another working folder."""
+        data_path = self._folder / str(values.get("data_path", "dataset/"))
+        whole = {**values, "data_path": str(data_path)}
+        for name in (*_PATHS, *_OTHER_PATHS):
+            # A profile file may be named as it lies in the data set's folder.
+            if isinstance(values.get(name), str) and (self._folder / values[name]).exists():
+                whole[name] = str(self._folder / values[name])
+        return whole
+
+    def resolved(self, trial: Trial) -> Resolved:
+        """Return the trial with its key; one with a faulty option says so.
+
+        Raises:
+            DataError: its data set is not there, or has no profiles.
+        """
+        method = trial.method
+        named = [method.model, method.dataset, method.align]
+        known = _text([*named, trial.given])
+        if known not in self._resolved:
+            self._resolved[known] = self._resolve(trial, named)
+        return replace(self._resolved[known], trial=trial)
+
+    def _resolve(self, trial: Trial, named: list[str]) -> Resolved:
+        try:
+            settings = self.settings(trial)
+            data = self._data_of(settings)
+        except OptionError as error:
+            return Resolved(
+                trial, _digest([*named, trial.given]), trial.given, "", _of_study(error)
+            )
+        key = _digest([*named, _kept(settings), data])
+        plain = _trained_alone(settings)
+        training = _digest(
+            [plain.model, plain.dataset, plain.align, _kept(plain), self._data_of(plain)]
+        )
+        plainly = plain.align == settings.align
+        return Resolved(trial, key, settings.values, data, None, training, plainly)
+
+    def _data_of(self, settings: Settings) -> str:
+        files = data_files(settings)
+        key = _text([str(file) for file in files])
+        if key not in self._data:
+            self._data[key] = content_digest(files, self._digest_of)
+        return self._data[key]
+
+
+def _of_study(error: OptionError) -> str:
+    return str(error).replace(" on config_dict", " in the study")
+
+
+def _kept(settings: Settings) -> dict[str, Any]:
+    """Return the options that decide what a run computes; not where it is done and shown."""
+    left_out, later = WITHOUT_EFFECT | _OF_THE_PLACE, settings.later_defaults
+    return {
+        name: value
+        for name, value in settings.values.items()
+        if name not in left_out and not (name in later and value == later[name])
+    }
+
+
+def _trained_alone(settings: Settings) -> Settings:
+    """Return the settings without the aligners that leave the training as it is."""
+    parts = {name: aligner_class(name) for name in settings.align.split("+")}
+    rest, gone = [], []
+    for name, method in parts.items():
+        options = parse_options(method.Options, settings.values)
+        (gone if method.leaves_training(options) else rest).append(name)
+    align = "+".join(rest) or "none"
+    dropped = {name for part in gone for name in option_names(parts[part].Options)}
+    if not aligner_class(align).needs_profiles:
+        dropped |= set(option_names(ProfileSourceOptions))
+    values = {name: value for name, value in settings.values.items() if name not in dropped}
+    return restore(settings.model, settings.dataset, align, {**values, "align": align})
+
+
+def metric_names(values: Mapping[str, Any]) -> set[str]:
+    """Return the names under which a run reports its metrics."""
+    metrics = [str(m).lower() for m in _listed(values.get("metrics", []))]
+    return {*metrics, *(f"{m}@{k}" for m in metrics for k in _listed(values.get("topk", [])))}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_text(value).encode()).hexdigest()[:16]
