@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": {
         "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "settings",
     },
+    "studies": {"recbole_compat"},
     "": {"aligned", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
         "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles",

@@ -1,0 +1,1 @@
+"""Studies: from a question in a yaml to trained runs, a store of results, and a table."""
