@@ -80,10 +80,10 @@ class _Suggestions:
 
     def __init__(self, space: Space, length: int, seed: int) -> None:
         require_hyperopt()
-        import recbole_darec.recbole_compat.numpy_names  # noqa: F401  hyperopt uses old names
-
         from hyperopt import Trials
         from hyperopt.base import Domain
+
+        import recbole_darec.recbole_compat.numpy_names  # noqa: F401  hyperopt uses old names
 
         self._domain = Domain(lambda _: 0.0, space.for_hyperopt())
         self._trials = Trials()

@@ -78,7 +78,7 @@ def test_recboles_format_is_read_as_recbole_reads_it(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named(text: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="(?s).") as caught:
+    with pytest.raises(OptionError) as caught:
         read_space(written(tmp_path / "bad.hyper", text))
     assert words in str(caught.value)
 
