@@ -20,9 +20,9 @@ from recbole_darec.backbones.registry import (
 from recbole_darec.settings.layers import merge
 from recbole_darec.settings.options import Options, option_names
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
-from recbole_darec.settings.run_settings import Methods, Settings
+from recbole_darec.settings.run_settings import Methods, Settings, make_settings
 
-__all__ = ["option_groups", "resolve"]
+__all__ = ["option_groups", "resolve", "restore"]
 
 _BACKBONES = Methods(backbone_names, resolve_backbone, backbone_options, backbone_family)
 _ALIGNERS = Methods(aligner_names, resolve_aligner, aligner_options)
@@ -56,6 +56,27 @@ def resolve(
         command_line,
         backbones=_BACKBONES,
         aligners=_ALIGNERS,
+    )
+
+
+def restore(model: str, dataset: str, align: str, values: Mapping[str, Any]) -> Settings:
+    """Return the settings that were resolved elsewhere: no layer is read again.
+
+    Args:
+        model: exact name of the backbone.
+        dataset: name of the data set.
+        align: name of the aligner.
+        values: ``Settings.values``.
+    """
+    return make_settings(
+        model,
+        None,
+        dataset,
+        align,
+        dict(values),
+        aligner_options(align),
+        backbone_options(model),
+        backbone_family(model),
     )
 
 

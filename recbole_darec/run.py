@@ -24,6 +24,7 @@ from recbole_darec.training.phases import pretrained_file, read_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trainer import trainer_class
+from recbole_darec.training.watch import Watch, tested
 
 __all__ = [
     "Prepared",
@@ -110,13 +111,16 @@ def objective_function(
     return {"model": settings.model, **result}
 
 
-def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> dict[str, Any]:
+def train(
+    settings: Settings, *, saved: bool = True, verbose: bool = True, watch: Watch | None = None
+) -> dict[str, Any]:
     """Train and test one model.
 
     Args:
         settings: of the run, checked.
         saved: whether to write checkpoints; see :func:`run_recbole_darec`.
         verbose: whether each epoch is logged.
+        watch: who looks on.
 
     Returns:
         As :func:`run_recbole_darec`.
@@ -133,6 +137,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
     log = getLogger()
     log.info(run.model)
     trainer = make_trainer(run)
+    trainer.watch = watch or trainer.watch
     if settings.run.resume:
         trainer.snapshots.resume(settings.run.resume, keep_files=saved)
     progress = bool(config["show_progress"]) and verbose
@@ -141,7 +146,9 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
             run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
         )
         trainer.tune_ranking(run.valid_data, saved=saved)
-        test_result = trainer.evaluate(
+        test_result = tested(
+            trainer,
+            run.train_data,
             run.test_data,
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,

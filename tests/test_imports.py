@@ -62,11 +62,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "serving": {
         "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "settings",
     },
-    "studies": {"recbole_compat"},
+    "studies": {
+        "", "alignment", "backbones", "data", "embeddings", "recbole_compat", "resolve",
+        "resources", "run", "settings", "training",
+    },
     "": {"aligned", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
         "", "data", "encoders", "environment", "evaluation", "llm", "loaded", "profiles",
-        "resolve", "run", "serving", "settings", "sources",
+        "resolve", "run", "serving", "settings", "sources", "studies",
     },
     "__main__": {"cli"},
     "testing": {"", "alignment", "embeddings", "resolve", "run", "settings"},

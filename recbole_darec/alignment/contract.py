@@ -198,6 +198,10 @@ class Aligner:
             validate: evaluates the trained model as it ranks now; greater is better.
         """
 
+    def chosen(self) -> dict[str, float]:
+        """Return by option's name what the method found by itself, for a table of results."""
+        return {}
+
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the named scalar losses that are added to the ranking loss."""
         return {}

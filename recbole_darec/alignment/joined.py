@@ -108,6 +108,11 @@ class _Joined(Aligner):
         for part in self.parts.values():
             part.tune_scores(ranking, validate)
 
+    def chosen(self) -> dict[str, float]:
+        return {
+            name: value for part in self.parts.values() for name, value in part.chosen().items()
+        }
+
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for part in self.parts.values():

@@ -18,6 +18,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": ("train", "train and test one model"),
     "evaluate": ("evaluate", "metrics of a trained model"),
+    "compare": ("compare", "the runs of a study, and its table"),
     "recommend": ("recommend", "the best items for users of a trained model"),
     "export": ("export", "vectors of a trained model, for a vector store"),
     "import": ("import_", "turn data from elsewhere into RecBole's atomic files"),

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from recbole_darec.embeddings.controls import apply_control
 from recbole_darec.embeddings.formats import read_table, write_binary, write_text
-from recbole_darec.embeddings.load import EmbeddingOptions, ProfileEmbeddings, load_embeddings
+from recbole_darec.embeddings.load import (
+    EmbeddingOptions,
+    ProfileEmbeddings,
+    load_embeddings,
+    profile_files,
+)
 from recbole_darec.embeddings.lookup import Coverage, lookup
 from recbole_darec.embeddings.table import EmbeddingTable
 
@@ -19,6 +24,7 @@ __all__ = [
     "apply_control",
     "load_embeddings",
     "lookup",
+    "profile_files",
     "read_table",
     "write_binary",
     "write_text",

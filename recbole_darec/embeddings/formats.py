@@ -22,7 +22,7 @@ from recbole_darec.embeddings.table import EmbeddingTable
 from recbole_darec.embeddings.text import parse_text, write_text
 from recbole_darec.errors import EmbeddingError
 
-__all__ = ["EmbeddingTable", "exists", "read_table", "write_binary", "write_text"]
+__all__ = ["EmbeddingTable", "exists", "files_of", "read_table", "write_binary", "write_text"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,14 @@ def exists(path: str | Path) -> bool:
     """Tell whether ``read_table`` has something to read at ``path``."""
     path = Path(path)
     return path.is_file() or with_suffix(path, ".npy").is_file()
+
+
+def files_of(path: str | Path) -> list[Path]:
+    """Return the files whose content ``read_table`` takes from ``path``, their notes left out."""
+    path = Path(path)
+    stem = path.with_name(path.name[: -len(".npy")]) if path.suffix == ".npy" else path
+    binary = [with_suffix(stem, ".npy"), with_suffix(stem, ".tokens")]
+    return binary if binary[0].is_file() else [path]
 
 
 def read_table(

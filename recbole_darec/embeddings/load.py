@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.embeddings.controls import CONTROLS, apply_control
-from recbole_darec.embeddings.formats import exists, read_table
+from recbole_darec.embeddings.formats import exists, files_of, read_table
 from recbole_darec.embeddings.lookup import MISSING, Coverage, lookup, match_tokens
 from recbole_darec.errors import EmbeddingError, OptionError
 
-__all__ = ["EmbeddingOptions", "ProfileEmbeddings", "load_embeddings"]
+__all__ = ["EmbeddingOptions", "ProfileEmbeddings", "load_embeddings", "profile_files"]
 
 _SUFFIX = {"user": ".useremb", "item": ".itememb"}
 _KINDS = ("user", "item")
@@ -152,17 +152,36 @@ def load_embeddings(
     )
 
 
+def profile_files(
+    directories: Sequence[str | Path],
+    dataset: str,
+    kinds: Sequence[str],
+    named: Mapping[str, str | None],
+) -> list[Path]:
+    """Return the files that :func:`load_embeddings` would read, of the kinds that have any.
+
+    Args:
+        directories: where to look; the first that has a kind's file counts.
+        dataset: name of the data set.
+        kinds: ``user``, ``item`` or both.
+        named: a file by kind, instead of a search.
+    """
+    found: list[Path] = []
+    for kind in kinds:
+        for place in _places(directories, dataset, kind, named.get(kind)):
+            if exists(place):
+                found += files_of(place)
+                break
+    return found
+
+
 def _there(directories: Sequence[str | Path], dataset: str, kind: str) -> bool:
     return any(exists(Path(d) / f"{dataset}{_SUFFIX[kind]}") for d in directories)
 
 
 def _find(directories: Sequence[str | Path], dataset: str, kind: str, named: str | None) -> Path:
     """Return the first place that has the kind's file."""
-    if named is not None:
-        name = Path(named).expanduser()
-        places = [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]
-    else:
-        places = [Path(d) / f"{dataset}{_SUFFIX[kind]}" for d in directories]
+    places = _places(directories, dataset, kind, named)
     for place in places:
         if exists(place):
             return place
@@ -172,3 +191,12 @@ def _find(directories: Sequence[str | Path], dataset: str, kind: str, named: str
         f"bring them in with 'recbole-darec import', name the file with {kind}_profile_file=PATH, "
         f"or train without them (--align=none)"
     )
+
+
+def _places(
+    directories: Sequence[str | Path], dataset: str, kind: str, named: str | None
+) -> list[Path]:
+    if named is None:
+        return [Path(d) / f"{dataset}{_SUFFIX[kind]}" for d in directories]
+    name = Path(named).expanduser()
+    return [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]

@@ -17,6 +17,7 @@ from recbole_darec.recbole_compat.datasets import (
     split_dataset,
     training_loader,
 )
+from recbole_darec.recbole_compat.devices import gpu_count
 from recbole_darec.recbole_compat.logs import logging_until_checked, start_logging
 from recbole_darec.recbole_compat.reconcile import reconcile
 
@@ -25,6 +26,7 @@ __all__ = [
     "ModelType",
     "add_training_noise",
     "evaluation_loader",
+    "gpu_count",
     "init_seed",
     "load_dataset",
     "logging_until_checked",

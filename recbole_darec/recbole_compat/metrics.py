@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
@@ -14,7 +16,7 @@ from recbole.evaluator import metrics as recbole_metrics
 
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["MetricCollector", "MetricEvaluator"]
+__all__ = ["KeptRanking", "MetricCollector", "MetricEvaluator", "kept_ranking"]
 
 # RecBole rounds every metric to four digits; ours keep what a double holds.
 _ALL_DIGITS = 15
@@ -24,6 +26,24 @@ _OF_ONE_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "dat
 
 # In a list of recommended items: no item.  RecBole's padding has this id, and is never recommended.
 _NONE = 0
+
+
+@dataclass(frozen=True)
+class KeptRanking:
+    """What an evaluation found for each of its rows: users, or a sequence's targets.
+
+    Attributes:
+        users: user id of each row, int64 ``[n]``.
+        items: the best items, int64 ``[n, k]``; 0 where there is none.
+        wanted_rows, wanted_items: row and id of each item that was to be found, int64 ``[p]``.
+        metrics: each metric by name, float32 ``[n]``.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    wanted_rows: np.ndarray
+    wanted_items: np.ndarray
+    metrics: dict[str, np.ndarray]
 
 
 class MetricCollector(Collector):
@@ -36,7 +56,13 @@ class MetricCollector(Collector):
 
     Speed: RecBole forms a dense matrix of the users and items of a batch to look the k best items
     up in, and selects them once per kind of metric.
+
+    Attributes:
+        kept: users, best items, and rows and ids of the items to be found, of each batch; None
+            unless somebody asks for them with an empty list.
     """
+
+    kept: list[tuple[torch.Tensor, ...]] | None = None
 
     def data_collect(self, train_data: Any) -> None:
         """Collect what the metrics need of the training part."""
@@ -66,6 +92,11 @@ class MetricCollector(Collector):
             if wanted.need("rec.topk"):
                 hits = _hits(listed, scores_tensor.shape[1], positive_u, positive_i)
                 self.data_struct.update_tensor("rec.topk", hits)
+            if self.kept is not None:
+                users = interaction[self.config["USER_ID_FIELD"]]
+                ranked = listed.masked_fill(torch.isneginf(values), _NONE)
+                found = (users, ranked, torch.as_tensor(positive_u), torch.as_tensor(positive_i))
+                self.kept.append(tuple(part.cpu() for part in found))
         self.register: Any = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
         try:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
@@ -83,6 +114,21 @@ class MetricCollector(Collector):
             if key in collected:
                 del collected[key]
         return returned
+
+
+def kept_ranking(collector: MetricCollector, evaluator: MetricEvaluator) -> KeptRanking:
+    """Return what the last evaluation found, of a collector and an evaluator that keep it."""
+    assert collector.kept is not None
+    users, items, rows, wanted = [], [], [], []
+    start = 0
+    for batch_users, batch_items, batch_rows, batch_wanted in collector.kept:
+        users.append(batch_users)
+        items.append(batch_items)
+        rows.append(batch_rows + start)
+        wanted.append(batch_wanted)
+        start += len(batch_users)
+    whole = (torch.cat(parts).numpy().astype(np.int64) for parts in (users, items, rows, wanted))
+    return KeptRanking(*whole, metrics=dict(evaluator.kept))
 
 
 class _WithoutLists:
@@ -109,7 +155,11 @@ def _hits(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) 
 
 
 class MetricEvaluator(Evaluator):
-    """RecBole's evaluator; metrics are rounded only on request, and lists may end before k."""
+    """RecBole's evaluator; metrics are rounded only on request, and lists may end before k.
+
+    Attributes:
+        kept: the ranking metrics of each row by name, once :meth:`keep_rows` was called.
+    """
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -121,6 +171,18 @@ class MetricEvaluator(Evaluator):
             if name in _OURS:
                 metric = self.metric_class[name] = _OURS[name](config)
             metric.decimal_place = digits
+        self.kept: dict[str, np.ndarray] = {}
+
+    def keep_rows(self) -> None:
+        """Keep what each row of the next evaluations has; RecBole takes its mean and forgets it."""
+        for metric in self.metric_class.values():
+            if isinstance(metric, recbole_metrics.TopkMetric):
+                metric.topk_result = partial(self._kept_result, metric, metric.topk_result)
+
+    def _kept_result(self, metric: Any, mean_of: Any, name: str, values: np.ndarray) -> Any:
+        for k in metric.topk:
+            self.kept[f"{name}@{k}"] = values[:, k - 1].astype(np.float32)
+        return mean_of(name, values)
 
 
 class _ItemCoverage(recbole_metrics.ItemCoverage):

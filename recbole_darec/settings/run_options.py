@@ -11,6 +11,7 @@ __all__ = [
     "COMMON_OPTIONS",
     "FAMILY_OPTIONS",
     "SEQUENTIAL_MASKS",
+    "WITHOUT_EFFECT",
     "EvaluationOptions",
     "ProfileSourceOptions",
     "RunOptions",
@@ -18,6 +19,24 @@ __all__ = [
 ]
 
 SEQUENTIAL_MASKS = ("none", "history", "history_all")
+
+# Options that change where or how a run is done or shown, and not what it computes.  (The number of
+# threads is none of them: it decides the last digit of a sum.)
+WITHOUT_EFFECT = frozenset(
+    {
+        "resume",
+        "show_progress",
+        "state",
+        "checkpoint_dir",
+        "checkpoint_name",
+        "log_wandb",
+        "wandb_project",
+        "snapshot_every",
+        "keep_last",
+        "eval_block_mb",
+        "loss_decimal_place",
+    }
+)
 
 
 class RunOptions(Options):

@@ -1,127 +1,90 @@
-"""Which setting is tried next: every combination, or what hyperopt suggests.
-
-A search is its space, its length and its seed: the same results in the same order give the same
-suggestions, so that a tuning that was killed goes on by asking again.
-"""
+"""Tuning: the same number of runs for every method of a backbone, judged by validation alone."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+from recbole_darec.errors import OptionError
+from recbole_darec.resources import properties_dir
+from recbole_darec.studies.results import Row
+from recbole_darec.studies.space import Range, drawn, range_of, read_ranges
+from recbole_darec.studies.study import Method, Study, Trial
 
-from recbole_darec.errors import MissingExtraError
-from recbole_darec.studies.space import Space
+__all__ = ["best_setting", "tuned_with", "tuning_trials"]
 
-__all__ = ["Search", "length_of", "require_hyperopt"]
-
-_WITHOUT_END = 100  # trials where a range has no end of combinations; RecBole's number
+_SETTINGS = "settings of "  # the range of whole settings is no option's
 
 
-def length_of(space: Space, max_trials: int | None) -> int:
-    """Return how many trials a search has: all combinations, or a number of them.
+def tuning_trials(study: Study, method: Method) -> list[Trial]:
+    """Return the runs by which a method is tuned; none where it has nothing to choose from."""
+    if study.tune is None or method.variant:
+        return []
+    ranges = _ranges(study.tune.space, method)
+    if not ranges:
+        return []
+    settings = drawn(ranges, study.tune.trials, study.tune.seed)
+    return [Trial(method, study.tune.seed, _whole(one), tuning=True) for one in settings]
+
+
+def tuned_with(method: Method) -> Method:
+    """Return the method whose setting this one takes: its own without the variant's overrides."""
+    return Method(method.dataset, method.model, method.align, "", method.alone, method.options)
+
+
+def best_setting(
+    trials: list[Trial], rows: list[Row], metric: str, *, bigger: bool
+) -> dict[str, Any]:
+    """Return the setting with the best validation metric; of equally good ones the first.
 
     Args:
-        space: what is chosen from.
-        max_trials: the most that is wanted; None for all combinations, or a hundred of a range.
-    """
-    combinations = space.n_combinations
-    if combinations is None:
-        return max_trials or _WITHOUT_END
-    return min(combinations, max_trials or combinations)
-
-
-class Search:
-    """The settings of a tuning, one after another.
-
-    All combinations, in an order that the seed draws, where there are only choices and time for all
-    of them; else the tree-structured Parzen estimator of Bergstra et al. 2011 (hyperopt's).
-
-    Args:
-        space: what is chosen from.
-        max_trials: the most that is wanted; None for all combinations, or a hundred of a range.
-        seed: of the order, or of the suggestions.
-
-    Attributes:
-        length: how many trials there will be.
+        trials: the tuning runs of a method.
+        rows: what came of them, done.
+        metric: the validation metric's name.
+        bigger: whether more of it is better.
 
     Raises:
-        MissingExtraError: hyperopt is needed and not installed.
+        KeyError: a run has no such metric.
     """
+    sign = 1.0 if bigger else -1.0
+    scores = [sign * row.valid[metric] for row in rows]
+    return dict(trials[scores.index(max(scores))].setting)
 
-    def __init__(self, space: Space, max_trials: int | None, seed: int) -> None:
-        self.space = space
-        self.length = length_of(space, max_trials)
-        self._seed = seed
-        self._asked = 0
-        self._suggestions: _Suggestions | None = None
-        if self.length == space.n_combinations:
-            self._order = np.random.default_rng(seed).permutation(self.length)
+
+def _ranges(
+    space: Mapping[str, Mapping[str, Any] | list[dict[str, Any]]], method: Method
+) -> dict[str, Range]:
+    """Return the ranges of a method's backbone, and those of its aligner or of each joined one."""
+    aligners = [method.align] if method.align in space else method.align.split("+")
+    found: dict[str, Range] = {}
+    for name in (method.model, *aligners):
+        if name in space:
+            found.update(_given(name, space[name]))
+        elif (properties_dir() / "tuning" / f"{name}.hyper").is_file():
+            found.update(read_ranges(properties_dir() / "tuning" / f"{name}.hyper"))
+    return found
+
+
+def _whole(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a drawn setting with those that were given whole taken apart."""
+    found: dict[str, Any] = {}
+    for name, value in trial.items():
+        found.update(value if name.startswith(_SETTINGS) else {name: value})
+    return found
+
+
+def _given(owner: str, ranges: Mapping[str, Any] | list[dict[str, Any]]) -> dict[str, Range]:
+    if isinstance(ranges, list):
+        return {f"{_SETTINGS}{owner}": range_of(f"tune: space: {owner}", "choice", ranges)}
+    found = {}
+    for name, entry in ranges.items():
+        where = f"tune: space: {owner}: {name}"
+        if isinstance(entry, Mapping):
+            if len(entry) != 1:
+                raise OptionError(f"{where} is a list of values, or one range such as "
+                                  "{uniform: [0, 1]}")  # fmt: skip
+            ((kind, values),) = entry.items()
+            found[name] = range_of(where, str(kind), values)
         else:
-            self._suggestions = _Suggestions(space, self.length, seed)
-
-    def point(self) -> dict[str, float]:
-        """Return the next point; :meth:`learn` is told what came of it before the next call."""
-        number = self._asked
-        self._asked += 1
-        if self._suggestions is None:
-            return self.space.combination(int(self._order[number]))
-        return self._suggestions.next(number)
-
-    def learn(self, loss: float | None) -> None:
-        """Take note of what came of the last point: less is better, None where it failed."""
-        if self._suggestions is not None:
-            self._suggestions.learn(loss)
-
-
-class _Suggestions:
-    """Hyperopt, asked for one point at a time."""
-
-    def __init__(self, space: Space, length: int, seed: int) -> None:
-        require_hyperopt()
-        from hyperopt import Trials
-        from hyperopt.base import Domain
-
-        import recbole_darec.recbole_compat.numpy_names  # noqa: F401  hyperopt uses old names
-
-        self._domain = Domain(lambda _: 0.0, space.for_hyperopt())
-        self._trials = Trials()
-        self._seed = seed
-        # Random ones first, of which a short search has few.
-        self._random = max(3, min(20, length // 3))
-        self._last: dict[str, Any] = {}
-        self._worst: float | None = None
-
-    def next(self, number: int) -> dict[str, float]:
-        from hyperopt import tpe
-
-        drawn = np.random.SeedSequence([self._seed, number]).generate_state(1)[0]
-        documents = tpe.suggest(
-            self._trials.new_trial_ids(1),
-            self._domain,
-            self._trials,
-            seed=int(drawn) % 2**31,
-            n_startup_jobs=self._random,
-        )
-        self._last = documents[0]
-        found = self._last["misc"]["vals"]
-        return {name: float(values[0]) for name, values in found.items()}
-
-    def learn(self, loss: float | None) -> None:
-        from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK
-
-        if loss is not None and np.isfinite(loss):
-            self._worst = loss if self._worst is None else max(self._worst, loss)
-        else:
-            # Hyperopt would forget a failed one, and ask for its like again.
-            loss = None if self._worst is None else self._worst + 1.0
-        result = {"status": STATUS_FAIL} if loss is None else {"status": STATUS_OK, "loss": loss}
-        self._trials.insert_trial_docs([{**self._last, "state": JOB_STATE_DONE, "result": result}])
-        self._trials.refresh()
-
-
-def require_hyperopt() -> None:
-    """Raise :class:`MissingExtraError` unless hyperopt is installed."""
-    if importlib.util.find_spec("hyperopt") is None:
-        raise MissingExtraError("hyperopt", "tune")
+            found[name] = range_of(where, "choice", entry)
+    return found

@@ -1,192 +1,128 @@
-"""What a tuning chooses from: the parameters of a file in RecBole's format.
-
-One parameter a line, its name, its kind and its range, as RecBole's ``HyperTuning`` reads them::
-
-    learning_rate loguniform -8,0
-    embedding_size choice [64,96,128]
-    lambda_intent uniform 0.01,0.1
-    n_layers quniform 1,4,1
-
-The bounds of ``loguniform`` are natural logarithms.  A number that ``quniform`` draws stays within
-its bounds, and is a whole one where they and its step are.
-"""
+"""What is searched: ranges of options, and settings drawn from them."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recbole_darec.errors import OptionError, nearest
 
-__all__ = ["Parameter", "Space", "read_space"]
+__all__ = ["KINDS", "Range", "drawn", "range_of", "read_ranges"]
 
-_NUMBERS = {"uniform": 2, "quniform": 3, "loguniform": 2}
-_KINDS = ("choice", *_NUMBERS)
-_DIGITS = 12  # of a quantised number: 3 * 0.1 is 0.3
+KINDS = ("choice", "uniform", "quniform", "loguniform")
+"""RecBole's kinds of ranges, in the notation of its params files."""
+
+_LINE = re.compile(r"(\S+)\s+(\S+)\s+(.+)")
+_DRAWS = 100  # tries for each setting that is not there yet
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One option, and what it may be.
+class Range:
+    """The values of one option.
 
     Attributes:
-        name: of the option.
-        kind: ``choice``, ``uniform``, ``quniform`` or ``loguniform``.
-        choices: of a choice.
-        low, high: of a range; natural logarithms for ``loguniform``.
-        step: of ``quniform``.
-        place: where it stands, for messages.
+        kind: one of ``KINDS``.
+        values: the choices; else low and high, natural logarithms of the bounds where the kind is
+            ``loguniform``, and for ``quniform`` the step after them.
     """
 
-    name: str
     kind: str
-    choices: tuple[Any, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    step: float = 0.0
-    place: str = ""
+    values: tuple[Any, ...]
 
-    def value(self, drawn: float) -> Any:
-        """Return the option's value for what was drawn: a number, or the position of a choice."""
+    def draw(self, rng: np.random.Generator) -> Any:
+        """Draw one value."""
         if self.kind == "choice":
-            return self.choices[int(drawn)]
-        if self.kind != "quniform":
-            return float(drawn)
-        number = min(max(float(drawn), self.low), self.high)
-        if all(float(part).is_integer() for part in (self.low, self.high, self.step)):
-            return round(number)
-        return float(f"{number:.{_DIGITS}g}")
-
-    def examples(self) -> list[Any]:
-        """Return its choices, or the ends of its range: what an option must permit."""
-        if self.kind == "choice":
-            return list(self.choices)
-        ends = (self.low, self.high)
-        return [self.value(math.exp(end) if self.kind == "loguniform" else end) for end in ends]
+            return self.values[int(rng.integers(len(self.values)))]
+        value = float(rng.uniform(self.values[0], self.values[1]))
+        if self.kind == "loguniform":
+            return float(f"{math.exp(value):.6g}")
+        if self.kind == "quniform":
+            step = self.values[2]
+            value = round(value / step) * step
+            return int(value) if float(value).is_integer() else float(f"{value:.6g}")
+        return float(f"{value:.6g}")
 
 
-@dataclass(frozen=True)
-class Space:
-    """The parameters of a tuning, in the order of the file."""
-
-    parameters: tuple[Parameter, ...]
-
-    @property
-    def n_combinations(self) -> int | None:
-        """How many combinations there are, None where a parameter has a range."""
-        if any(parameter.kind != "choice" for parameter in self.parameters):
-            return None
-        return math.prod(len(parameter.choices) for parameter in self.parameters)
-
-    def combination(self, number: int) -> dict[str, float]:
-        """Return the point of a combination's number, all of whose parameters are choices."""
-        point: dict[str, float] = {}
-        for parameter in reversed(self.parameters):
-            number, point[parameter.name] = divmod(number, len(parameter.choices))
-        return {parameter.name: point[parameter.name] for parameter in self.parameters}
-
-    def values(self, point: Mapping[str, float]) -> dict[str, Any]:
-        """Return the options that a point stands for."""
-        return {
-            parameter.name: parameter.value(point[parameter.name]) for parameter in self.parameters
-        }
-
-    def for_hyperopt(self) -> dict[str, Any]:
-        """Return it in hyperopt's terms; a choice is drawn as its position."""
-        from hyperopt import hp
-
-        found = {}
-        for parameter in self.parameters:
-            name, low, high = parameter.name, parameter.low, parameter.high
-            if parameter.kind == "choice":
-                found[name] = hp.choice(name, list(range(len(parameter.choices))))
-            elif parameter.kind == "quniform":
-                found[name] = hp.quniform(name, low, high, parameter.step)
-            else:
-                found[name] = getattr(hp, parameter.kind)(name, low, high)
-        return found
-
-
-def read_space(path: Path) -> Space:
-    """Read a params file.
+def range_of(name: str, kind: str, values: Any) -> Range:
+    """Return a range, checked.
 
     Raises:
-        OptionError: it is missing or malformed; the message names the line.
+        OptionError: the kind is unknown, or its values are none of it.
+    """
+    if kind not in KINDS:
+        raise OptionError(f"{name}: unknown range '{kind}'{nearest(kind, KINDS)}; there are "
+                          f"{', '.join(KINDS)}")  # fmt: skip
+    values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+    if kind == "choice":
+        if not values:
+            raise OptionError(f"{name}: choice without a value")
+        return Range(kind, values)
+    wanted = 3 if kind == "quniform" else 2
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if len(values) != wanted or not numbers or values[0] > values[1]:
+        what = "low, high and step" if wanted == 3 else "low and high"
+        raise OptionError(f"{name}: {kind} takes {what}, not {list(values)}")
+    if wanted == 3 and values[2] <= 0:
+        raise OptionError(f"{name}: {kind} takes a step above 0, not {values[2]}")
+    return Range(kind, values)
+
+
+def read_ranges(path: Path) -> dict[str, Range]:
+    """Read a params file of RecBole: ``name kind values`` a line, ``#`` begins a comment.
+
+    Raises:
+        OptionError: the file is missing or a line is malformed.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise OptionError(f"params file '{path}' does not exist") from None
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"params file '{path}' cannot be read: {error}") from None
-    found: dict[str, Parameter] = {}
+        reason = getattr(error, "strerror", None) or error
+        raise OptionError(f"params file '{path}' cannot be read: {reason}") from None
+    found: dict[str, Range] = {}
     for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
+        text = line.partition("#")[0].strip()
+        if not text:
             continue
-        parameter = _parameter(text.split(maxsplit=2), f"params file '{path}', line {number}")
-        if parameter.name in found:
-            raise OptionError(
-                f"{parameter.place}: '{parameter.name}' stands in {found[parameter.name].place}, "
-                "too: leave one out"
-            )
-        found[parameter.name] = parameter
-    if not found:
-        raise OptionError(
-            f"params file '{path}' names no parameter: write one a line, as in "
-            "'learning_rate loguniform -8,-4'"
-        )
-    return Space(tuple(found.values()))
+        match = _LINE.fullmatch(text)
+        where = f"params file '{path}', line {number}"
+        if match is None:
+            raise OptionError(f"{where}: '{text}' is not of the form 'option kind values'")
+        name, kind, values = match.groups()
+        if name in found:
+            raise OptionError(f"{where}: {name} stands there twice")
+        try:
+            parsed = ast.literal_eval(values)
+        except (ValueError, SyntaxError):
+            raise OptionError(f"{where}: '{values}' are no values, such as [0.1, 0.2]") from None
+        found[name] = range_of(f"{where}: {name}", kind, parsed)
+    return found
 
 
-def _parameter(words: Sequence[str], place: str) -> Parameter:
-    if len(words) < 3:
-        raise OptionError(
-            f"{place}: '{' '.join(words)}' is not name, kind and range: write "
-            "'learning_rate choice [0.001,0.0005]'"
-        )
-    name, kind, text = words
-    if kind not in _KINDS:
-        raise OptionError(
-            f"{place}: unknown kind '{kind}'{nearest(kind, _KINDS)}; there are {', '.join(_KINDS)}"
-        )
-    if kind == "choice":
-        return Parameter(name, kind, choices=_choices(text, place), place=place)
-    return Parameter(name, kind, **_range(kind, text, place), place=place)
+def drawn(ranges: Mapping[str, Range], trials: int, seed: int) -> list[dict[str, Any]]:
+    """Return as many different settings as asked for, or all that there are.
 
-
-def _choices(text: str, place: str) -> tuple[Any, ...]:
-    try:
-        given = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        given = None
-    if not isinstance(given, (list, tuple)) or not given:
-        raise OptionError(f"{place}: '{text}' is no list of choices: write [64,128] or ['a','b']")
-    return tuple(given)
-
-
-def _range(kind: str, text: str, place: str) -> dict[str, float]:
-    wanted = _NUMBERS[kind]
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != wanted or not all(map(math.isfinite, numbers)):
-        form = "low,high,step" if wanted == 3 else "low,high"
-        raise OptionError(f"{place}: {kind} takes {form}, not '{text}'")
-    low, high = numbers[:2]
-    if low >= high:
-        raise OptionError(f"{place}: the range from {low:g} to {high:g} is empty")
-    if kind == "loguniform" and high > math.log(1e300):
-        raise OptionError(
-            f"{place}: loguniform takes natural logarithms, and e^{high:g} is no number"
-        )
-    if wanted == 2:
-        return {"low": low, "high": high}
-    if not 0 < numbers[2] <= high - low:
-        raise OptionError(f"{place}: the step {numbers[2]:g} does not fit into {low:g} to {high:g}")
-    return {"low": low, "high": high, "step": numbers[2]}
+    A grid of choices that has no more settings is taken whole, in its order; else they are drawn,
+    the same ones for the same seed.
+    """
+    names = list(ranges)
+    if all(r.kind == "choice" for r in ranges.values()):
+        n_settings = math.prod(len(r.values) for r in ranges.values())
+        if n_settings <= trials:
+            grid = itertools.product(*(r.values for r in ranges.values()))
+            return [dict(zip(names, values)) for values in grid]
+    rng = np.random.default_rng(seed)
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(_DRAWS * trials):
+        setting = {name: ranges[name].draw(rng) for name in names}
+        found.setdefault(repr(setting), setting)
+        if len(found) == trials:
+            break
+    return list(found.values())

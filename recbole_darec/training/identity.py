@@ -12,27 +12,10 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.errors import CheckpointError
+from recbole_darec.settings.run_options import WITHOUT_EFFECT
 from recbole_darec.training.checkpoint import plain
 
 __all__ = ["RunIdentity", "data_fingerprint"]
-
-# Options that change where or how a run is shown, and not what it computes.  (The number of
-# threads is none of them: it decides the last digit of a sum.)
-_WITHOUT_EFFECT = frozenset(
-    {
-        "resume",
-        "show_progress",
-        "state",
-        "checkpoint_dir",
-        "checkpoint_name",
-        "log_wandb",
-        "wandb_project",
-        "snapshot_every",
-        "keep_last",
-        "eval_block_mb",
-        "loss_decimal_place",
-    }
-)
 
 # Options that decide when a run ends, and nothing of what it does until then.
 _OF_LENGTH = frozenset({"epochs", "stopping_step"})
@@ -119,7 +102,7 @@ class RunIdentity:
     def _digest(
         self, name: str, settings: Mapping[str, Any], left_out: frozenset[str] = frozenset()
     ) -> str:
-        without = _WITHOUT_EFFECT | left_out
+        without = WITHOUT_EFFECT | left_out
         later = self.later_defaults
         kept = {
             key: value

@@ -33,6 +33,7 @@ from recbole_darec.training.identity import RunIdentity
 from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
 from recbole_darec.training.phases import Phases
 from recbole_darec.training.snapshots import Length, Snapshots
+from recbole_darec.training.watch import Watch
 
 if TYPE_CHECKING:
     from recbole.trainer import Trainer as _Trainer
@@ -53,6 +54,7 @@ class ResumableTrainer(_Trainer):
     Attributes:
         best_epoch: the epoch with the best validation, -1 before there is one.
         snapshots: from which the run can go on.
+        watch: who looks on.
     """
 
     def __init__(self, config: Any, model: Any, identity: RunIdentity) -> None:
@@ -68,14 +70,11 @@ class ResumableTrainer(_Trainer):
         made = checkpoint_name(identity.model, identity.align, identity.dataset)
         self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
         self.best_epoch = -1
-        self.snapshots = Snapshots(
-            self,
-            Length.of(config),
-            every=options.snapshot_every,
-            keep_last=options.keep_last,
-        )
+        every, keep_last = options.snapshot_every, options.keep_last
+        self.snapshots = Snapshots(self, Length.of(config), every=every, keep_last=keep_last)
         self.phases = Phases(self)
         self.diagnoses = options.diagnostics
+        self.watch = Watch()
         self._keep_files = True
         self._latest_valid_result: Any = None
         self.eval_collector = MetricCollector(config)
@@ -141,6 +140,7 @@ class ResumableTrainer(_Trainer):
         def after_validation(epoch_idx: int, valid_score: float) -> None:
             if self.cur_step == 0:  # RecBole counts from the best epoch, and keeps no note of it
                 self.best_epoch = epoch_idx
+            self.watch.validated(epoch_idx, float(valid_score))
             if callback_fn is not None:
                 callback_fn(epoch_idx, valid_score)
 
@@ -197,7 +197,9 @@ class ResumableTrainer(_Trainer):
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any
     ) -> str:
         digits = self.config["loss_decimal_place"] or 4
-        return loss_line(epoch_idx, e_time - s_time, by_name(self.model, losses), digits)
+        named = by_name(self.model, losses)
+        self.watch.trained(epoch_idx, e_time - s_time, named)  # logged or not
+        return loss_line(epoch_idx, e_time - s_time, named, digits)
 
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
@@ -275,9 +277,8 @@ class ResumableTrainer(_Trainer):
         if self._latest_valid_result is not None:
             # RecBole saves before it notes the result that made this epoch the best.
             progress["best_valid_result"] = plain(self._latest_valid_result)
-        content = {**self.identity.entries(), "epoch": epoch, **progress}
-        if self.phases.name:
-            content["phase"] = self.phases.name
+        phase = {"phase": self.phases.name} if self.phases.name else {}
+        content = {**self.identity.entries(), "epoch": epoch, **progress, **phase}
         save_checkpoint({**content, **parameters_of(self.model)}, path)
         self.best_epoch = epoch
         if verbose:

@@ -1,0 +1,65 @@
+"""What ``recbole-darec compare`` does: run a study here, and show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_darec.data.files import replacing
+from recbole_darec.data.store import only_run
+from recbole_darec.studies.command_options import CompareOptions
+from recbole_darec.studies.comparison import compared
+from recbole_darec.studies.frame import read_frame
+from recbole_darec.studies.plan import make_plan
+from recbole_darec.studies.processes import LocalProcesses
+from recbole_darec.studies.resolved import Resolver
+from recbole_darec.studies.results import open_results, read_results
+from recbole_darec.studies.runner import Failures, check_versions, run_study
+from recbole_darec.studies.study import Study
+from recbole_darec.studies.tables import FORMS
+
+__all__ = ["run_here", "shown"]
+
+
+def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
+    """Run what a study lacks.
+
+    Args:
+        study: the study.
+        path: of its store.
+        options: of the command.
+
+    Returns:
+        What failed.
+
+    Raises:
+        UserError: the study or the store is at fault.
+    """
+    with open_results(path) as store, only_run(path, "compare"):
+        plan = make_plan(study, Resolver(study.folder, store.digest_of), store.rows())
+        check_versions(store, plan.keys, options.other_version)
+        return run_study(
+            study,
+            store,
+            LocalProcesses(options.jobs),
+            path.parent.absolute() / "runs",
+            retry_failed=options.retry_failed,
+        )
+
+
+def shown(study: Study, path: Path, options: CompareOptions) -> str:
+    """Return a study's table, and write it where a file is named.
+
+    Raises:
+        UserError: there is nothing to show.
+    """
+    with read_results(path) as store:
+        store.others = options.other_version == "reuse"
+        results = read_frame(study, store)
+        metrics = [m.lower() for m in options.metric or study.options.report]
+        table = compared(results, metrics, per_user=options.per_user)
+    text = FORMS[options.form or options.form_of_out or "markdown"](table)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(options.out) as file:
+            file.write(text.encode())
+    return text

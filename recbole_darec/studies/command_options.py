@@ -1,0 +1,52 @@
+"""The options of ``recbole-darec compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_darec.errors import OptionError
+from recbole_darec.settings.options import CommandOptions, option
+
+__all__ = ["CompareOptions"]
+
+
+class CompareOptions(CommandOptions):
+    """How a study is run and shown."""
+
+    jobs: int = option(1, "Runs at a time on this machine, each in a process of its own.", low=1)
+    store: Path | None = option(
+        None, "File of the results (default: studies/<name>/results.sqlite)."
+    )
+    table: bool = option(False, "Make the table from what there is, and run nothing.")
+    form: str | None = option(
+        None,
+        "Form of the table (default: that of --out's ending, else markdown).",
+        choices=("markdown", "csv", "latex"),
+    )
+    out: Path | None = option(
+        None, "Write the table into this file, .md, .csv or .tex, instead of printing it."
+    )
+    metric: list[str] | None = option(
+        None, "Test metrics of the table, instead of the study's.", metavar="METRIC,..."
+    )
+    per_user: bool = option(False, "Test over users, not over seeds.")
+    retry_failed: bool = option(False, "Do runs again that failed.")
+    other_version: str = option(
+        "error",
+        "What results of another version of this package are: an error, results (reuse), or none "
+        "(again).",
+        choices=("error", "reuse", "again"),
+    )
+
+    def check_together(self) -> None:
+        """Refuse options of a run beside --table, and a file whose form is not known."""
+        if self.table and self.retry_failed:
+            raise OptionError("--retry-failed runs something, and --table nothing: give one")
+        if self.out is not None and self.form is None and self.form_of_out is None:
+            raise OptionError(f"--out={self.out}: end it in .md, .csv or .tex, or give --form")
+
+    @property
+    def form_of_out(self) -> str | None:
+        """The form that the file's ending means."""
+        forms = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
+        return None if self.out is None else forms.get(self.out.suffix.lower())

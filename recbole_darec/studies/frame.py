@@ -1,0 +1,90 @@
+"""The reading side of a study: its results as one table of pandas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from recbole_darec.studies.plan import Plan, make_plan
+from recbole_darec.studies.resolved import Resolver
+from recbole_darec.studies.results import Row, Store
+from recbole_darec.studies.study import Study
+
+__all__ = ["Results", "read_frame"]
+
+
+class Results:
+    """What a study has so far.
+
+    Attributes:
+        study: the study.
+        store: open for reading; gives a run's epochs and its metrics by user.
+        frame: one row a run, those of the search too: ``dataset``, ``backbone``, ``model``,
+            ``align``, ``variant``, ``method`` (aligner and variant), ``alone``, ``seed``,
+            ``tuning``, ``setting`` (what tuning chose or tries, as text), ``options`` (all of
+            them, a dict), ``key``, ``version``, ``state`` (``pending``, ``running``, ``done``,
+            ``failed``), ``reason``, ``log``, ``model_file``, ``best_epoch``, ``epochs``,
+            ``seconds``, ``n_users``, ``chosen`` and ``groups`` (dicts), and a column
+            ``valid:<metric>`` and ``test:<metric>`` for each metric.
+        plan: the runs that the rows are of.
+        rows: the store's, by key.
+    """
+
+    def __init__(
+        self, study: Study, store: Store, frame: pd.DataFrame, plan: Plan, rows: dict[str, Row]
+    ) -> None:
+        self.study, self.store, self.frame, self.plan, self.rows = study, store, frame, plan, rows
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The finished runs of the table."""
+        return self.frame[(self.frame["state"] == "done") & ~self.frame["tuning"]]
+
+
+def read_frame(study: Study, store: Store) -> Results:
+    """Return what a store has of a study; runs that it does not know yet are pending.
+
+    Raises:
+        UserError: the study is at fault.
+    """
+    rows = store.rows()
+    plan = make_plan(study, Resolver(study.folder, store.digest_of), rows)
+    records = []
+    for run in plan.runs:
+        method, row = run.trial.method, rows.get(run.key)
+        setting = ", ".join(f"{name}={value}" for name, value in run.trial.setting.items())
+        record: dict[str, Any] = {
+            "dataset": method.dataset,
+            "backbone": method.backbone,
+            "model": method.model,
+            "align": method.align,
+            "variant": method.variant,
+            "method": method.name,
+            "alone": method.alone,
+            "seed": run.trial.seed,
+            "tuning": run.trial.tuning,
+            "setting": setting,
+            "options": dict(run.values),
+            "key": run.key,
+            **_of_row(row, run.fault),
+        }
+        records.append(record)
+    frame = pd.DataFrame.from_records(records)
+    return Results(study, store, frame, plan, rows)
+
+
+def _of_row(row: Row | None, fault: str | None) -> dict[str, Any]:
+    if row is None:
+        state = "pending" if fault is None else "failed"
+        return {"state": state, "reason": fault, "chosen": {}, "groups": {}}
+    found: dict[str, Any] = {
+        name: getattr(row, name)
+        for name in (
+            "version", "state", "reason", "log", "model_file", "best_epoch", "seconds", "n_users",
+            "chosen", "groups",
+        )
+    }  # fmt: skip
+    found.update((f"valid:{name}", value) for name, value in row.valid.items())
+    found.update((f"test:{name}", value) for name, value in row.test.items())
+    return found

@@ -1,0 +1,107 @@
+"""What comes of a run: as a worker hands it over, and as its folder keeps it until it is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_darec.data.files import replacing
+
+__all__ = ["Outcome", "Task", "read_outcome", "remove_outcome", "write_outcome"]
+
+_FILE = "outcome.json"
+_USERS = "users.npz"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs: resolved settings, and a folder; nothing of the driver.
+
+    Attributes:
+        key: of the run.
+        model, dataset, align, values: its settings.
+        folder: of its own: log, snapshots, and its outcome.
+        keep_model: whether its best model stays.
+        keep_users: whether metrics by user are wanted.
+        slot: number of its place among those that work at a time; decides its GPU.
+        trained: the model of a run that was trained as this one would be; see ``training_key``.
+    """
+
+    key: str
+    model: str
+    dataset: str
+    align: str
+    values: Mapping[str, Any]
+    folder: str
+    keep_model: bool
+    keep_users: bool
+    slot: int = 0
+    trained: str | None = None
+
+    def as_text(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(vars(self))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What comes of a run.
+
+    Attributes:
+        state: ``done`` or ``failed``.
+        reason: why it failed, in one line.
+        valid, test: metrics by name, unrounded.
+        best_epoch: the epoch with the best validation, from 0.
+        chosen: weights that the run found by itself, such as the text filter's.
+        groups: test metrics by training frequency of users and of items.
+        curve: its epochs.
+        seconds: the run's time, without its imports and the parts before a kill.
+        model_file: the best model, where it is kept.
+        users: metrics by user.
+    """
+
+    state: str
+    reason: str | None = None
+    valid: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    best_epoch: int | None = None
+    chosen: dict[str, float] = field(default_factory=dict)
+    groups: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float | None = None
+    model_file: str | None = None
+    users: dict[str, np.ndarray] | None = None
+
+
+def write_outcome(outcome: Outcome, folder: Path) -> None:
+    """Write an outcome into a run's folder; it is there when all of it is."""
+    if outcome.users is not None:
+        with replacing(folder / _USERS) as file:
+            np.savez(file, **outcome.users)
+    values = {**vars(outcome), "users": outcome.users is not None}
+    with replacing(folder / _FILE) as file:
+        file.write(json.dumps(values).encode())
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """Return the outcome in a run's folder, None where there is none."""
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    users = None
+    if values.pop("users"):
+        with np.load(folder / _USERS, allow_pickle=False) as arrays:
+            users = {name: arrays[name] for name in arrays.files}
+    return Outcome(**values, users=users)
+
+
+def remove_outcome(folder: Path) -> None:
+    """Remove it: it is in the store, or the run is to be done anew."""
+    for name in (_FILE, _USERS):
+        (folder / name).unlink(missing_ok=True)

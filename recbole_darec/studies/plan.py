@@ -1,0 +1,109 @@
+"""What a study still has to run, in the light of what its store has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recbole_darec.errors import OptionError, nearest
+from recbole_darec.studies.resolved import Resolved, Resolver, metric_names
+from recbole_darec.studies.results import Row
+from recbole_darec.studies.search import best_setting, tuned_with, tuning_trials
+from recbole_darec.studies.study import Method, Study, Trial
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass
+class Plan:
+    """The runs of a study that are known by now.
+
+    Attributes:
+        runs: tuning runs first, then those of the table, seed after seed; a run that several
+            trials want stands there more than once, under one key.
+        n_waiting: runs of the table whose setting is not chosen yet.
+        untuned: why a method has no setting, by method, where each of its tuning runs failed.
+        settings: what was chosen, by method without variant.
+    """
+
+    runs: list[Resolved] = field(default_factory=list)
+    n_waiting: int = 0
+    untuned: dict[Method, str] = field(default_factory=dict)
+    settings: dict[Method, dict[str, object]] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[str]:
+        """The runs' keys, each once."""
+        return list(dict.fromkeys(run.key for run in self.runs))
+
+
+def make_plan(study: Study, resolver: Resolver, rows: Mapping[str, Row]) -> Plan:
+    """Return what is to be run; tuned methods get their seeds once their tuning runs are done.
+
+    Args:
+        study: the study.
+        resolver: resolves its trials.
+        rows: what the store has, by key.
+
+    Raises:
+        OptionError: a metric that the study asks for is not computed; every run is faulty.
+    """
+    plan = Plan()
+    table: list[tuple[int, Resolved]] = []
+    for method in study.methods():
+        own = tuned_with(method)
+        if own not in plan.settings and own not in plan.untuned:
+            _tune(study, resolver, rows, own, plan)
+        seeds = study.seeds(method)
+        if own in plan.untuned:
+            continue
+        if own not in plan.settings:
+            plan.n_waiting += len(seeds)
+            continue
+        for number, seed in enumerate(seeds):
+            trial = Trial(method, seed, plan.settings[own])
+            table.append((number, resolver.resolved(trial)))
+    table.sort(key=lambda pair: pair[0])
+    plan.runs += [run for _, run in table]
+    _check(study, plan)
+    return plan
+
+
+def _tune(
+    study: Study, resolver: Resolver, rows: Mapping[str, Row], method: Method, plan: Plan
+) -> None:
+    """Add a method's tuning runs to the plan, and its setting once they are all at an end."""
+    trials = tuning_trials(study, method)
+    if not trials:
+        plan.settings[method] = {}
+        return
+    runs = [resolver.resolved(trial) for trial in trials]
+    plan.runs += runs
+    found = [(trial, rows.get(run.key)) for trial, run in zip(trials, runs)]
+    ended = [(t, row) for t, row in found if row is not None and row.state in ("done", "failed")]
+    if len(ended) < len(trials):
+        return
+    done = [(trial, row) for trial, row in ended if row.state == "done"]
+    if not done:
+        plan.untuned[method] = f"each of its {len(trials)} tuning runs failed: {ended[0][1].reason}"
+        return
+    bigger = bool(runs[0].values.get("valid_metric_bigger", True))
+    plan.settings[method] = best_setting(
+        [trial for trial, _ in done], [row for _, row in done], study.options.metric.lower(),
+        bigger=bigger,
+    )  # fmt: skip
+
+
+def _check(study: Study, plan: Plan) -> None:
+    sound = [run for run in plan.runs if run.fault is None]
+    if plan.runs and not sound:
+        raise OptionError(f"no run of study '{study.name}' is possible: {plan.runs[0].fault}")
+    for run in sound:
+        known = metric_names(run.values)
+        for asked in (study.options.metric.lower(), *map(str.lower, study.options.report)):
+            if asked not in known:
+                raise OptionError(
+                    f"the metric '{asked}' is not computed by the runs of study '{study.name}'"
+                    f"{nearest(asked, known)}: see metrics and topk under 'common'; there are "
+                    f"{', '.join(sorted(name for name in known if '@' in name))}"
+                )

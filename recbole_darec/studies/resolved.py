@@ -1,0 +1,138 @@
+"""From a trial to the settings of its run, and to the key under which its result is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_darec.errors import UserError
+from recbole_darec.resolve import resolve
+from recbole_darec.settings.run_options import WITHOUT_EFFECT
+from recbole_darec.settings.run_settings import Settings
+from recbole_darec.studies.fingerprint import content_digest, data_files
+from recbole_darec.studies.study import Trial
+
+__all__ = ["Resolved", "Resolver", "metric_names"]
+
+# Where files lie; what is in them is in the data's digest.
+_PATHS = ("data_path", "profile_dir", "user_profile_file", "item_profile_file")
+_OTHER_PATHS = ("pretrained",)
+_OF_THE_PLACE = frozenset({*_PATHS, "gpu_id"})
+
+# What every run of a study has unless the study says otherwise: the result is the same to the
+# digit however many runs go on beside it.
+_RUN = {"num_threads": 1, "show_progress": False}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A trial whose run is known to the last option, or is known to be impossible.
+
+    Attributes:
+        trial: of the study.
+        key: of its result: digest of the whole configuration and of the data.
+        values: every option, for :func:`recbole_darec.resolve.restore`; as given if it is faulty.
+        data: digest of the files that it reads.
+        fault: why it cannot run, None where it can.
+    """
+
+    trial: Trial
+    key: str
+    values: Mapping[str, Any]
+    data: str
+    fault: str | None = None
+
+
+class Resolver:
+    """Resolves trials; each method once, whatever its seeds.
+
+    Args:
+        folder: where relative paths begin.
+        digest_of: digest of a file's content.
+    """
+
+    def __init__(self, folder: Path, digest_of: Callable[[Path], str]) -> None:
+        self._folder = folder
+        self._digest_of = digest_of
+        self._settings: dict[str, Settings] = {}
+        self._data: dict[str, str] = {}
+        self._resolved: dict[str, Resolved] = {}
+
+    def settings(self, trial: Trial) -> Settings:
+        """Return a trial's settings; those of its method's other seeds differ in the seed.
+
+        Raises:
+            UserError: an option is unknown or not permitted.
+        """
+        method = trial.method
+        given = {**_RUN, **trial.given, "align": method.align}
+        seed = given.pop("seed")
+        key = _text([method.model, method.dataset, given])
+        if key not in self._settings:
+            found = resolve(method.model, method.dataset, config_dict=given)
+            self._settings[key] = found.with_values(self._with_whole_paths(found.values))
+        found = self._settings[key]
+        return found.with_values({**found.values, "seed": seed})
+
+    def _with_whole_paths(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values for a worker, which has another working folder."""
+        data_path = self._folder / str(values.get("data_path", "dataset/"))
+        whole = {**values, "data_path": str(data_path)}
+        for name in (*_PATHS, *_OTHER_PATHS):
+            # A profile file may be named as it lies in the data set's folder.
+            if isinstance(values.get(name), str) and (self._folder / values[name]).exists():
+                whole[name] = str(self._folder / values[name])
+        return whole
+
+    def resolved(self, trial: Trial) -> Resolved:
+        """Return the trial with its key; one that cannot be resolved says why."""
+        method = trial.method
+        named = [method.model, method.dataset, method.align]
+        known = _text([*named, trial.given])
+        if known not in self._resolved:
+            self._resolved[known] = self._resolve(trial, named)
+        return replace(self._resolved[known], trial=trial)
+
+    def _resolve(self, trial: Trial, named: list[str]) -> Resolved:
+        try:
+            settings = self.settings(trial)
+            data = self._data_of(settings)
+        except UserError as error:
+            return Resolved(trial, _digest([*named, trial.given]), trial.given, "", str(error))
+        left_out = WITHOUT_EFFECT | _OF_THE_PLACE
+        later = settings.later_defaults
+        kept = {
+            name: value
+            for name, value in settings.values.items()
+            if name not in left_out and not (name in later and value == later[name])
+        }
+        return Resolved(trial, _digest([*named, kept, data]), settings.values, data)
+
+    def _data_of(self, settings: Settings) -> str:
+        files = data_files(settings)
+        key = _text([str(file) for file in files])
+        if key not in self._data:
+            self._data[key] = content_digest(files, self._digest_of)
+        return self._data[key]
+
+
+def metric_names(values: Mapping[str, Any]) -> set[str]:
+    """Return the names under which a run reports its metrics."""
+    metrics = [str(m).lower() for m in _listed(values.get("metrics", []))]
+    return {*metrics, *(f"{m}@{k}" for m in metrics for k in _listed(values.get("topk", [])))}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_text(value).encode()).hexdigest()[:16]

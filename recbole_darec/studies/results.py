@@ -1,0 +1,279 @@
+"""The store of results: one SQLite file, in which a run's outcome is kept as it comes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_darec import __version__
+from recbole_darec.data.store import open_store, transaction
+from recbole_darec.errors import DataError
+from recbole_darec.studies.outcome import Outcome
+
+__all__ = ["Row", "Store", "open_results", "read_results"]
+
+_FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    key TEXT NOT NULL, version TEXT NOT NULL, dataset TEXT NOT NULL, model TEXT NOT NULL,
+    align TEXT NOT NULL, seed INTEGER NOT NULL, options TEXT NOT NULL, data TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT, log TEXT, model_file TEXT, best_epoch INTEGER,
+    valid TEXT, test TEXT, chosen TEXT, groups TEXT, curve TEXT, seconds REAL, n_users INTEGER,
+    begun TEXT, ended TEXT, PRIMARY KEY (key, version));
+CREATE TABLE IF NOT EXISTS users (
+    key TEXT NOT NULL, version TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (key, version));
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL);
+"""
+_JSON = ("options", "valid", "test", "chosen", "groups", "curve")
+_COLUMNS = (
+    "key", "version", "dataset", "model", "align", "seed", "options", "data", "state", "reason",
+    "log", "model_file", "best_epoch", "valid", "test", "chosen", "groups", "seconds", "n_users",
+    "begun", "ended",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the store has of one run; see :class:`Outcome` for what a finished one has.
+
+    Attributes:
+        state: ``pending``, ``running``, ``done`` or ``failed``.
+        reason: why it failed, in one line.
+        options: every option of the run.
+        seconds: from its start to its end, the parts before a kill left out.
+    """
+
+    key: str
+    version: str
+    dataset: str
+    model: str
+    align: str
+    seed: int
+    options: dict[str, Any]
+    data: str
+    state: str
+    reason: str | None
+    log: str | None
+    model_file: str | None
+    best_epoch: int | None
+    valid: dict[str, float]
+    test: dict[str, float]
+    chosen: dict[str, float]
+    groups: dict[str, Any]
+    seconds: float | None
+    n_users: int | None
+    begun: str | None
+    ended: str | None
+
+
+class Store:
+    """An open store.
+
+    Args:
+        connection: to the file.
+        path: the file, for messages.
+        version: of this package, under which results are kept.
+        others: whether those of other versions count as done where this one has none.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, version: str = __version__
+    ) -> None:
+        self._connection = connection
+        self.path = path
+        self.version = version
+        self.others = False
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def rows(self) -> dict[str, Row]:
+        """Return what there is of each run by key: of this version, or else of the newest other."""
+        found: dict[str, Row] = {}
+        query = f"SELECT {', '.join(_COLUMNS)} FROM runs ORDER BY version = ?, ended"
+        for values in self._connection.execute(query, (self.version,)):
+            row = _row(values)
+            if row.version == self.version or (self.others and row.state == "done"):
+                found[row.key] = row
+        return found
+
+    def versions(self, keys: Iterable[str]) -> dict[str, int]:
+        """Return how many of these runs other versions have done, and this one has not."""
+        wanted, here = set(keys), set()
+        counts: dict[str, set[str]] = {}
+        for key, version in self._connection.execute(
+            "SELECT key, version FROM runs WHERE state = 'done'"
+        ):
+            if version == self.version:
+                here.add(key)
+            elif key in wanted:
+                counts.setdefault(version, set()).add(key)
+        left = {version: len(found - here) for version, found in counts.items()}
+        return {version: count for version, count in left.items() if count}
+
+    def curve(self, row: Row) -> list[dict[str, Any]]:
+        """Return a run's epochs: ``epoch``, ``seconds``, ``losses`` by name, ``valid``."""
+        query = "SELECT curve FROM runs WHERE key = ? AND version = ?"
+        found = self._connection.execute(query, (row.key, row.version)).fetchone()
+        curve: list[dict[str, Any]] = json.loads(found[0] or "[]") if found else []
+        return curve
+
+    def users(self, row: Row) -> dict[str, np.ndarray] | None:
+        """Return a run's test metrics by user, or None where it kept none.
+
+        Returns:
+            ``users``, the data set's internal ids, int32 ``[n]``; ``trained``, their training
+            interactions, int32 ``[n]``; and each metric, float32 ``[n]``.
+        """
+        query = "SELECT content FROM users WHERE key = ? AND version = ?"
+        found = self._connection.execute(query, (row.key, row.version)).fetchone()
+        return None if found is None else _unpacked(found[0])
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add or replace a run: the columns that ``row`` names."""
+        values = {
+            name: json.dumps(value) if name in _JSON and value is not None else value
+            for name, value in row.items()
+        }
+        values["version"] = self.version
+        names = ", ".join(values)
+        places = ", ".join("?" for _ in values)
+        updates = ", ".join(f"{n} = excluded.{n}" for n in values if n not in ("key", "version"))
+        self._connection.execute(
+            f"INSERT INTO runs ({names}) VALUES ({places}) "
+            f"ON CONFLICT (key, version) DO UPDATE SET {updates}",
+            tuple(values.values()),
+        )
+
+    def set_state(self, key: str, state: str, **more: Any) -> None:
+        """Change a run's state, and other columns with it."""
+        names = {"state": state, **more}
+        assignments = ", ".join(f"{name} = ?" for name in names)
+        self._connection.execute(
+            f"UPDATE runs SET {assignments} WHERE key = ? AND version = ?",
+            (*names.values(), key, self.version),
+        )
+
+    def finish(self, key: str, outcome: Outcome, ended: str) -> None:
+        """Keep a run's outcome: all of it, or nothing."""
+        values = {
+            "state": outcome.state,
+            "reason": outcome.reason,
+            "model_file": outcome.model_file,
+            "best_epoch": outcome.best_epoch,
+            "valid": json.dumps(outcome.valid),
+            "test": json.dumps(outcome.test),
+            "chosen": json.dumps(outcome.chosen),
+            "groups": json.dumps(outcome.groups),
+            "curve": json.dumps(outcome.curve),
+            "seconds": outcome.seconds,
+            "n_users": None if outcome.users is None else len(outcome.users["users"]),
+            "ended": ended,
+        }
+        with transaction(self._connection):
+            assignments = ", ".join(f"{name} = ?" for name in values)
+            self._connection.execute(
+                f"UPDATE runs SET {assignments} WHERE key = ? AND version = ?",
+                (*values.values(), key, self.version),
+            )
+            if outcome.users is not None:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO users (key, version, content) VALUES (?, ?, ?)",
+                    (key, self.version, _packed(outcome.users)),
+                )
+
+    def digest_of(self, path: Path) -> str:
+        """Return the digest of a file's content; read once for each state of the file."""
+        stat = path.stat()
+        query = "SELECT digest FROM files WHERE path = ? AND size = ? AND mtime_ns = ?"
+        state = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+        found = self._connection.execute(query, state).fetchone()
+        if found is not None:
+            return str(found[0])
+        whole = hashlib.sha256()
+        with path.open("rb") as file:
+            for part in iter(lambda: file.read(1 << 20), b""):
+                whole.update(part)
+        digest = whole.hexdigest()
+        if not self._connection.execute("PRAGMA query_only").fetchone()[0]:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO files (path, size, mtime_ns, digest) VALUES (?, ?, ?, ?)",
+                (*state, digest),
+            )
+        return digest
+
+
+@contextmanager
+def open_results(path: Path) -> Iterator[Store]:
+    """Open a store for runs, made where there is none.
+
+    Raises:
+        DataError: it cannot be opened, made or written, is none of ours, or of another format.
+    """
+    with open_store(path, _SCHEMA) as connection:
+        _check_format(connection, path)
+        connection.execute(f"PRAGMA user_version = {_FORMAT}")
+        yield Store(connection, path)
+
+
+@contextmanager
+def read_results(path: Path) -> Iterator[Store]:
+    """Open a store for reading, also while runs go on.
+
+    Raises:
+        DataError: there is none, it cannot be read, is none of ours, or of another format.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"there are no results yet: '{path}' does not exist; run the study first, without "
+            "--table, or name its store with --store"
+        )
+    try:
+        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=60.0)
+        with closing(connection):
+            connection.execute("PRAGMA query_only = ON")
+            _check_format(connection, path)
+            yield Store(connection, path)
+    except sqlite3.Error as error:
+        raise DataError(f"the store {path} cannot be read ({error}); is it a study's?") from error
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, _FORMAT):
+        raise DataError(
+            f"the store {path} is of format {version}, and this version of recbole_darec "
+            f"({__version__}) reads format {_FORMAT}: name another file with --store"
+        )
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    named = dict(zip(_COLUMNS, values))
+    for name in _JSON:
+        if name in named:
+            named[name] = json.loads(named[name] or "{}")
+    return Row(**named)
+
+
+def _packed(users: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **users)
+    return zlib.compress(buffer.getvalue())
+
+
+def _unpacked(content: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(zlib.decompress(content)), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}

@@ -1,0 +1,235 @@
+"""Runs what a study lacks, and keeps what comes of it; killed anywhere, it goes on from there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import Counter
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+from recbole_darec.errors import DataError
+from recbole_darec.studies.outcome import Outcome, Task, read_outcome, remove_outcome
+from recbole_darec.studies.plan import Plan, make_plan
+from recbole_darec.studies.processes import LOG
+from recbole_darec.studies.progress import Progress
+from recbole_darec.studies.resolved import Resolved, Resolver
+from recbole_darec.studies.results import Row, Store
+from recbole_darec.studies.study import Study
+
+__all__ = ["Executor", "Failures", "check_versions", "run_study"]
+
+_LIVES = 3  # times that a run is begun whose worker is killed
+Failures = list[tuple[str, str, str]]
+"""What failed: the run in words, the reason, the path of its log."""
+
+
+class Executor(Protocol):
+    """Who does the tasks."""
+
+    def free(self) -> int:
+        """Return how many more tasks may be started."""
+
+    def start(self, task: Task) -> None:
+        """Start a task."""
+
+    def ended(self) -> list[tuple[Task, Outcome | str]]:
+        """Wait until a task has ended; return its outcome, or why there is none."""
+
+    def close(self) -> None:
+        """End what is still under way."""
+
+
+def run_study(
+    study: Study, store: Store, executor: Executor, folder: Path, *, retry_failed: bool = False
+) -> Failures:
+    """Run everything that the store lacks.
+
+    Args:
+        study: the study.
+        store: of its results, open for writing; nobody else runs the study.
+        executor: who does the tasks.
+        folder: in which each run has a folder of its own.
+        retry_failed: whether runs that failed before are done again.
+
+    Returns:
+        What failed, now or before.
+
+    Raises:
+        UserError: the study or the store is at fault.
+    """
+    run = _Run(study, store, executor, folder)
+    try:
+        return run.to_its_end(retry_failed=retry_failed)
+    finally:
+        executor.close()
+        run.leave()
+
+
+def check_versions(store: Store, keys: list[str], wanted: str) -> None:
+    """Show what other versions of this package have done, and settle whether it counts.
+
+    Args:
+        store: the store.
+        keys: of the study's runs.
+        wanted: ``error``, ``reuse`` or ``again``.
+
+    Raises:
+        DataError: there is something, and nothing was said about it.
+    """
+    there = store.versions(keys)
+    store.others = wanted == "reuse"
+    if there and wanted == "error":
+        told = " and ".join(f"{count} runs by version {v}" for v, count in sorted(there.items()))
+        raise DataError(
+            f"the store {store.path} has {told}, and this is {store.version}: say "
+            "--other-version=reuse to take them as they are, or --other-version=again to do them "
+            "anew beside them"
+        )
+
+
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, study: Study, store: Store, executor: Executor, folder: Path) -> None:
+        self.study, self.store, self.executor, self.folder = study, store, executor, folder
+        self.resolver = Resolver(study.folder, store.digest_of)
+        self.under_way: dict[str, Resolved] = {}
+        self.begun: Counter[str] = Counter()
+        self.progress = Progress(study, sys.stderr)
+
+    def to_its_end(self, *, retry_failed: bool) -> Failures:
+        rows = self.store.rows()
+        plan = make_plan(self.study, self.resolver, rows)
+        if retry_failed:
+            for key in plan.keys:
+                if key in rows and rows[key].state == "failed":
+                    self.store.set_state(key, "pending", reason=None)
+            rows = self.store.rows()
+            plan = make_plan(self.study, self.resolver, rows)
+        self._note(plan, rows)
+        while True:
+            rows = self.store.rows()
+            plan = make_plan(self.study, self.resolver, rows)
+            todo = self._todo(plan, rows)
+            for run in todo[: self.executor.free()]:
+                self._start(run)
+            self.progress.tell(plan, self.store.rows())
+            if not self.under_way:
+                if not self._todo(plan, self.store.rows()):
+                    break
+                continue
+            for task, outcome in self.executor.ended():
+                self._end(task.key, outcome)
+        self.progress.end()
+        return self._failures(plan, self.store.rows())
+
+    def leave(self) -> None:
+        """Put runs that were begun and not ended back to where they wait."""
+        for key in self.under_way:
+            self.store.set_state(key, "pending")
+
+    def _note(self, plan: Plan, rows: dict[str, Row]) -> None:
+        """Put what is new into the store, and back what an earlier driver left running."""
+        for run in plan.runs:
+            row = rows.get(run.key)
+            if row is None:
+                self._add(run)
+                rows[run.key] = self.store.rows()[run.key]
+            elif row.state == "running":
+                self.store.set_state(run.key, "pending")
+
+    def _add(self, run: Resolved) -> None:
+        method = run.trial.method
+        self.store.add(
+            {
+                "key": run.key,
+                "dataset": method.dataset,
+                "model": method.model,
+                "align": method.align,
+                "seed": run.trial.seed,
+                "options": dict(run.values),
+                "data": run.data,
+                "state": "pending" if run.fault is None else "failed",
+                "reason": run.fault,
+                "log": None if run.fault else str(self.folder / run.key / LOG),
+            }
+        )
+
+    def _todo(self, plan: Plan, rows: dict[str, Row]) -> list[Resolved]:
+        """Return the runs that may be started, each once."""
+        found: dict[str, Resolved] = {}
+        for run in plan.runs:
+            if run.key in self.under_way:
+                continue
+            row = rows.get(run.key)
+            if row is None:
+                self._add(run)
+            waits = run.fault is None and (row is None or row.state == "pending")
+            # A table's run wins over a tuning run of the same options: it keeps more.
+            if waits and (run.key not in found or not run.trial.tuning):
+                found[run.key] = run
+        return list(found.values())
+
+    def _start(self, run: Resolved) -> None:
+        folder = self.folder / run.key
+        kept = read_outcome(folder)
+        self.store.set_state(run.key, "running", begun=_now())
+        self.under_way[run.key] = run
+        if kept is not None and kept.state == "done":  # it ended when the driver was gone
+            self._end(run.key, kept)
+            return
+        remove_outcome(folder)
+        self.begun[run.key] += 1
+        method = run.trial.method
+        self.executor.start(
+            Task(
+                key=run.key,
+                model=method.model,
+                dataset=method.dataset,
+                align=method.align,
+                values=dict(run.values),
+                folder=str(folder),
+                keep_model=self.study.options.keep_models and not run.trial.tuning,
+                keep_users=True,
+            )
+        )
+
+    def _end(self, key: str, outcome: Outcome | str) -> None:
+        run = self.under_way.pop(key)
+        if isinstance(outcome, str):
+            if self.begun[key] < _LIVES:
+                self.progress.say(f"{self.progress.words(run.trial)}: {outcome}; it goes on")
+                self.store.set_state(key, "pending")
+                return
+            outcome = Outcome("failed", f"{outcome}, {_LIVES} times (out of memory?)")
+        self.store.finish(key, outcome, _now())
+        self.progress.note(run.trial, outcome)
+        folder = self.folder / key
+        if folder.is_dir():
+            remove_outcome(folder)
+        if outcome.state == "done":
+            _tidy(folder)
+
+    def _failures(self, plan: Plan, rows: dict[str, Row]) -> Failures:
+        found: dict[str, tuple[str, str, str]] = {}
+        for run in plan.runs:
+            row = rows.get(run.key)
+            if row is not None and row.state == "failed":
+                words = self.progress.words(run.trial)
+                found.setdefault(run.key, (words, row.reason or "", row.log or ""))
+        failures = list(found.values())
+        for method, reason in plan.untuned.items():
+            failures.append((f"{method.dataset} {method.backbone} {method.name}", reason, ""))
+        return failures
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what RecBole writes beside the log that is kept."""
+    for name in ("log", "log_tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

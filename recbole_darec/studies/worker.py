@@ -1,0 +1,172 @@
+"""One run of a study, in a process of its own: threads, seeds and logs are a process's.
+
+``python -m recbole_darec.studies.worker`` reads one task from its standard input, a line of JSON,
+and leaves the outcome in the run's folder.  It ends when its standard input ends: a driver that
+was killed cannot say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recbole_darec.errors import UserError, first_line
+from recbole_darec.recbole_compat import gpu_count
+from recbole_darec.resolve import restore
+from recbole_darec.run import train
+from recbole_darec.studies.frequency import by_frequency, trained_counts
+from recbole_darec.studies.outcome import Outcome, Task, write_outcome
+from recbole_darec.training.watch import Watch
+
+__all__ = ["done", "main"]
+
+_MODEL = "model.pth"
+_CURVE = "curve.jsonl"
+
+
+def main() -> int:
+    """Do the task of the first line of standard input; returns 0, whatever came of the run."""
+    task = Task(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+    with _alone_in(Path(task.folder)):
+        write_outcome(done(task), Path(task.folder))
+    sys.stdout.flush()
+    return 0
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the worker of a driver that was killed, which may have a moment to live."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            pass
+        else:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def done(task: Task) -> Outcome:
+    """Do a task; a run that fails is an outcome, too."""
+    folder = Path(task.folder)
+    os.chdir(folder)  # RecBole's logs go where a run is started
+    try:
+        return _trained(task, folder)
+    except UserError as error:
+        reason = str(error)
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        if isinstance(error, MemoryError) or "memory" in str(error).lower():
+            reason = f"out of memory ({first_line(error)[:160]})"
+    print(f"failed: {reason}", flush=True)
+    return Outcome("failed", reason)
+
+
+def _trained(task: Task, folder: Path) -> Outcome:
+    values = {
+        **task.values,
+        "checkpoint_dir": str(folder),
+        "checkpoint_name": _MODEL,
+        "resume": True,
+        **_device(task),
+    }
+    settings = restore(task.model, task.dataset, task.align, values)
+    notes = _Notes(folder / _CURVE, keep_users=task.keep_users)
+    start = time.perf_counter()
+    result = train(settings, watch=notes)
+    seconds = time.perf_counter() - start
+    model_file = result["model_file"]
+    if model_file is not None and not task.keep_model:
+        Path(model_file).unlink(missing_ok=True)
+        model_file = None
+    return Outcome(
+        "done",
+        valid=_plain(result["best_valid_result"]),
+        test=_plain(result["test_result"]),
+        best_epoch=int(result["best_epoch"]),
+        chosen=notes.chosen,
+        groups=notes.groups,
+        curve=notes.curve(),
+        seconds=seconds,
+        model_file=None if model_file is None else str(model_file),
+        users=notes.users,
+    )
+
+
+def _device(task: Task) -> dict[str, Any]:
+    """Return the GPU of a task's place, where there are several and the study names none."""
+    if "gpu_id" in task.values or task.values.get("use_gpu") is False:
+        return {}
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:  # Ray's choice, which RecBole would overwrite with its own default
+        return {"gpu_id": shown} if shown else {"use_gpu": False}
+    n_gpus = gpu_count()
+    return {"gpu_id": str(task.slot % n_gpus)} if n_gpus > 1 else {}
+
+
+class _Notes(Watch):
+    """Notes a run's epochs in a file, line by line, and what was found of each user."""
+
+    def __init__(self, path: Path, *, keep_users: bool) -> None:
+        self.asks_for_rows = True
+        self._path = path
+        self._keep_users = keep_users
+        self.users: dict[str, Any] | None = None
+        self.groups: dict[str, Any] = {}
+        self.chosen: dict[str, float] = {}
+
+    def trained(self, epoch: int, seconds: float, losses: Mapping[str, float]) -> None:
+        self._note({"epoch": epoch, "seconds": seconds, "losses": _plain(losses)})
+
+    def validated(self, epoch: int, score: float) -> None:
+        self._note({"epoch": epoch, "valid": score})
+
+    def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
+        of_users, of_items = trained_counts(train_data)
+        self.chosen = {name: float(value) for name, value in model.aligner.chosen().items()}
+        self.groups = by_frequency(ranking, of_users, of_items)
+        if self._keep_users:
+            ids = ranking.users.astype("int32")
+            counts = of_users[ranking.users].astype("int32")
+            self.users = {"users": ids, "trained": counts, **ranking.metrics}
+
+    def curve(self) -> list[dict[str, Any]]:
+        """Return the epochs; what a run did twice, before a kill and after it, counts once."""
+        epochs: dict[int, dict[str, Any]] = {}
+        if self._path.is_file():
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                try:
+                    noted = json.loads(line)
+                except ValueError:  # the driver's machine was killed while the line was written
+                    continue
+                epochs.setdefault(noted["epoch"], {}).update(noted)
+        self._path.unlink(missing_ok=True)
+        return [epochs[number] for number in sorted(epochs)]
+
+    def _note(self, what: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(what) + "\n")
+
+
+def _plain(values: Mapping[str, Any] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (values or {}).items()}
+
+
+def _end_with_driver() -> None:
+    if not sys.stdin.read():
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
