@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "serving": {
-        "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "settings",
+        "aligned", "data", "embeddings", "evaluation", "loaded", "numerics", "resources",
+        "settings",
     },
     "studies": {
         "", "alignment", "backbones", "data", "embeddings", "recbole_compat", "resolve",
