@@ -23,6 +23,7 @@ from recbole_darec.training.identity import RunIdentity, data_fingerprint
 from recbole_darec.training.phases import pretrained_file, read_pretrained
 from recbole_darec.training.preflight import check_outputs
 from recbole_darec.training.snapshots import Length, read_snapshot
+from recbole_darec.training.trained import take_trained
 from recbole_darec.training.trainer import trainer_class
 from recbole_darec.training.watch import Watch, tested
 
@@ -112,7 +113,12 @@ def objective_function(
 
 
 def train(
-    settings: Settings, *, saved: bool = True, verbose: bool = True, watch: Watch | None = None
+    settings: Settings,
+    *,
+    saved: bool = True,
+    verbose: bool = True,
+    watch: Watch | None = None,
+    trained: Path | None = None,
 ) -> dict[str, Any]:
     """Train and test one model.
 
@@ -121,6 +127,7 @@ def train(
         saved: whether to write checkpoints; see :func:`run_recbole_darec`.
         verbose: whether each epoch is logged.
         watch: who looks on.
+        trained: the best model of a run that is trained as this one would be, which is taken.
 
     Returns:
         As :func:`run_recbole_darec`.
@@ -142,9 +149,12 @@ def train(
         trainer.snapshots.resume(settings.run.resume, keep_files=saved)
     progress = bool(config["show_progress"]) and verbose
     with _telling_what_is_kept(trainer):
-        trainer.fit(
-            run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
-        )
+        if trained is not None:
+            take_trained(trainer, trained, run.train_data, saved=saved)
+        else:
+            trainer.fit(
+                run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
+            )
         trainer.tune_ranking(run.valid_data, saved=saved)
         test_result = tested(
             trainer,

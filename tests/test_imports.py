@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "resources": set(),
     "environment": set(),
+    "ray_cluster": set(),
     # options, of everything above; what backbones and aligners there are is handed in
     "settings": {"environment", "resources"},
     # tensors
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # texts
     "llm": {"resources", "settings"},
     "profiles": {"data", "llm", "resolve", "resources", "settings"},
-    "encoders": {"data", "embeddings", "llm", "settings"},
+    "encoders": {"data", "embeddings", "llm", "ray_cluster", "settings"},
     # where everything meets
     "run_data": {"evaluation", "recbole_compat", "training"},
     "run": {
@@ -64,8 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
     },
     "studies": {
-        "", "alignment", "backbones", "data", "embeddings", "recbole_compat", "resolve",
-        "resources", "run", "settings", "training",
+        "", "aligned", "alignment", "backbones", "data", "embeddings", "loaded", "ray_cluster",
+        "recbole_compat", "resolve", "resources", "run", "settings", "training",
     },
     "": {"aligned", "loaded", "recbole_compat", "run", "serving"},
     "cli": {
@@ -88,7 +89,7 @@ MAY_USE: dict[str, set[str]] = {
     # Connections are made in llm; the others tell the client's errors apart, and ask whether a Ray
     # address answers.
     "openai": {"encoders", "llm", "profiles"},
-    "socket": {"encoders"},
+    "socket": {"ray_cluster"},
     "aiohttp": {"llm"},
     "httpx": {"llm"},
     "requests": {"llm"},

@@ -277,6 +277,11 @@ class Aligner:
         return cls.expert_rows is not Aligner.expert_rows
 
     @classmethod
+    def leaves_training(cls, options: Any) -> bool:
+        """Tell whether a run is trained and validated, epoch by epoch, as without the method."""
+        return False
+
+    @classmethod
     def needs_embeddings(cls) -> bool:
         """Tell whether the method reads or changes embeddings; one of scores alone does not."""
         return (

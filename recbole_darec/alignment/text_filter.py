@@ -57,6 +57,11 @@ class TextFilter(Aligner):
         self.modules.register_buffer("fusion", torch.tensor(options.filter_weight or 0.0))
         self._fitted: Any = None
 
+    @classmethod
+    def leaves_training(cls, options: Any) -> bool:
+        """Tell whether w is found after the training: a given one takes part in validation."""
+        return not options.filter_weight
+
     def check_ranking(self, ranking: Ranking) -> None:
         """Refuse what the weights cannot be found for.
 

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Tune; returns 0, 3 where every trial failed, or raises a ``UserError``."""
     options = options_from(args, TuningOptions)
     from recbole_darec.cli.arguments import option_arguments
-    from recbole_darec.studies.tuning import params_file, ranges_of
+    from recbole_darec.studies.tuning_params import params_file, ranges_of
 
     given = option_arguments(args.rest)
     if args.align is not None:

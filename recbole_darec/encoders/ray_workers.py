@@ -5,12 +5,7 @@ Of Ray, the core alone is used (actors and the pool over them), so that the extr
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import platform
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from logging import getLogger
 from typing import Any
@@ -19,29 +14,15 @@ import numpy as np
 
 from recbole_darec.encoders.base import Batches, Encoded, EncodedBatches
 from recbole_darec.encoders.sentence_transformers_model import LoadedModel, Loading
-from recbole_darec.errors import (
-    EmbeddingError,
-    MissingExtraError,
-    OptionError,
-    UserError,
-    first_line,
-)
+from recbole_darec.errors import EmbeddingError, OptionError, UserError, first_line
+from recbole_darec.ray_cluster import connect, import_ray
 
-__all__ = ["encode_on_ray", "require_ray"]
+__all__ = ["encode_on_ray"]
 
 _AHEAD = 2  # batches under way for each worker, so that none of them waits for us
 _RETRIES = 3  # of a batch whose worker died
 _RESTARTS = 10  # of a worker that died
-_PATIENCE = 10.0  # seconds until an address counts as nobody's
 _START = 60.0  # seconds until we say that we wait for workers
-_LONGEST = 300  # characters of an error
-_SKIPPED = "RAY_DEDUP_LOGS_SKIP_REGEX"  # Ray's variable
-
-
-def require_ray() -> None:
-    """Raise :class:`MissingExtraError` unless Ray is installed."""
-    if importlib.util.find_spec("ray") is None:
-        raise MissingExtraError("ray", "ray")
 
 
 def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int) -> EncodedBatches:
@@ -63,8 +44,8 @@ def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int
         OptionError: there is no such cluster, it is too small, or a worker cannot load the model.
         EmbeddingError: the work failed there.
     """
-    ray = _import_ray()
-    started = _connect(ray, address)
+    ray = import_ray()
+    started = connect(ray, address)
     try:
         yield from _encode(ray, loading, batches, workers)
     except ray.exceptions.RayError as error:
@@ -72,86 +53,6 @@ def encode_on_ray(loading: Loading, batches: Batches, address: str, workers: int
     finally:
         if started:
             ray.shutdown()
-
-
-def _import_ray() -> Any:
-    require_ray()
-    try:
-        with _told_by_us():
-            import ray
-            import ray.util
-    except Exception as error:  # one that does not fit its NumPy or setuptools raises what it likes
-        raise OptionError(
-            f"ray is installed, but cannot be imported ({first_line(error)}): "
-            "pip install --upgrade 'recbole-darec[ray]'"
-        ) from None
-    return ray
-
-
-@contextmanager
-def _told_by_us() -> Iterator[None]:
-    """Keep newer Rays from printing that a worker died: we say it once, when it matters.
-
-    They print it whatever ``log_to_driver`` is; which lines are left out, they read at import.
-    """
-    if _SKIPPED in os.environ:
-        yield
-        return
-    os.environ[_SKIPPED] = "."
-    try:
-        yield
-    finally:
-        del os.environ[_SKIPPED]
-
-
-def _connect(ray: Any, address: str) -> bool:
-    """Join the cluster unless this process has; return whether it was done here."""
-    if ray.is_initialized():
-        return False
-    answers = _knock(address)
-    try:
-        ray.init(address=address, logging_level="critical", log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        if answers:
-            raise OptionError(
-                f"Ray cannot join the cluster at '{address}' ({_shortened(error)}): it must run "
-                f"the same versions as this process (Ray {ray.__version__}, Python "
-                f"{platform.python_version()}); if it asks for a token, set RAY_AUTH_MODE=token"
-            ) from None
-        raise _no_cluster(address, error) from None
-    return True
-
-
-def _knock(address: str) -> bool:
-    """Try the address, where it is one: Ray itself would try for minutes.
-
-    Returns:
-        Whether somebody answers; False where ``address`` is a word such as ``auto``.
-    """
-    host, _, port = address.rpartition("//")[2].rpartition(":")
-    if not host or not port.isdigit():
-        return False
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
-    except (OSError, OverflowError) as error:
-        raise _no_cluster(address, error) from None
-    return True
-
-
-def _no_cluster(address: str, error: Exception) -> OptionError:
-    return OptionError(
-        f"no Ray cluster at '{address}' ({_shortened(error)}): start one with 'ray start "
-        "--head', or leave --ray-address out to work on this machine"
-    )
-
-
-def _shortened(error: Exception) -> str:
-    """Return Ray's words in one line: all of them, or of many the first and the last line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    whole = " ".join(lines).rstrip(". ")
-    if len(whole) > _LONGEST:
-        whole = f"{lines[0]} … {lines[-1]}"
-    return whole or type(error).__name__
 
 
 def _require_room(ray: Any, workers: int, on_gpu: bool) -> None:

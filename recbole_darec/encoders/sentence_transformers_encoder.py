@@ -8,7 +8,7 @@ from dataclasses import replace
 from recbole_darec.encoders.base import Batches, EncodedBatches, Encoder
 from recbole_darec.encoders.model_folder import find_model
 from recbole_darec.encoders.processes import encode_in_processes
-from recbole_darec.encoders.ray_workers import encode_on_ray, require_ray
+from recbole_darec.encoders.ray_workers import encode_on_ray
 from recbole_darec.encoders.sentence_transformers_model import (
     BATCH_SIZE,
     LoadedModel,
@@ -17,6 +17,7 @@ from recbole_darec.encoders.sentence_transformers_model import (
     require_library,
 )
 from recbole_darec.errors import OptionError
+from recbole_darec.ray_cluster import require_ray
 
 __all__ = ["SentenceTransformersEncoder"]
 

@@ -11,9 +11,10 @@ from recbole_darec.studies.comparison import compared
 from recbole_darec.studies.frame import read_frame
 from recbole_darec.studies.plan import make_plan
 from recbole_darec.studies.processes import LocalProcesses
+from recbole_darec.studies.ray_jobs import RayJobs
 from recbole_darec.studies.resolved import Resolver
 from recbole_darec.studies.results import open_results, read_results
-from recbole_darec.studies.runner import Failures, check_versions, run_study
+from recbole_darec.studies.runner import Executor, Failures, check_versions, run_study
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import FORMS
 
@@ -37,10 +38,15 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
     with open_results(path) as store, only_run(path, "compare"):
         plan = make_plan(study, Resolver(study.folder, store.digest_of), store.rows())
         check_versions(store, plan.keys, options.other_version)
+        executor: Executor
+        if options.ray_address is None:
+            executor = LocalProcesses(options.jobs or 1)
+        else:
+            executor = RayJobs(options.ray_address, options.jobs)
         return run_study(
             study,
             store,
-            LocalProcesses(options.jobs),
+            executor,
             path.parent.absolute() / "runs",
             retry_failed=options.retry_failed,
         )

@@ -13,7 +13,18 @@ __all__ = ["CompareOptions"]
 class CompareOptions(CommandOptions):
     """How a study is run and shown."""
 
-    jobs: int = option(1, "Runs at a time on this machine, each in a process of its own.", low=1)
+    jobs: int | None = option(
+        None,
+        "Runs at a time, each in a process of its own (default: 1 on this machine, on a Ray "
+        "cluster all that it has room for).",
+        low=1,
+    )
+    ray_address: str | None = option(
+        None,
+        "Ray cluster that runs the study, such as 10.0.0.1:6379 or auto; its nodes find data and "
+        "the store's folder where this machine does.",
+        metavar="ADDRESS",
+    )
     store: Path | None = option(
         None, "File of the results (default: studies/<name>/results.sqlite)."
     )
@@ -30,6 +41,12 @@ class CompareOptions(CommandOptions):
         None, "Test metrics of the table, instead of the study's.", metavar="METRIC,..."
     )
     per_user: bool = option(False, "Test over users, not over seeds.")
+    figures: bool = option(
+        False, "Draw the figures from what there is, as PNG and SVG beside the store; run nothing."
+    )
+    html: Path | None = option(
+        None, "Write one page with table, figures, configuration and versions; run nothing."
+    )
     retry_failed: bool = option(False, "Do runs again that failed.")
     other_version: str = option(
         "error",
@@ -40,10 +57,18 @@ class CompareOptions(CommandOptions):
 
     def check_together(self) -> None:
         """Refuse options of a run beside --table, and a file whose form is not known."""
-        if self.table and self.retry_failed:
-            raise OptionError("--retry-failed runs something, and --table nothing: give one")
+        if self.only_shows and self.retry_failed:
+            flag = "--table" if self.table else "--figures" if self.figures else "--html"
+            raise OptionError(f"--retry-failed runs something, and {flag} nothing: give one")
+        if self.html is not None and self.html.is_dir():
+            raise OptionError(f"--html={self.html} is a folder: name a file in it")
         if self.out is not None and self.form is None and self.form_of_out is None:
             raise OptionError(f"--out={self.out}: end it in .md, .csv or .tex, or give --form")
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether nothing is run."""
+        return self.table or self.figures or self.html is not None
 
     @property
     def form_of_out(self) -> str | None:

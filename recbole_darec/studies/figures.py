@@ -1,15 +1,11 @@
-"""Figures of a study, each from what is there: bars, lines, curves, gains by frequency.
-
-The colours are Okabe and Ito's, which colour-blind readers tell apart; in grey it is the hatching,
-the marker and the form of the line.
-"""
+"""Figures of a study, each from what is there: bars, lines, curves, gains by frequency."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +13,13 @@ import pandas as pd
 
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import DataError, MissingExtraError
+from recbole_darec.studies.drawing import new_figure, styles
 from recbole_darec.studies.frame import Results
 from recbole_darec.studies.frequency import GROUPS
+from recbole_darec.studies.shared_rows import shared_rows_figure
 
-__all__ = ["figures_of", "new_figure", "styles", "write_figures"]
+__all__ = ["figures_of", "write_figures"]
 
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#555555", "#F0E442")
-_HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LINES = ("-", "--", "-.", ":")
 _FEWEST_POINTS = 3  # of a line over an option's values
 _FORMS = ("png", "svg")
 
@@ -45,9 +39,9 @@ def write_figures(results: Results, metric: str, folder: Path) -> list[Path]:
         DataError: nothing is done yet, or the metric was not computed.
         MissingExtraError: matplotlib is not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in figures_of(results, metric):
+        folder.mkdir(parents=True, exist_ok=True)
         for form in _FORMS:
             path = folder / f"{name}.{form}"
             with replacing(path) as file:
@@ -87,38 +81,6 @@ def figures_of(results: Results, metric: str) -> Iterator[tuple[str, Any]]:
         if gains is not None:
             yield f"frequency_{end}", gains
         yield from _shared(group, end, title)
-
-
-def new_figure(columns: int = 1, *, width: float = 6.4, height: float = 3.8) -> tuple[Any, Any]:
-    """Return a figure that no window has, and its axes in a list."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    rows = math.ceil(columns / 3)
-    if columns > 1:
-        figure.set_size_inches(min(columns, 3) * 3.6, rows * 3.0 + 0.6)
-    grid = figure.subplots(rows, min(columns, 3), squeeze=False)
-    axes = list(grid.flat)
-    for unused in axes[columns:]:
-        unused.remove()
-    for one in axes[:columns]:
-        one.spines[["top", "right"]].set_visible(False)
-        one.grid(axis="y", color="#dddddd", linewidth=0.8)
-        one.set_axisbelow(True)
-    return figure, axes[:columns]
-
-
-def styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return colour, hatching, marker and line by name, the same for the same place."""
-    found = {}
-    for n, name in enumerate(names):
-        found[name] = {
-            "color": _COLOURS[n % len(_COLOURS)],
-            "hatch": _HATCHES[n % len(_HATCHES)],
-            "marker": _MARKERS[n % len(_MARKERS)],
-            "line": _LINES[n % len(_LINES)],
-        }
-    return found
 
 
 def _methods(group: pd.DataFrame) -> list[str]:
@@ -252,7 +214,9 @@ def _curves(results: Results, group: pd.DataFrame, title: str) -> Any:
 
 def _gains(group: pd.DataFrame, base: str, metric: str, title: str) -> Any:
     """Gains over the base by how often users and items were in training."""
-    means = {name: _by_frequency(group[group["method"] == name], metric) for name in _methods(group)}
+    means = {
+        name: _by_frequency(group[group["method"] == name], metric) for name in _methods(group)
+    }
     if base not in means or not means[base]["users"] or len(means) < 2:
         return None
     others = [name for name in means if name != base]
@@ -298,8 +262,6 @@ def _by_frequency(rows: pd.DataFrame, metric: str) -> dict[str, dict[str, float]
 
 def _shared(group: pd.DataFrame, end: str, title: str) -> Iterator[tuple[str, Any]]:
     """Shared rows of both sides, of a method whose model is kept and has them."""
-    from recbole_darec.studies.shared_rows import shared_rows_figure
-
     for name in _methods(group):
         row = group[group["method"] == name].iloc[0]
         path = row["model_file"]

@@ -27,9 +27,8 @@ class Task:
         model, dataset, align, values: its settings.
         folder: of its own: log, snapshots, and its outcome.
         keep_model: whether its best model stays.
-        keep_users: whether metrics by user are wanted.
         slot: number of its place among those that work at a time; decides its GPU.
-        trained: the model of a run that was trained as this one would be; see ``training_key``.
+        trained: the best model of a run that is trained as this one would be, None to train.
     """
 
     key: str
@@ -39,7 +38,6 @@ class Task:
     values: Mapping[str, Any]
     folder: str
     keep_model: bool
-    keep_users: bool
     slot: int = 0
     trained: str | None = None
 

@@ -32,6 +32,11 @@ class Plan:
     settings: dict[Method, dict[str, object]] = field(default_factory=dict)
 
     @property
+    def plain(self) -> dict[str, str]:
+        """The run that has nothing but its training, by the training's digest."""
+        return {run.training: run.key for run in self.runs if run.trains_plainly}
+
+    @property
     def keys(self) -> list[str]:
         """The runs' keys, each once."""
         return list(dict.fromkeys(run.key for run in self.runs))

@@ -81,10 +81,6 @@ class Progress:
             self.say(line)
             self._told = (done, failed, total)
 
-    def end(self) -> None:
-        """End the line."""
-        self._stream.flush()
-
 
 def _duration(seconds: float) -> str:
     if seconds < 60:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import UserError
-from recbole_darec.resolve import resolve
-from recbole_darec.settings.run_options import WITHOUT_EFFECT
+from recbole_darec.resolve import resolve, restore
+from recbole_darec.settings.options import option_names, parse_options
+from recbole_darec.settings.run_options import WITHOUT_EFFECT, ProfileSourceOptions
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.studies.fingerprint import content_digest, data_files
 from recbole_darec.studies.study import Trial
@@ -38,6 +40,9 @@ class Resolved:
         values: every option, for :func:`recbole_darec.resolve.restore`; as given if it is faulty.
         data: digest of the files that it reads.
         fault: why it cannot run, None where it can.
+        training: digest of all that its training depends on; runs that share it differ only in how
+            they rank.
+        trains_plainly: whether it has nothing but that, so that others may take its model.
     """
 
     trial: Trial
@@ -45,6 +50,8 @@ class Resolved:
     values: Mapping[str, Any]
     data: str
     fault: str | None = None
+    training: str = ""
+    trains_plainly: bool = False
 
 
 class Resolver:
@@ -93,7 +100,11 @@ class Resolver:
             data = self._data_of(settings)
         except UserError as error:
             return Resolved(trial, _digest([*named, trial.given]), trial.given, "", str(error))
-        return Resolved(trial, key_of(settings, data), settings.values, data)
+        key = key_of(settings, data)
+        plain = _trained_alone(settings)
+        training = key_of(plain, self._data_of(plain))
+        plainly = plain.align == settings.align
+        return Resolved(trial, key, settings.values, data, None, training, plainly)
 
     def _data_of(self, settings: Settings) -> str:
         files = data_files(settings)
@@ -103,6 +114,31 @@ class Resolver:
         return self._data[key]
 
 
+def _kept(settings: Settings) -> dict[str, Any]:
+    """Return the options that decide what a run computes; not where it is done and shown."""
+    left_out, later = WITHOUT_EFFECT | _OF_THE_PLACE, settings.later_defaults
+    return {
+        name: value
+        for name, value in settings.values.items()
+        if name not in left_out and not (name in later and value == later[name])
+    }
+
+
+def _trained_alone(settings: Settings) -> Settings:
+    """Return the settings without the aligners that leave the training as it is."""
+    parts = {name: aligner_class(name) for name in settings.align.split("+")}
+    rest, gone = [], []
+    for name, method in parts.items():
+        options = parse_options(method.Options, settings.values)
+        (gone if method.leaves_training(options) else rest).append(name)
+    align = "+".join(rest) or "none"
+    dropped = {name for part in gone for name in option_names(parts[part].Options)}
+    if not aligner_class(align).needs_profiles:
+        dropped |= set(option_names(ProfileSourceOptions))
+    values = {name: value for name, value in settings.values.items() if name not in dropped}
+    return restore(settings.model, settings.dataset, align, {**values, "align": align})
+
+
 def key_of(settings: Settings, data: str) -> str:
     """Return the key of a run: digest of all that decides what comes of it.
 
@@ -110,14 +146,7 @@ def key_of(settings: Settings, data: str) -> str:
         settings: of the run.
         data: digest of the files that it reads.
     """
-    left_out = WITHOUT_EFFECT | _OF_THE_PLACE
-    later = settings.later_defaults
-    kept = {
-        name: value
-        for name, value in settings.values.items()
-        if name not in left_out and not (name in later and value == later[name])
-    }
-    return _digest([settings.model, settings.dataset, settings.align, kept, data])
+    return _digest([settings.model, settings.dataset, settings.align, _kept(settings), data])
 
 
 def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from recbole_darec.studies.processes import LOG
 from recbole_darec.studies.progress import Progress
 from recbole_darec.studies.resolved import Resolved, Resolver
 from recbole_darec.studies.results import Row, Store
+from recbole_darec.studies.sharing import Sharing
 from recbole_darec.studies.study import Study
 
 __all__ = ["Executor", "Failures", "check_versions", "run_study"]
@@ -98,6 +99,7 @@ class _Run:
         self.under_way: dict[str, Resolved] = {}
         self.begun: Counter[str] = Counter()
         self.progress = Progress(study, sys.stderr)
+        self.sharing = Sharing(study)
 
     def to_its_end(self, *, retry_failed: bool) -> Failures:
         rows = self.store.rows()
@@ -114,7 +116,7 @@ class _Run:
             plan = make_plan(self.study, self.resolver, rows)
             todo = self._todo(plan, rows)
             for run in todo[: self.executor.free()]:
-                self._start(run)
+                self._start(run, plan, rows)
             self.progress.tell(plan, self.store.rows())
             if not self.under_way:
                 if not self._todo(plan, self.store.rows()):
@@ -122,8 +124,9 @@ class _Run:
                 continue
             for task, outcome in self.executor.ended():
                 self._end(task.key, outcome)
-        self.progress.end()
-        return self._failures(plan, self.store.rows())
+        rows = self.store.rows()
+        self.sharing.tidy(plan, rows, self.store)
+        return self._failures(plan, rows)
 
     def leave(self) -> None:
         """Put runs that were begun and not ended back to where they wait."""
@@ -136,7 +139,6 @@ class _Run:
             row = rows.get(run.key)
             if row is None:
                 self._add(run)
-                rows[run.key] = self.store.rows()[run.key]
             elif row.state == "running":
                 self.store.set_state(run.key, "pending")
 
@@ -167,12 +169,13 @@ class _Run:
             if row is None:
                 self._add(run)
             waits = run.fault is None and (row is None or row.state == "pending")
+            waits = waits and not self.sharing.waits(run, plan, rows)
             # A table's run wins over a tuning run of the same options: it keeps more.
             if waits and (run.key not in found or not run.trial.tuning):
                 found[run.key] = run
         return list(found.values())
 
-    def _start(self, run: Resolved) -> None:
+    def _start(self, run: Resolved, plan: Plan, rows: dict[str, Row]) -> None:
         folder = self.folder / run.key
         kept = read_outcome(folder)
         self.store.set_state(run.key, "running", begun=_now())
@@ -191,8 +194,8 @@ class _Run:
                 align=method.align,
                 values=dict(run.values),
                 folder=str(folder),
-                keep_model=self.study.options.keep_models and not run.trial.tuning,
-                keep_users=True,
+                keep_model=self.sharing.keeps_model(run),
+                trained=self.sharing.take(run, plan, rows),
             )
         )
 
@@ -204,6 +207,7 @@ class _Run:
                 self.store.set_state(key, "pending")
                 return
             outcome = Outcome("failed", f"{outcome}, {_LIVES} times (out of memory?)")
+        outcome = self.sharing.completed(key, outcome, self.store)
         self.store.finish(key, outcome, _now())
         self.progress.note(run.trial, outcome)
         folder = self.folder / key

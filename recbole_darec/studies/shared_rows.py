@@ -9,7 +9,7 @@ import numpy as np
 
 from recbole_darec.aligned.vectors import final_tables, split_representations
 from recbole_darec.loaded import load_run
-from recbole_darec.studies import figures
+from recbole_darec.studies.drawing import new_figure, styles
 
 __all__ = ["embedded", "shared_rows_figure"]
 
@@ -43,8 +43,8 @@ def shared_rows_figure(model_file: Path, title: str) -> Any:
     centers = _centers(rows_c, int(run.model.aligner.options.n_centers))
     plane = embedded(np.concatenate([rows_c, rows_l]))
     names = [f"center {n + 1}" for n in range(centers.max() + 1)]
-    style = figures.styles(names)
-    figure, panels = figures.new_figure(2)
+    style = styles(names)
+    figure, panels = new_figure(2)
     drawn: dict[str, Any] = {}
     halves = ("collaborative side", plane[: len(rows_c)]), ("language side", plane[len(rows_c) :])
     for axes, (side, points) in zip(panels, halves):

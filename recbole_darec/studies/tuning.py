@@ -9,31 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import OptionError, UserError, nearest
+from recbole_darec.errors import UserError
 from recbole_darec.resolve import resolve
-from recbole_darec.resources import properties_dir
-from recbole_darec.settings.effects import SMALLER, read_by
+from recbole_darec.settings.effects import SMALLER
 from recbole_darec.settings.layers import with_conditions
-from recbole_darec.settings.options import option_names
-from recbole_darec.settings.run_options import WITHOUT_EFFECT
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.settings.values import read_yaml
 from recbole_darec.studies.fingerprint import content_digest, data_files
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome
 from recbole_darec.studies.processes import LOG, LocalProcesses
 from recbole_darec.studies.resolved import key_of, with_whole_paths
-from recbole_darec.studies.space import Range, read_ranges
-from recbole_darec.studies.suggestions import Suggestions, ends
+from recbole_darec.studies.space import Range
+from recbole_darec.studies.suggestions import Suggestions
 from recbole_darec.studies.tuning_files import TrialDone, words
 
-__all__ = ["Teller", "Tuning", "params_file", "ranges_of", "tune_here"]
+__all__ = ["Digests", "Teller", "Tuning", "tune_here"]
 
 _LIVES = 3  # times that a trial is begun whose process is killed
-# What decides how a trial is measured or where its files are is the same for all trials.
-_OF_ALL_TRIALS = frozenset(
-    {"model", "dataset", "data_path", "metrics", "topk", "valid_metric", "eval_args", "eval_mask",
-     "preset", "split_seed", "num_threads", "gpu_id", "use_gpu"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -99,7 +91,6 @@ class Tuning:
             values=whole.values,
             folder=str(self.folder / key),
             keep_model=False,
-            keep_users=False,
         )
 
     def done(self, setting: Mapping[str, Any], outcome: Outcome) -> TrialDone:
@@ -138,10 +129,11 @@ class Teller:
     Args:
         tuning: the tuning.
         length: trials at most.
+        timed: whether they come one after another, so that the time left can be told.
     """
 
-    def __init__(self, tuning: Tuning, length: int) -> None:
-        self._tuning, self._length = tuning, length
+    def __init__(self, tuning: Tuning, length: int, *, timed: bool = True) -> None:
+        self._tuning, self._length, self._timed = tuning, length, timed
         self._begun = time.monotonic()
         self.trials: list[TrialDone] = []
         self.best: TrialDone | None = None
@@ -163,13 +155,18 @@ class Teller:
             return
         early = "" if trial.stopped is None else f", stopped after {trial.stopped} epochs"
         score = f"{self._tuning.metric} {trial.score:.4f}{early}"
-        left = (time.monotonic() - self._begun) / len(self.trials)
-        left *= max(0, self._length - len(self.trials))
-        print(f"{number}: {words(trial.setting)}: {score}; at most {left / 60:.1f} min left")
+        print(f"{number}: {words(trial.setting)}: {score}{self._left()}", flush=True)
         if better and found is not None:
             print(f"current best valid score: {found.score:.4f}")
             print(f"current best valid result:\n{found.outcome.valid}")
             print(f"current test result:\n{found.outcome.test}\n", flush=True)
+
+    def _left(self) -> str:
+        if not self._timed:
+            return ""
+        each = (time.monotonic() - self._begun) / len(self.trials)
+        minutes = each * (self._length - len(self.trials)) / 60
+        return f"; at most {minutes:.1f} min left"
 
 
 def tune_here(tuning: Tuning, max_trials: int | None, early_stop: int) -> Teller:
@@ -240,89 +237,3 @@ class Digests:
                     digest.update(block)
             self._known[path] = digest.hexdigest()
         return self._known[path]
-
-
-# ---- what is chosen from ---------------------------------------------------------------------
-
-
-def params_file(name: str) -> Path:
-    """Return a params file, or a bundled one of ``properties/tuning/`` by its name.
-
-    Raises:
-        OptionError: there is neither.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    folder = properties_dir() / "tuning"
-    stem = path.name.removesuffix(".hyper")
-    bundled = folder / f"{stem}.hyper"
-    # As RecBole's users write it: the package's own folder, which a wheel has elsewhere.
-    if bundled.is_file() and str(path.parent) in (".", "properties/tuning"):
-        return bundled
-    known = sorted(one.stem for one in folder.glob("*.hyper"))
-    raise OptionError(
-        f"params file '{name}' is neither a file nor bundled{nearest(stem, known)}; bundled are "
-        f"{', '.join(known)}"
-    )
-
-
-def ranges_of(
-    path: Path,
-    model: str | None,
-    dataset: str | None,
-    files: Sequence[str],
-    given: Mapping[str, Any],
-) -> tuple[dict[str, Range], Settings]:
-    """Read a params file, and hold it against the run: nothing misspelt, nothing without effect.
-
-    Returns:
-        The ranges, and the settings of a run without a choice.
-
-    Raises:
-        OptionError: a parameter is no option of this run, is given elsewhere, or may not be chosen.
-    """
-    ranges = read_ranges(path)
-    if not ranges:
-        raise OptionError(
-            f"params file '{path}' names no parameter: write one a line, as in "
-            "'learning_rate loguniform -8,-4'"
-        )
-    fixed = resolve(model, dataset, files, None, given)
-    where = f"params file '{path}'"
-    unread = _unread(fixed)
-    for name, of in ranges.items():
-        if name in given:
-            raise OptionError(
-                f"{where}: '{name}' is given on the command line, too, which wins: leave one out"
-            )
-        if name in WITHOUT_EFFECT | _OF_ALL_TRIALS:
-            raise OptionError(f"{where}: '{name}' is the same for all trials: leave it out")
-        for value in ends(of):
-            try:
-                resolve(model, dataset, files, {name: value}, given)
-            except UserError as error:
-                reason = str(error).replace(" on config_dict", "")
-                raise OptionError(f"{where}: {name}: {reason}") from None
-        owner = unread.get(name)
-        if owner is not None and "align" not in ranges:
-            raise OptionError(f"{where}: '{name}' has no effect: {owner} does not read it")
-    return ranges, fixed
-
-
-def _unread(fixed: Settings) -> dict[str, str]:
-    """Return the options that a run accepts and does not read, with who does not read them."""
-    found: dict[str, str] = {}
-    if fixed.align == "none":  # which accepts every aligner's, so that a command is its own control
-        from recbole_darec.alignment.registry import aligner_names, aligner_options
-
-        own = {name for group in fixed.groups for name in option_names(type(group))}
-        for aligner in aligner_names():
-            names = option_names(aligner_options(aligner))
-            found.update({name: "align=none" for name in names if name not in own})
-    backbone = None if fixed.backbone is None else type(fixed.backbone)
-    read = read_by(fixed.model, backbone)
-    for name in ("embedding_size", "loss_type", "n_layers", "reg_weight", "require_pow"):
-        if name not in read:
-            found[name] = fixed.model
-    return found

@@ -87,9 +87,13 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
         **_device(task),
     }
     settings = restore(task.model, task.dataset, task.align, values)
-    notes = _Notes(folder / _CURVE, keep_users=task.keep_users, told=told)
+    notes = _Notes(folder / _CURVE, told)
     start = time.perf_counter()
-    result = train(settings, watch=notes)
+    # The file of a run on another machine may not be here; the same comes of training anew.
+    trained = None if task.trained is None else Path(task.trained)
+    result = train(
+        settings, watch=notes, trained=trained if trained and trained.is_file() else None
+    )
     seconds = time.perf_counter() - start
     model_file = result["model_file"]
     if model_file is not None and not task.keep_model:
@@ -123,12 +127,9 @@ def _device(task: Task) -> dict[str, Any]:
 class _Notes(Watch):
     """Notes a run's epochs in a file, line by line, and what was found of each user."""
 
-    def __init__(
-        self, path: Path, *, keep_users: bool, told: Callable[[int, float], None] | None
-    ) -> None:
+    def __init__(self, path: Path, told: Callable[[int, float], None] | None) -> None:
         self.asks_for_rows = True
         self._path = path
-        self._keep_users = keep_users
         self._told = told
         self.users: dict[str, Any] | None = None
         self.groups: dict[str, Any] = {}
@@ -146,10 +147,9 @@ class _Notes(Watch):
         of_users, of_items = trained_counts(train_data)
         self.chosen = {name: float(value) for name, value in model.aligner.chosen().items()}
         self.groups = by_frequency(ranking, of_users, of_items)
-        if self._keep_users:
-            ids = ranking.users.astype("int32")
-            counts = of_users[ranking.users].astype("int32")
-            self.users = {"users": ids, "trained": counts, **ranking.metrics}
+        ids = ranking.users.astype("int32")
+        counts = of_users[ranking.users].astype("int32")
+        self.users = {"users": ids, "trained": counts, **ranking.metrics}
 
     def curve(self) -> list[dict[str, Any]]:
         """Return the epochs; what a run did twice, before a kill and after it, counts once."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_darec.encoders.ray_workers import _import_ray
+from recbole_darec.ray_cluster import import_ray
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ def cluster() -> Iterator[str]:
     """The address of a running cluster with three cores and one GPU, as Ray counts them."""
     if importlib.util.find_spec("ray") is None:
         pytest.skip("needs ray (the ray extra)")
-    ray = _import_ray()
+    ray = import_ray()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         context = ray.init(

@@ -126,8 +126,8 @@ def test_two_models_and_profiles_on_the_command_line(
 
 
 def test_bad_input_is_one_line(trained: Trained, run_cli: RunCli) -> None:
-    with pytest.raises(DataError, match="more than 10 hops away"):
-        explain([trained.checkpoint], "u3", hops=10)
+    with pytest.raises(OptionError, match="hops=0: must be at least 1"):
+        explain([trained.checkpoint], "u3", hops=0)
     with pytest.raises(DataError, match="nobody"):
         explain([trained.checkpoint], "nobody")
     with pytest.raises(OptionError, match="given twice"):

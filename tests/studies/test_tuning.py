@@ -16,7 +16,9 @@ from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
 
 from recbole_darec.errors import OptionError
 from recbole_darec.studies.outcome import read_outcome
-from recbole_darec.studies.tuning import params_file, ranges_of
+from recbole_darec.studies.tuning_params import params_file, ranges_of
+from recbole_darec.testing import write_tiny_sequences
+from recbole_darec.testing.tiny_dataset import write_tiny
 
 QUICK = [
     "--model=LightGCN", "--dataset=tiny", "--align=none", "--epochs=2", "--embedding_size=8",
@@ -111,14 +113,14 @@ def test_killed_worker_and_killed_driver(
         ("kd_weight choice [0.1]", ["--align=darec"], "belongs to"),
         ("n_layers choice [1,-2]", [], "n_layers=-2 must be at least 0"),
         ("n_layers uniform 1,2.5", [], "n_layers=2.5"),
-        ("require_pow choice [True]", [], "'require_pow' has no effect"),
+        ("loss_type choice ['BPR']", [], "'loss_type' has no effect"),
         ("valid_metric choice ['Recall@5']", [], "is the same for all trials"),
         ("state choice ['INFO']", [], "is the same for all trials"),
         ("epochs choice [1,2]", ["--epochs=3"], "given on the command line, too"),
         ("", [], "names no parameter"),
         ("n_layers choice [1]", ["--params_file=darek"], "did you mean 'darec'"),
         ("n_layers choice [1]", ["--max_evals=0"], "--max_evals=0 must be at least 1"),
-        ("n_layers choice [1]", ["--tool=Optuna"], "--tool=Optuna must be one of Hyperopt, Ray"),
+        ("n_layers choice [1]", ["--tool=Optuna"], "--tool='Optuna' must be one of Hyperopt, Ray"),
         ("n_layers choice [1]", ["--output_file=no/o.result"], "there is no folder 'no'"),
         ("n_layers choice [1]", ["--ray_address=a:1"], "goes with --tool=Ray"),
         ("n_layers choice [1]", ["--model=LightGCM"], "LightGCN"),
@@ -171,9 +173,10 @@ BUNDLED = sorted(path.stem for path in (REPOSITORY / "properties" / "tuning").gl
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_ranges_are_of_their_method(name: str, tiny_dataset: TinyDataset) -> None:
+def test_bundled_ranges_are_of_their_method(name: str, tmp_path: Path) -> None:
     path = params_file(name)
-    given = {"data_path": str(tiny_dataset.data_path)}
+    (write_tiny_sequences if name in (*SEQUENTIAL, "SequenceKNN") else write_tiny)(tmp_path)
+    given = {"data_path": str(tmp_path)}
     model = name if name[0].isupper() else "SASRec" if name in SEQUENTIAL else "LightGCN"
     align = "none" if name[0].isupper() else name
     ranges, _ = ranges_of(path, model, "tiny", [], {**given, "align": align})
