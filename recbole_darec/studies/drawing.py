@@ -10,11 +10,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["new_figure", "styles"]
+__all__ = ["N_STYLES", "new_figure", "styles"]
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#555555", "#F0E442")
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+N_STYLES = len(_COLOURS)
+"""How many things can be told apart."""
+
 _LINES = ("-", "--", "-.", ":")
 
 

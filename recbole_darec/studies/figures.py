@@ -13,7 +13,7 @@ import pandas as pd
 
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import DataError, MissingExtraError
-from recbole_darec.studies.drawing import new_figure, styles
+from recbole_darec.studies.drawing import N_STYLES, new_figure, styles
 from recbole_darec.studies.frame import Results
 from recbole_darec.studies.frequency import GROUPS
 from recbole_darec.studies.shared_rows import shared_rows_figure
@@ -74,10 +74,10 @@ def figures_of(results: Results, metric: str) -> Iterator[tuple[str, Any]]:
         yield f"bars_{end}", _bars(group, column, metric, title)
         for option, lines in _varied(results, group).items():
             yield f"lines_{option}_{end}", _lines(lines, option, column, metric, title)
-        curves = _curves(results, group, title)
+        curves = _curves(results, _told_apart(group), title)
         if curves is not None:
             yield f"curves_{end}", curves
-        gains = _gains(group, results.study.options.base, metric, title)
+        gains = _gains(_told_apart(group), results.study.options.base, metric, title)
         if gains is not None:
             yield f"frequency_{end}", gains
         yield from _shared(group, end, title)
@@ -85,6 +85,11 @@ def figures_of(results: Results, metric: str) -> Iterator[tuple[str, Any]]:
 
 def _methods(group: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(group["method"]))
+
+
+def _told_apart(group: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs without those of variants, where there are more methods than styles."""
+    return group[group["variant"] == ""] if len(_methods(group)) > N_STYLES else group
 
 
 def _mean_and_deviation(values: pd.Series) -> tuple[float, float]:
@@ -191,6 +196,9 @@ def _curves(results: Results, group: pd.DataFrame, title: str) -> Any:
                 line.loc[epoch["epoch"]] = value
     if not parts:
         return None
+    decides = results.study.options.metric.lower()
+    if decides in parts:
+        parts[decides] = parts.pop(decides)  # behind the losses
     style = styles(_methods(group))
     figure, panels = new_figure(len(parts))
     drawn: dict[str, Any] = {}
@@ -200,8 +208,7 @@ def _curves(results: Results, group: pd.DataFrame, title: str) -> Any:
                 line.index, line, color=style[name]["color"], linestyle=style[name]["line"],
                 linewidth=1.5,
             )  # fmt: skip
-        axes.set_title(f"validation {part}" if part == results.study.options.metric.lower()
-                       else f"loss {part}", fontsize=10)  # fmt: skip
+        axes.set_title(f"{'validation' if part == decides else 'loss'} {part}", fontsize=10)
         axes.set_xlabel("epoch")
     first = group["seed"].iloc[0]
     figure.suptitle(f"{title}, seed {first}", fontsize=11)
