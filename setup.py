@@ -57,6 +57,7 @@ LLM = ["openai[aiohttp]>=1.88", "tiktoken>=0.5"]
 ENCODERS = ["sentence-transformers>=3.0"]
 TUNE = ["hyperopt==0.2.5", "setuptools<81"]  # hyperopt imports pkg_resources
 INDEX = ["faiss-cpu>=1.8"]
+REPORT = ["statsmodels>=0.14"]
 
 
 def of_the_stack(group: str) -> "list[str]":
@@ -106,6 +107,7 @@ setup(
         "llm": LLM,
         "parquet": of_the_stack("parquet"),
         "ray": of_the_stack("ray"),
+        "report": REPORT,
         "tune": [*TUNE, *of_the_stack("tune")],
         "test": [
             "pytest>=7",
@@ -119,6 +121,7 @@ setup(
             *LLM,
             *ENCODERS,
             *INDEX,
+            *REPORT,
             "ipykernel>=6",
             "nbclient>=0.10",
             "wandb>=0.17",

@@ -15,10 +15,10 @@ __all__ = ["N_STYLES", "new_figure", "styles"]
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#555555", "#F0E442")
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "+++", "ooo")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_LINES = ("-", "--", "-.", ":")
+
 N_STYLES = len(_COLOURS)
 """How many things can be told apart."""
-
-_LINES = ("-", "--", "-.", ":")
 
 
 def new_figure(columns: int = 1, *, width: float = 6.4, height: float = 3.8) -> tuple[Any, Any]:

@@ -54,10 +54,12 @@ def make_plan(study: Study, resolver: Resolver, rows: Mapping[str, Row]) -> Plan
         OptionError: a metric that the study asks for is not computed; every run is faulty.
     """
     plan = Plan()
+    seen: set[Method] = set()
     table: list[tuple[int, Resolved]] = []
     for method in study.methods():
         own = tuned_with(method)
-        if own not in plan.settings and own not in plan.untuned:
+        if own not in seen:
+            seen.add(own)
             _tune(study, resolver, rows, own, plan)
         seeds = study.seeds(method)
         if own in plan.untuned:

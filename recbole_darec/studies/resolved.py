@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_darec.alignment.registry import aligner_class
-from recbole_darec.errors import UserError
+from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve, restore
 from recbole_darec.settings.options import option_names, parse_options
 from recbole_darec.settings.run_options import WITHOUT_EFFECT, ProfileSourceOptions
@@ -86,7 +86,11 @@ class Resolver:
         return found.with_values({**found.values, "seed": seed})
 
     def resolved(self, trial: Trial) -> Resolved:
-        """Return the trial with its key; one that cannot be resolved says why."""
+        """Return the trial with its key; one with a faulty option says so.
+
+        Raises:
+            DataError: its data set is not there, or has no profiles.
+        """
         method = trial.method
         named = [method.model, method.dataset, method.align]
         known = _text([*named, trial.given])
@@ -98,8 +102,10 @@ class Resolver:
         try:
             settings = self.settings(trial)
             data = self._data_of(settings)
-        except UserError as error:
-            return Resolved(trial, _digest([*named, trial.given]), trial.given, "", str(error))
+        except OptionError as error:
+            return Resolved(
+                trial, _digest([*named, trial.given]), trial.given, "", _of_study(error)
+            )
         key = key_of(settings, data)
         plain = _trained_alone(settings)
         training = key_of(plain, self._data_of(plain))
@@ -112,6 +118,10 @@ class Resolver:
         if key not in self._data:
             self._data[key] = content_digest(files, self._digest_of)
         return self._data[key]
+
+
+def _of_study(error: OptionError) -> str:
+    return str(error).replace(" on config_dict", " in the study")
 
 
 def _kept(settings: Settings) -> dict[str, Any]:

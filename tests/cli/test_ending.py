@@ -80,16 +80,10 @@ def own_process() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("compare.py --dataset nonesuch --seeds 1 --variant a=align=none --out x.csv",
-         "unknown data set 'nonesuch'"),
-        ("compare.py --dataset ml-100k --seeds 1 --variant none --out x.csv",
-         "--variant none is not of the form"),
-        ("fair_table.py --dataset nonesuch --out x.csv", "unknown data set 'nonesuch'"),
         ("backbone_epochs.py --dataset nonesuch", "unknown data set 'nonesuch'"),
         ("epoch_time.py --dataset nonesuch", "has no split files nonesuch.*.inter"),
         ("pair_times.py --dataset nonesuch", "has no split files nonesuch.*.inter"),
         ("profile_signal.py --dataset nonesuch", "nonesuch.train.inter'; check the name"),
-        ("paper_table.py nonesuch.csv", "'nonesuch.csv'; check the name"),
         ("stack_equality.py compare nonesuch.csv x.csv", "'nonesuch.csv'; check the name"),
         ("prime_pantry.py --source nonesuch --out x", "metadata_Prime_Pantry.csv'; check the name"),
         ("embed_throughput.py --profiles nonesuch.jsonl", "cannot read nonesuch.jsonl"),

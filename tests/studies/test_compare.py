@@ -1,0 +1,245 @@
+"""``recbole-darec compare`` by its command line, in real processes that are killed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunCli, command, environment
+
+from recbole_darec.cli.main import main
+from recbole_darec.studies.results import read_results
+from recbole_darec.testing.tiny_runs import outcome
+
+Write = Callable[..., Path]
+# Long enough to be killed in the middle.
+LONG = {
+    "epochs": 120,
+    "stopping_step": 120,
+    "eval_step": 40,
+    "embedding_size": 8,
+    "n_layers": 1,
+    "train_batch_size": 64,
+    "metrics": ["Recall", "NDCG"],
+    "topk": [10],
+}
+ONE = {"aligners": ["none"], "variants": None, "seeds": [1]}
+
+
+def runs_in(folder: Path, name: str = "tiny") -> dict[str, tuple[str, str]]:
+    """State and time of the end of each run by key."""
+    path = folder / "studies" / name / "results.sqlite"
+    if not path.is_file():
+        return {}
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=60)
+    try:
+        rows = connection.execute("SELECT key, state, ended FROM runs").fetchall()
+    except sqlite3.OperationalError:  # killed before it had a table
+        return {}
+    finally:
+        connection.close()
+    return {key: (state, ended) for key, state, ended in rows}
+
+
+def until(folder: Path, wanted: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 240
+    while not wanted():
+        assert time.monotonic() < deadline, runs_in(folder)
+        time.sleep(0.02)
+
+
+def started(study: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(["compare", study.name, *more]),
+        cwd=study.parent,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def snapshots(folder: Path) -> list[Path]:
+    return list((folder / "studies" / "tiny" / "runs").glob("*/*.resume"))
+
+
+def test_a_killed_driver_goes_on_and_repeats_nothing(
+    write_study: Write, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """Killed while the second run is under way; the run that follows is as one never killed."""
+    study = write_study(aligners=["none"], variants=None, common=LONG)
+    first = started(study)
+    until(tmp_path, lambda: any(s == "done" for s, _ in runs_in(tmp_path).values()))
+    until(tmp_path, lambda: snapshots(tmp_path))
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    before = runs_in(tmp_path)
+    assert sorted(state for state, _ in before.values()) == ["done", "running"]
+    (done,) = (key for key, (state, _) in before.items() if state == "done")
+
+    again = run_cli(["compare", study.name, "--form=csv"], tmp_path)
+    assert again.returncode == 0, again.stderr
+    after = runs_in(tmp_path)
+    assert {state for state, _ in after.values()} == {"done"}
+    assert after[done] == before[done]
+    (other,) = after.keys() - {done}
+    log = (tmp_path / "studies" / "tiny" / "runs" / other / "run.log").read_text()
+    assert "Resuming" in log
+
+    # The same options by themselves: the same metrics to the last digit.
+    from recbole_darec import run_recbole_darec
+
+    with read_results(tmp_path / "studies" / "tiny" / "results.sqlite") as store:
+        row = store.rows()[other]
+        curve = store.curve(row)
+        users = store.users(row)
+    here = outcome(
+        run_recbole_darec("LightGCN", "tiny", config_dict={
+            **LONG, "align": "none", "valid_metric": "Recall@10", "seed": row.seed,
+            "num_threads": 1, "show_progress": False,
+        })
+    )  # fmt: skip
+    assert row.test == {name: float(value) for name, value in here["test_result"].items()}
+    assert row.best_epoch == here["best_epoch"]
+    assert [one["epoch"] for one in curve] == list(range(120))
+    assert users is not None
+    assert users["recall@10"].mean() == pytest.approx(row.test["recall@10"], abs=1e-6)
+    assert row.groups["users"]["cold"]["n"] > 0
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_begun_again_by_itself(write_study: Write, tmp_path: Path) -> None:
+    study = write_study(**ONE, common=LONG)
+    driver = started(study)
+    until(tmp_path, lambda: snapshots(tmp_path))
+    (worker,) = children(driver.pid)
+    os.kill(worker, signal.SIGKILL)
+    text, _ = driver.communicate(timeout=240)
+    assert driver.returncode == 0, text
+    assert "its process was ended by signal 9; it goes on" in text
+    assert "1 of 1 runs done" in text
+
+
+def children(pid: int) -> list[int]:
+    """The workers of a driver."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    if not path.is_file():
+        pytest.skip("needs /proc/PID/task/PID/children")
+    return [int(child) for child in path.read_text().split()]
+
+
+def test_one_bad_run_stops_no_other(write_study: Write, tmp_path: Path, run_cli: RunCli) -> None:
+    bad = {"wrong": {"align": "none", "set": {"n_layers": -1}},
+           "nan": {"align": "none", "set": {"reg_weight": 1e38}}}  # fmt: skip
+    study = write_study(**{**ONE, "variants": bad})
+    done = run_cli(["compare", study.name, "--jobs=2"], tmp_path)
+    assert done.returncode == 3
+    assert "| LightGCN | none | 0." in done.stdout
+    assert "failed: tiny LightGCN none wrong, seed 1: n_layers=-1 must be at least" in done.stderr
+    assert "LightGCN none nan, seed 1: the training loss is not finite" in done.stderr
+    assert "2 runs failed; --retry-failed does them again" in done.stderr
+    (log,) = (line.rpartition("log: ")[2] for line in done.stderr.splitlines() if "; log: " in line)
+    assert "not finite" in Path(log).read_text()
+    states = runs_in(tmp_path)
+    again = run_cli(["compare", study.name], tmp_path)
+    assert again.returncode == 3
+    assert runs_in(tmp_path) == states  # nothing was done again
+
+
+def test_what_trains_alike_is_trained_once_and_comes_out_the_same(
+    write_study: Write, tmp_path: Path, run_cli: RunCli
+) -> None:
+    tables = []
+    for name, aligners in (("shared", ["none", "text_filter"]), ("each", ["text_filter"])):
+        study = write_study(
+            name=name, aligners=aligners, base=aligners[0], seeds=[1], variants=None
+        )
+        done = run_cli(["compare", study.name, "--form=csv", "--jobs=2"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        tables.append({r["metric"]: (r["mean"], r["chosen"]) for r in rows
+                       if r["method"] == "text_filter"})  # fmt: skip
+    assert tables[0] == tables[1]
+    logs = [p.read_text() for p in (tmp_path / "studies" / "shared" / "runs").glob("*/run.log")]
+    assert sorted("Taking the training of" in log for log in logs) == [False, True]
+    assert not list((tmp_path / "studies").rglob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "arguments", "line"),
+    [
+        ({"metrc": "x"}, [], "unknown key 'metrc' (did you mean 'metric'?)"),
+        ({"metric": "Recall@50"}, [], "valid_metric 'Recall@50' is not among topk=[5, 10]"),
+        ({"report": ["hit@10"]}, [], "the metric 'hit@10' is not computed"),
+        (
+            {"common": {"epoch": 3}},
+            [],
+            "unknown option 'epoch' in the study (did you mean 'epochs'?)",
+        ),
+        ({"datasets": ["nonesuch"]}, [], "unknown data set 'nonesuch'"),
+        ({}, ["--table"], "there are no results yet"),
+        ({}, ["--table", "--retry-failed"], "--retry-failed runs something, and --table nothing"),
+        ({}, ["--out=table.doc"], "end it in .md, .csv or .tex"),
+        ({}, ["--jobs=0"], "--jobs=0 must be at least 1"),
+        ({}, ["--ray-address=127.0.0.1:9"], "no Ray cluster at '127.0.0.1:9'"),
+    ],
+)
+def test_bad_input_is_one_line(
+    write_study: Write,
+    capsys: pytest.CaptureFixture[str],
+    changed: dict[str, Any],
+    arguments: list[str],
+    line: str,
+) -> None:
+    assert main(["compare", str(write_study(**changed)), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+def test_a_data_set_without_profiles_is_one_line(
+    write_study: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "dataset" / "tiny").glob("*emb*"):
+        path.unlink()
+    assert main(["compare", str(write_study(aligners=["none", "darec"], variants=None))]) == 2
+    assert "'tiny' has no profile embeddings, and align=darec needs them" in capsys.readouterr().err
+
+
+def test_a_store_that_is_none_of_ours_or_of_another_format_is_one_line(
+    write_study: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = str(write_study())
+    with sqlite3.connect(tmp_path / "other.sqlite") as connection:
+        connection.execute("CREATE TABLE a (b)")
+    with sqlite3.connect(tmp_path / "new.sqlite") as connection:
+        connection.execute(f"PRAGMA application_id = {0x44615263}")
+        connection.execute("PRAGMA user_version = 99")
+    for name, line in (("other", "another program's database"), ("new", "of format 99")):
+        assert main(["compare", study, f"--store={tmp_path / name}.sqlite"]) == 2
+        assert line in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["compare", study, f"--store={tmp_path / 'file' / 's.sqlite'}"]) == 2
+    assert "cannot be made" in capsys.readouterr().err
+
+
+def test_a_read_only_store_is_one_line(
+    write_study: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = str(write_study())
+    store = tmp_path / "s.sqlite"
+    sqlite3.connect(store).close()
+    store.chmod(0o444)
+    if os.access(store, os.W_OK):
+        pytest.skip("this user may write everything")
+    assert main(["compare", study, f"--store={store}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
