@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recbole_darec.errors import UserError
     from recbole_darec.loaded import evaluate_checkpoint, load_data_and_model
     from recbole_darec.run import make_data_and_model, objective_function, run_recbole_darec
+    from recbole_darec.serving.explain import explain
     from recbole_darec.serving.export import export
     from recbole_darec.serving.recommend import recommend, similar_items, similar_users
 
@@ -39,6 +40,7 @@ __all__ = [
     "UserError",
     "evaluate_checkpoint",
     "evaluate_cold_items",
+    "explain",
     "export",
     "load_data_and_model",
     "make_data_and_model",
@@ -55,6 +57,7 @@ _HOMES = {
     "UserError": "recbole_darec.errors",
     "evaluate_checkpoint": "recbole_darec.loaded",
     "evaluate_cold_items": "recbole_darec.cold_items",
+    "explain": "recbole_darec.serving.explain",
     "export": "recbole_darec.serving.export",
     "load_data_and_model": "recbole_darec.loaded",
     "make_data_and_model": "recbole_darec.run",

@@ -214,6 +214,7 @@ def prepare(settings: Settings) -> Prepared:
     dataset = compat.load_dataset(config)
     parts, config.split = compat.split_dataset(config, dataset)
     _check_topk(config, dataset)
+    compat.add_training_noise(config, parts)
     model_class = aligned_class(backbone, settings.align)
     make_data = sequential_data if settings.family == "sequential" else general_data
     train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)

@@ -66,10 +66,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cold_items": {"aligned", "evaluation", "loaded", "numerics"},
     "serving": {
         "aligned", "alignment", "data", "embeddings", "encoders", "evaluation", "loaded",
-        "numerics", "settings",
+        "numerics", "resources", "settings",
     },
     "studies": {
-        "", "alignment", "backbones", "data", "embeddings", "ray_cluster",
+        "", "aligned", "alignment", "backbones", "data", "embeddings", "loaded", "ray_cluster",
         "recbole_compat", "resolve", "resources", "run", "settings", "training",
     },
     "": {"aligned", "cold_items", "loaded", "recbole_compat", "run", "serving"},

@@ -39,17 +39,23 @@ def run(args: argparse.Namespace) -> int:
     study = read_study(args.study)
     store = options.store or Path("studies") / study.name / "results.sqlite"
     failures = []
-    if not options.table:
+    if not options.only_shows:
         from recbole_darec.studies.command import run_here
 
         failures = run_here(study, store, options)
-    from recbole_darec.studies.command import shown
+    if options.figures or options.html is not None:
+        from recbole_darec.studies.report import drawn
 
-    text = shown(study, store, options)
-    if options.out is None:
-        sys.stdout.write(text)
-    else:
-        print(f"table in {options.out}")
+        for line in drawn(study, store, options):
+            print(line)
+    if options.table or not options.only_shows:
+        from recbole_darec.studies.command import shown
+
+        text = shown(study, store, options)
+        if options.out is None:
+            sys.stdout.write(text)
+        else:
+            print(f"table in {options.out}")
     for words, reason, log in failures:
         print(f"failed: {words}: {reason}{f'; log: {log}' if log else ''}", file=sys.stderr)
     if failures:

@@ -17,9 +17,11 @@ __all__ = ["main"]
 # Each sub-command: the module in this package that has its add_parser, and what it does.
 COMMANDS = {
     "train": ("train", "train and test one model"),
+    "tune": ("tune", "search hyper-parameters, judged by validation"),
     "evaluate": ("evaluate", "metrics of a trained model"),
     "compare": ("compare", "the runs of a study, and its table"),
     "recommend": ("recommend", "the best items for users of a trained model"),
+    "explain": ("explain", "why users and items are near each other under trained models"),
     "export": ("export", "vectors of a trained model, for a vector store"),
     "import": ("import_", "turn data from elsewhere into RecBole's atomic files"),
     "prepare": (
@@ -80,7 +82,7 @@ def _run(arguments: list[str]) -> int:
             f"unknown sub-command '{arguments[0]}'{nearest(arguments[0], COMMANDS)}; "
             f"there are {', '.join(COMMANDS)}"
         )
-    if arguments and arguments[0] not in ("train", "evaluate"):
+    if arguments and arguments[0] not in ("train", "evaluate", "tune"):
         # These take RecBole's options, with underscores; the others shall know data_path, too.
         arguments = [_with_hyphens(argument) for argument in arguments]
     args, rest = parser.parse_known_args(arguments)

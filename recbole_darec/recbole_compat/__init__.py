@@ -8,6 +8,7 @@ from __future__ import annotations
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.utils import ModelType, init_seed
 
+from recbole_darec.recbole_compat.added import add_training_noise
 from recbole_darec.recbole_compat.config import AlignedConfig, make_config
 from recbole_darec.recbole_compat.datasets import (
     evaluation_loader,
@@ -23,6 +24,7 @@ from recbole_darec.recbole_compat.reconcile import reconcile
 __all__ = [
     "AlignedConfig",
     "ModelType",
+    "add_training_noise",
     "evaluation_loader",
     "gpu_count",
     "init_seed",

@@ -11,6 +11,7 @@ __all__ = [
     "EXCLUDED",
     "FORMATS",
     "ColdOptions",
+    "ExplainOptions",
     "ExportOptions",
     "RecommendOptions",
     "check_output",
@@ -136,6 +137,20 @@ class ExportOptions(ColdOptions):
         "both", "Form of the vectors.", flag="format", choices=("both", "npy", "parquet")
     )
     overwrite: bool = option(False, "Replace the folder where it exists.")
+
+
+class ExplainOptions(CommandOptions):
+    """Which models are compared, and about whom."""
+
+    checkpoint: tuple[Path, ...] = option(
+        ..., "A .pth file of a training run; again for each model to compare."
+    )
+    user: str = option(..., "The user's own id.", metavar="ID")
+    hops: int = option(3, "Users more than so many hops away are compared.", low=1)
+    k: int = option(5, "Nearest of them under each model.", low=1)
+    items: int = option(5, "Recommended items of each model.", low=1)
+    near: int = option(2, "Training items that are shown for each item.", low=1)
+    as_json: bool = option(False, "Print one JSON object, without rounding.", flag="json")
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:

@@ -29,6 +29,11 @@ def check_family(settings: Settings) -> None:
             f"{', '.join(own[:-1])} or {own[-1]}"
         )
     if sequential:
+        if settings.run.train_noise:
+            raise OptionError(
+                f"train_noise={settings.run.train_noise:g} adds pairs without a time, and the "
+                f"sequential model '{settings.model}' learns from the order: leave it out"
+            )
         assert isinstance(settings.of_family, SequenceOptions)
         _check_split(settings.values)
         _check_loss(settings.values, settings.of_family.rank_loss)

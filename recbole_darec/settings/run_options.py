@@ -105,6 +105,21 @@ class RunOptions(Options):
         "experts their weights, and how far texts and ids are apart.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+    train_noise: float = option(
+        0.0,
+        "Random interactions added to the training part, as a share of it: pairs of a user and an "
+        "item that stand in no part (RLMRec, figure 5).",
+        low=0.0,
+        high=1.0,
+        since="0.2",
+    )
+    train_noise_seed: int | None = option(
+        None,
+        "Seed of the added interactions; null draws them from `seed`.",
+        low=0,
+        high=2**32 - 1,
+        since="0.2",
+    )
 
     def check_together(self) -> None:
         """Refuse a checkpoint_name that is no file name."""

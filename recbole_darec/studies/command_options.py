@@ -41,6 +41,12 @@ class CompareOptions(CommandOptions):
         None, "Test metrics of the table, instead of the study's.", metavar="METRIC,..."
     )
     per_user: bool = option(False, "Test over users, not over seeds.")
+    figures: bool = option(
+        False, "Draw the figures from what there is, as PNG and SVG beside the store; run nothing."
+    )
+    html: Path | None = option(
+        None, "Write one page with table, figures, configuration and versions; run nothing."
+    )
     retry_failed: bool = option(False, "Do runs again that failed.")
     other_version: str = option(
         "error",
@@ -51,10 +57,18 @@ class CompareOptions(CommandOptions):
 
     def check_together(self) -> None:
         """Refuse options of a run beside --table, and a file whose form is not known."""
-        if self.table and self.retry_failed:
-            raise OptionError("--retry-failed runs something, and --table nothing: give one")
+        if self.only_shows and self.retry_failed:
+            flag = "--table" if self.table else "--figures" if self.figures else "--html"
+            raise OptionError(f"--retry-failed runs something, and {flag} nothing: give one")
+        if self.html is not None and self.html.is_dir():
+            raise OptionError(f"--html={self.html} is a folder: name a file in it")
         if self.out is not None and self.form is None and self.form_of_out is None:
             raise OptionError(f"--out={self.out}: end it in .md, .csv or .tex, or give --form")
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether nothing is run."""
+        return self.table or self.figures or self.html is not None
 
     @property
     def form_of_out(self) -> str | None:

@@ -18,7 +18,7 @@ from recbole_darec.settings.run_settings import Settings
 from recbole_darec.studies.fingerprint import content_digest, data_files
 from recbole_darec.studies.study import Trial
 
-__all__ = ["Resolved", "Resolver", "metric_names"]
+__all__ = ["Resolved", "Resolver", "key_of", "metric_names", "with_whole_paths"]
 
 # Where files lie; what is in them is in the data's digest.
 _PATHS = ("data_path", "profile_dir", "user_profile_file", "item_profile_file")
@@ -81,19 +81,9 @@ class Resolver:
         key = _text([method.model, method.dataset, given])
         if key not in self._settings:
             found = resolve(method.model, method.dataset, config_dict=given)
-            self._settings[key] = found.with_values(self._with_whole_paths(found.values))
+            self._settings[key] = found.with_values(with_whole_paths(found.values, self._folder))
         found = self._settings[key]
         return found.with_values({**found.values, "seed": seed})
-
-    def _with_whole_paths(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values for a worker, which has another working folder."""
-        data_path = self._folder / str(values.get("data_path", "dataset/"))
-        whole = {**values, "data_path": str(data_path)}
-        for name in (*_PATHS, *_OTHER_PATHS):
-            # A profile file may be named as it lies in the data set's folder.
-            if isinstance(values.get(name), str) and (self._folder / values[name]).exists():
-                whole[name] = str(self._folder / values[name])
-        return whole
 
     def resolved(self, trial: Trial) -> Resolved:
         """Return the trial with its key; one with a faulty option says so.
@@ -116,11 +106,9 @@ class Resolver:
             return Resolved(
                 trial, _digest([*named, trial.given]), trial.given, "", _of_study(error)
             )
-        key = _digest([*named, _kept(settings), data])
+        key = key_of(settings, data)
         plain = _trained_alone(settings)
-        training = _digest(
-            [plain.model, plain.dataset, plain.align, _kept(plain), self._data_of(plain)]
-        )
+        training = key_of(plain, self._data_of(plain))
         plainly = plain.align == settings.align
         return Resolved(trial, key, settings.values, data, None, training, plainly)
 
@@ -159,6 +147,32 @@ def _trained_alone(settings: Settings) -> Settings:
         dropped |= set(option_names(ProfileSourceOptions))
     values = {name: value for name, value in settings.values.items() if name not in dropped}
     return restore(settings.model, settings.dataset, align, {**values, "align": align})
+
+
+def key_of(settings: Settings, data: str) -> str:
+    """Return the key of a run: digest of all that decides what comes of it.
+
+    Args:
+        settings: of the run.
+        data: digest of the files that it reads.
+    """
+    return _digest([settings.model, settings.dataset, settings.align, _kept(settings), data])
+
+
+def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a run's values for a worker, which has another working folder.
+
+    Args:
+        values: of the run.
+        folder: where relative paths begin.
+    """
+    data_path = folder / str(values.get("data_path", "dataset/"))
+    whole = {**values, "data_path": str(data_path)}
+    for name in (*_PATHS, *_OTHER_PATHS):
+        # A profile file may be named as it lies in the data set's folder.
+        if isinstance(values.get(name), str) and (folder / values[name]).exists():
+            whole[name] = str(folder / values[name])
+    return whole
 
 
 def metric_names(values: Mapping[str, Any]) -> set[str]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,17 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
-def done(task: Task) -> Outcome:
-    """Do a task; a run that fails is an outcome, too."""
+def done(task: Task, told: Callable[[int, float], None] | None = None) -> Outcome:
+    """Do a task; a run that fails is an outcome, too.
+
+    Args:
+        task: what is to be done.
+        told: is called after each validation with the epoch and its score.
+    """
     folder = Path(task.folder)
     os.chdir(folder)  # RecBole's logs go where a run is started
     try:
-        return _trained(task, folder)
+        return _trained(task, folder, told)
     except UserError as error:
         reason = str(error)
     except Exception as error:
@@ -73,7 +78,7 @@ def done(task: Task) -> Outcome:
     return Outcome("failed", reason)
 
 
-def _trained(task: Task, folder: Path) -> Outcome:
+def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None) -> Outcome:
     values = {
         **task.values,
         "checkpoint_dir": str(folder),
@@ -82,7 +87,7 @@ def _trained(task: Task, folder: Path) -> Outcome:
         **_device(task),
     }
     settings = restore(task.model, task.dataset, task.align, values)
-    notes = _Notes(folder / _CURVE)
+    notes = _Notes(folder / _CURVE, told)
     start = time.perf_counter()
     # The file of a run on another machine may not be here; the same comes of training anew.
     trained = None if task.trained is None else Path(task.trained)
@@ -122,9 +127,10 @@ def _device(task: Task) -> dict[str, Any]:
 class _Notes(Watch):
     """Notes a run's epochs in a file, line by line, and what was found of each user."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Callable[[int, float], None] | None) -> None:
         self.asks_for_rows = True
         self._path = path
+        self._told = told
         self.users: dict[str, Any] | None = None
         self.groups: dict[str, Any] = {}
         self.chosen: dict[str, float] = {}
@@ -134,6 +140,8 @@ class _Notes(Watch):
 
     def validated(self, epoch: int, score: float) -> None:
         self._note({"epoch": epoch, "valid": score})
+        if self._told is not None:
+            self._told(epoch, score)
 
     def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
         of_users, of_items = trained_counts(train_data)

@@ -1,0 +1,214 @@
+"""``recbole-darec tune``: real tunings of tiny runs, and what is refused before the first one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
+
+from recbole_darec.errors import OptionError
+from recbole_darec.studies.outcome import read_outcome
+from recbole_darec.studies.tuning_params import params_file, ranges_of
+from recbole_darec.testing import write_tiny_sequences
+from recbole_darec.testing.tiny_dataset import write_tiny
+
+QUICK = [
+    "--model=LightGCN", "--dataset=tiny", "--align=none", "--epochs=2", "--embedding_size=8",
+    "--metrics=['Recall']", "--topk=[10]", "--valid_metric=Recall@10", "--num_threads=1",
+]  # fmt: skip
+
+
+def written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def trials_of(output: Path) -> dict[str, dict[str, float]]:
+    """The valid and test metric of each trial, read as a user of RecBole reads the file."""
+    found = {}
+    for block in output.read_text().strip().split("\n\n"):
+        setting, _, valid, _, test = block.splitlines()
+        assert re.fullmatch(r"\w+:\S+(, \w+:\S+)*", setting)
+        found[setting] = {
+            name: float(line.partition(" : ")[2])
+            for name, line in (("valid", valid), ("test", test))
+        }
+    return found
+
+
+def test_a_grid_is_tried_whole_and_the_best_by_validation_is_kept(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    written(tmp_path / "p.hyper", "learning_rate choice [0.001,0.02]\n")
+    args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result", "--display_file=d.html"]
+    done = run_cli(["tune", *args], tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path / "o.result")
+    assert set(trials) == {"learning_rate:0.001", "learning_rate:0.02"}
+    best = max(trials, key=lambda setting: trials[setting]["valid"])
+    config = yaml.safe_load((tmp_path / "o.best.yaml").read_text())
+    assert f"learning_rate:{config['learning_rate']}" == best
+    assert "plotly" in (tmp_path / "d.html").read_text()
+    # The yaml alone is the run, to the digit.
+    again = run_cli(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
+    result = yaml.safe_load(again.stdout)
+    assert result["best_valid_result"]["recall@10"] == trials[best]["valid"]
+    assert result["test_result"]["recall@10"] == trials[best]["test"]
+    # Finished trials are not run again, and the files come out the same.
+    files = {name: (tmp_path / name).read_bytes() for name in ("o.result", "o.best.yaml")}
+    resumed = run_cli(["tune", *args, "--resume"], tmp_path)
+    assert resumed.stdout.count("done before") == 2
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
+
+
+def end_worker_of(driver: subprocess.Popen[str]) -> int:
+    """Kill the process that a driver has started for a trial; returns its number."""
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    return int(children[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+def test_killed_worker_and_killed_driver(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    written(tmp_path / "p.hyper", "learning_rate loguniform -6,-3\n")
+    args = [*QUICK, "--params_file=p.hyper", "--max_evals=3", "--early_stop=9"]
+    whole = run_cli(["tune", *args, "--output_file=whole.result"], tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    driver = subprocess.Popen(
+        command(["tune", *args, "--output_file=o.result"]),
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if line.startswith("running parameters"):
+            end_worker_of(driver)
+            break
+    seen = itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout)
+    assert any("ended by signal 9" in line for line in seen)
+    driver.kill()
+    driver.wait()
+    cut = run_cli(["tune", *args, "--output_file=o.result"], tmp_path)
+    assert cut.returncode == 2
+    assert "cut off: go on with --resume" in cut.stderr
+    resumed = run_cli(["tune", *args, "--output_file=o.result", "--resume"], tmp_path)
+    assert "trial 1 of 3" in resumed.stdout
+    assert (tmp_path / "o.result").read_text() == (tmp_path / "whole.result").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "words"),
+    [
+        ("learning_rat choice [1.0]", [], "did you mean 'learning_rate'"),
+        ("kd_weight choice [0.1]", [], "'kd_weight' has no effect: align=none does not read it"),
+        ("kd_weight choice [0.1]", ["--align=darec"], "belongs to"),
+        ("n_layers choice [1,-2]", [], "n_layers=-2 must be at least 0"),
+        ("n_layers uniform 1,2.5", [], "n_layers=2.5"),
+        ("loss_type choice ['BPR']", [], "'loss_type' has no effect"),
+        ("valid_metric choice ['Recall@5']", [], "is the same for all trials"),
+        ("state choice ['INFO']", [], "is the same for all trials"),
+        ("epochs choice [1,2]", ["--epochs=3"], "given on the command line, too"),
+        ("", [], "names no parameter"),
+        ("n_layers choice [1]", ["--params_file=darek"], "did you mean 'darec'"),
+        ("n_layers choice [1]", ["--max_evals=0"], "--max_evals=0 must be at least 1"),
+        ("n_layers choice [1]", ["--tool=Optuna"], "--tool='Optuna' must be one of Hyperopt, Ray"),
+        ("n_layers choice [1]", ["--output_file=no/o.result"], "there is no folder 'no'"),
+        ("n_layers choice [1]", ["--ray_address=a:1"], "goes with --tool=Ray"),
+        ("n_layers choice [1]", ["--model=LightGCM"], "LightGCN"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    text: str,
+    args: list[str],
+    words: str,
+    tiny_dataset: TinyDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from recbole_darec.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    file = written(tmp_path / "p.hyper", text)
+    names = [arg.partition("=")[0] for arg in args]
+    kept = [arg for arg in QUICK if arg.partition("=")[0] not in names]
+    if "epochs" not in text:
+        kept = [*kept, "--stopping_step=3"]
+    elif "--epochs" not in names:
+        kept = [arg for arg in kept if not arg.startswith("--epochs")]
+    own = [] if "--params_file" in names else [f"--params_file={file}"]
+    before = set(tmp_path.iterdir())
+    assert main(["tune", *kept, *own, *args]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_setting_that_fails_ends_no_tuning(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    written(tmp_path / "p.hyper", "learning_rate choice [0.01,1e38]\n")
+    args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result"]
+    done = run_cli(["tune", *args], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 trials failed" in done.stdout
+    assert "Failed:\n" in (tmp_path / "o.result").read_text()
+    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["learning_rate"] == 0.01
+    logs = [read_outcome(one) for one in (tmp_path / "o.trials").iterdir() if one.is_dir()]
+    assert sorted(outcome.state for outcome in logs if outcome) == ["done", "failed"]
+
+
+SEQUENTIAL = ("pad", "make", "smem", "hybrid", "morec", "ctrl")
+BUNDLED = sorted(path.stem for path in (REPOSITORY / "properties" / "tuning").glob("*.hyper"))
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_ranges_are_of_their_method(name: str, tmp_path: Path) -> None:
+    path = params_file(name)
+    (write_tiny_sequences if name in (*SEQUENTIAL, "SequenceKNN") else write_tiny)(tmp_path)
+    given = {"data_path": str(tmp_path)}
+    model = name if name[0].isupper() else "SASRec" if name in SEQUENTIAL else "LightGCN"
+    align = "none" if name[0].isupper() else name
+    ranges, _ = ranges_of(path, model, "tiny", [], {**given, "align": align})
+    assert ranges
+
+
+def test_every_method_has_ranges() -> None:
+    from recbole_darec.alignment.registry import ALIGNERS
+    from recbole_darec.backbones.registry import BACKBONES
+
+    without = {"MostPopular", "MarkovChain"}  # nothing to choose
+    assert set(BUNDLED) == {*ALIGNERS, *BACKBONES} - without
+
+
+def test_an_unknown_bundled_file_is_named() -> None:
+    with pytest.raises(OptionError, match="did you mean 'LightGCN'"):
+        params_file("properties/tuning/LightGCM.hyper")
+
+
+@pytest.mark.slow
+def test_ml_100k_with_a_worker_killed(tmp_path: Path, run_cli: RunCli) -> None:
+    args = [
+        "--model=LightGCN", "--dataset=ml-100k", "--align=darec", "--params_file=darec",
+        "--max_evals=4", "--epochs=6", "--align_mlp_hidden=[64]", "--num_threads=1",
+    ]  # fmt: skip
+    start = command(["tune", *args, "--output_file=o.result"])
+    driver = subprocess.Popen(start, cwd=tmp_path, env=environment(), text=True)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "o.trials").glob("*/*.resume")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    end_worker_of(driver)
+    assert driver.wait(900) == 0
+    log = run_cli(["tune", *args, "--output_file=whole.result"], tmp_path, timeout=900)
+    assert log.returncode == 0, log.stderr
+    assert (tmp_path / "o.result").read_text() == (tmp_path / "whole.result").read_text()
