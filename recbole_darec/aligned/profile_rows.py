@@ -7,6 +7,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,16 +68,20 @@ def profile_rows(
             control=source.profile_control,
             control_seed=source.profile_control_seed,
             expected_width=source.profile_width,
+            components=source.profile_components,
+            whiten=source.profile_whiten,
         ),
         some=some,
+        training={k: np.unique(dataset.inter_feat[fields[k]].numpy()) for k in kinds},
     )
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
-    matrices = {"user": found.users, "item": found.items}
-    there = {kind: torch.from_numpy(m) for kind, m in matrices.items() if m is not None}
-    table = torch.zeros((n_rows, found.width), dtype=next(iter(there.values())).dtype)
-    for kind, matrix in there.items():
-        table[kinds[kind]] = matrix[1:]
+    rows = torch.from_numpy(found.rows)
+    if found.slices == dict(kinds):
+        return rows  # as it is: it may be mapped from a file
+    table = torch.zeros((n_rows, found.width), dtype=rows.dtype)
+    for kind, where in found.slices.items():
+        table[kinds[kind]] = rows[where]
     return table
 
 
