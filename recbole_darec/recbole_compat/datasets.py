@@ -14,6 +14,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError, nearest
+from recbole_darec.recbole_compat.fast_data import FastData, sampling_from_arrays
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
 from recbole_darec.settings.options import options_from_config
@@ -55,7 +56,7 @@ def load_dataset(config: Any) -> Any:
     dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
     if _in_time(config):
         dataset_class = module.Dataset
-    complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
+    complete = type(dataset_class.__name__, (_CompleteIds, FastData, dataset_class), {})
     try:
         dataset = complete(config)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -208,7 +209,8 @@ def _fixed_split(config: Any, dataset: Any) -> Split | None:
 def training_loader(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
     """Return RecBole's training loader and its validation and test samplers."""
     try:
-        train, valid, test = create_samplers(config, dataset, parts)
+        with sampling_from_arrays():
+            train, valid, test = create_samplers(config, dataset, parts)
     except ValueError as error:  # a user who has interacted with all the items
         raise DataError(f"data set '{config['dataset']}': {error}") from error
     loader = get_dataloader(config, "train")(config, parts[0], train, shuffle=config["shuffle"])
