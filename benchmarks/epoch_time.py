@@ -1,7 +1,8 @@
-"""Time one training epoch: stock RecBole LightGCN, ours alone, and ours with DaRec, in one run.
+"""Time one training epoch: stock RecBole LightGCN, ours alone, and ours with aligners, in one run.
 
     python benchmarks/epoch_time.py                       # a random graph of Amazon-book's size
     python benchmarks/epoch_time.py --dataset amazon --data_path dataset
+    python benchmarks/epoch_time.py --align darec rlmrec_con --components 128
 
 The epochs of the contestants take turns, so that a change of the machine's load meets all of them.
 The profiles are random rows: their meaning costs no time.
@@ -60,6 +61,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", default="4096", help="rows aligned a step, or all")
     parser.add_argument("--pairs", default="2048", help="rows of the uniformity term, or all")
     parser.add_argument("--profile-width", type=int, default=1536)
+    parser.add_argument("--align", nargs="+", default=["darec"], help="aligners to time")
+    parser.add_argument(
+        "--components", type=int, help="time each aligner with this many components, too"
+    )
     return parser.parse_args()
 
 
@@ -85,19 +90,28 @@ def _contestants(
         "uniformity_sample": parse_value(args.pairs),
     }
 
-    def ours(align: str) -> Callable[[int], Any]:
-        prepared = run.prepare(resolve("LightGCN", dataset, None, {**common, "align": align}))
+    def ours(align: str, **changed: Any) -> Callable[[int], Any]:
+        values = {**common, "align": align, **changed}
+        if "darec" not in align:
+            values = {k: v for k, v in values.items() if not k.endswith("_sample")}
+        prepared = run.prepare(resolve("LightGCN", dataset, None, values))
         trainer = run.make_trainer(prepared)
         return lambda epoch: trainer._train_epoch(prepared.train_data, epoch)
 
-    prepared = run.prepare(resolve("LightGCN", dataset, None, {**common, "align": "none"}))
+    plain = {k: v for k, v in common.items() if not k.endswith("_sample")}
+    prepared = run.prepare(resolve("LightGCN", dataset, None, {**plain, "align": "none"}))
     stock = StockLightGCN(prepared.config, prepared.train_data._dataset)
     trainer = Trainer(prepared.config, stock.to(prepared.config["device"]))
-    return {
+    contestants = {
         "stock RecBole LightGCN": lambda epoch: trainer._train_epoch(prepared.train_data, epoch),
         "LightGCN, --align=none": ours("none"),
-        "LightGCN, --align=darec": ours("darec"),
     }
+    for align in args.align:
+        contestants[f"LightGCN, --align={align}"] = ours(align)
+        if args.components:
+            name = f"LightGCN, --align={align} --profile_components={args.components}"
+            contestants[name] = ours(align, profile_components=args.components)
+    return contestants
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def item_rows(config: Any, dataset: Any, kinds: Mapping[str, slice]) -> Tensor |
         EmbeddingError, OptionError, DataError: as :func:`profile_rows`.
     """
     found = _loaded(config, dataset, kinds, mapped_from=_MAPPED_FROM)
-    if isinstance(found.items, MappedRows):
-        return RowsInFile(found.items)
+    if found.in_file is not None:
+        return RowsInFile(found.in_file)
     return _stacked(found, kinds)
 
 
@@ -105,7 +105,9 @@ def _loaded(
             "can do without profiles; take shuffle or random"
         )
     tokens = {kind: dataset.field2id_token[_field(dataset, kind)] for kind in kinds}
-    found = _load(config, source, tokens, some=some, mapped_from=mapped_from)
+    # The principal directions are those of what is trained.
+    training = {k: np.unique(dataset.inter_feat[_field(dataset, k)].numpy()) for k in kinds}
+    found = _load(config, source, tokens, some=some, mapped_from=mapped_from, training=training)
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
     return found
@@ -117,11 +119,12 @@ def _n_rows(kinds: Mapping[str, slice]) -> int:
 
 def _stacked(found: ProfileEmbeddings, kinds: Mapping[str, slice]) -> Tensor:
     """Return the rows of all kinds in one table."""
-    matrices = {"user": found.users, "item": found.items}
-    there = {k: torch.from_numpy(m) for k, m in matrices.items() if isinstance(m, np.ndarray)}
-    table = torch.zeros((_n_rows(kinds), found.width), dtype=next(iter(there.values())).dtype)
-    for kind, matrix in there.items():
-        table[kinds[kind]] = matrix[1:]
+    rows = torch.from_numpy(found.rows)
+    if found.slices == dict(kinds):
+        return rows  # as it is: it may be mapped from a file
+    table = torch.zeros((_n_rows(kinds), found.width), dtype=rows.dtype)
+    for kind, where in found.slices.items():
+        table[kinds[kind]] = rows[where]
     return table
 
 
@@ -143,6 +146,11 @@ def rows_of(
     source = options_from_config(ProfileSourceOptions, config)
     if source.profile_control == "no_text":
         raise OptionError("profile_control=no_text: the run has no profiles to rank others by")
+    if source.profile_components is not None or source.profile_whiten != "none":
+        raise OptionError(
+            "profile_components and profile_whiten change the profiles of a run's own ids, and do "
+            "not go with new users or items: leave them out"
+        )
     return _load(config, source, {kind: tokens}, missing=missing)
 
 
@@ -154,6 +162,7 @@ def _load(
     some: bool = False,
     missing: str | None = None,
     mapped_from: int | None = None,
+    training: Mapping[str, np.ndarray] | None = None,
 ) -> ProfileEmbeddings:
     name = config["dataset"]
     if source.profile_dir is not None:
@@ -172,9 +181,12 @@ def _load(
             control=source.profile_control,
             control_seed=source.profile_control_seed,
             expected_width=source.profile_width,
+            components=source.profile_components,
+            whiten=source.profile_whiten,
         ),
         some=some,
         mapped_from=mapped_from,
+        training=training,
     )
 
 

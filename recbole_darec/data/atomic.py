@@ -151,7 +151,7 @@ def staged_folder(
         if replaceable is None:
             replaceable = {f"{target.name}.{suffix}" for suffix in _SUFFIXES}
         foreign = (
-            sorted({p.name for p in target.iterdir()} - set(replaceable))
+            sorted({p.name for p in target.iterdir() if not _is_cache(p)} - set(replaceable))
             if target.is_dir() and not target.is_symlink()
             else [target.name]
         )
@@ -186,6 +186,11 @@ def staged_folder(
             ) from error
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_cache(path: Path) -> bool:
+    """Tell whether a file is what a run kept of others beside them, which may be deleted."""
+    return path.suffix == ".cache" and path.name.startswith(f"{path.parent.name}.")
 
 
 def inter_header(columns: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ Here the ids are given, and the file has to follow them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,13 @@ __all__ = [
     "PADDING_TOKEN",
     "Coverage",
     "MappedRows",
+    "cover",
+    "fill",
     "lookup",
     "lookup_or_map",
+    "mapped_rows",
     "match_tokens",
+    "require_finite",
 ]
 
 PADDING_TOKEN = "[PAD]"
@@ -139,8 +143,7 @@ def lookup_or_map(
 
     Args:
         table, tokens_by_id, kind, missing: as there.
-        mapped_from: from how many bytes on rows stay in their file, if this can be mapped and has
-            every id's; None: never.
+        mapped_from: as :func:`mapped_rows` has it; None: never.
 
     Returns:
         the rows, or where they stand in the file, and the coverage.
@@ -148,46 +151,125 @@ def lookup_or_map(
     Raises:
         EmbeddingError, ValueError: as :func:`lookup`.
     """
+    rows, coverage = cover(table, tokens_by_id, kind=kind, missing=missing)
+    if mapped_from is not None:
+        mapped = mapped_rows(table, rows, tokens_by_id, kind=kind, mapped_from=mapped_from)
+        if mapped is not None:
+            return mapped, coverage
+    out = np.zeros((len(rows), table.width), dtype=_dtype(table))
+    fill(out[1:], table, rows, tokens_by_id, kind=kind, missing=missing)
+    return out, coverage
+
+
+def mapped_rows(
+    table: EmbeddingTable,
+    rows: np.ndarray,
+    tokens_by_id: Sequence[str],
+    *,
+    kind: str,
+    mapped_from: int,
+) -> MappedRows | None:
+    """Return the rows as they stand in their file, None where they are to be copied.
+
+    Args:
+        table: what was read from the file.
+        rows: of each id, as :func:`cover` returns them.
+        tokens_by_id, kind: for messages.
+        mapped_from: from how many bytes on rows stay in their file, if this can be mapped and has
+            every id's.
+
+    Raises:
+        EmbeddingError: a row that is used holds NaN or infinity.
+    """
+    mapped = MappedRows(table, rows)
+    complete = bool((rows[1:] >= 0).all()) and table.matrix.dtype == _dtype(table)
+    if table.mapping is None or not complete or mapped.nbytes < mapped_from:
+        return None
+    in_file_order = np.argsort(rows[1:], kind="stable") + 1
+    for start in range(0, in_file_order.size, _block_rows(table)):
+        ids = in_file_order[start : start + _block_rows(table)]
+        require_finite(mapped.take(ids), [str(tokens_by_id[i]) for i in ids], kind, table)
+    return mapped
+
+
+def _dtype(table: EmbeddingTable) -> np.dtype:
+    return np.dtype(np.float16 if table.matrix.dtype.itemsize == 2 else np.float32)
+
+
+def _block_rows(table: EmbeddingTable) -> int:
+    return max(1, _BLOCK_BYTES // max(1, table.width * table.matrix.dtype.itemsize))
+
+
+def cover(
+    table: EmbeddingTable, tokens_by_id: Sequence[str], *, kind: str, missing: str
+) -> tuple[np.ndarray, Coverage]:
+    """Return the row of each id in the file, as :func:`match_tokens`, and the coverage.
+
+    Args and errors are those of :func:`lookup`, but for NaN and infinity: no number is read.
+    """
     if missing not in MISSING:
         raise ValueError(f"missing must be one of {', '.join(MISSING)}, not {missing!r}")
     # Plain strings are hashed faster than the elements of a NumPy array.
     tokens = tokens_by_id.tolist() if isinstance(tokens_by_id, np.ndarray) else list(tokens_by_id)
     if not tokens or tokens[0] != PADDING_TOKEN:
         raise ValueError(f"id 0 must be the padding token {PADDING_TOKEN!r}")
-
     rows = match_tokens(table, tokens)
-    covered = np.flatnonzero(rows >= 0)
     absent = np.flatnonzero(rows[1:] < 0) + 1
+    covered = rows[rows >= 0]
     coverage = Coverage(
         kind=kind,
         n_ids=len(tokens) - 1,
         n_covered=covered.size,
-        n_unused=len(table) - np.unique(rows[covered]).size,
+        n_unused=len(table) - np.unique(covered).size,
         missing_examples=tuple(str(tokens[i]) for i in absent[:_N_EXAMPLES]),
     )
     _require_coverage(coverage, table, missing)
+    return rows, coverage
 
-    dtype = np.dtype(np.float16 if table.matrix.dtype.itemsize == 2 else np.float32)
-    mapped = MappedRows(table, rows)
-    stays = mapped_from is not None and mapped.nbytes >= mapped_from and table.mapping is not None
-    stays = stays and not absent.size and table.matrix.dtype == dtype
-    out = np.zeros((0 if stays else len(tokens), table.width), dtype=dtype)
-    total = np.zeros(table.width)
+
+def fill(
+    into: np.ndarray,
+    table: EmbeddingTable,
+    rows: np.ndarray,
+    tokens_by_id: Sequence[str],
+    *,
+    kind: str,
+    missing: str,
+    change: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> None:
+    """Read the file's rows into their places, block by block in the order of the file.
+
+    Args:
+        into: zeros ``[n_ids - 1, width]``: the row of each id, without the padding's.
+        table: what was read from the file.
+        rows: the row of each id in the file, as :func:`cover` returns it.
+        tokens_by_id: token of each id, for messages.
+        kind: ``user`` or ``item``, for messages.
+        missing: what an id without a row gets, as in :func:`lookup`.
+        change: what is made of a block of the file's rows, of the width of ``into``.
+
+    Raises:
+        EmbeddingError: a row that is used holds NaN or infinity, or does in the dtype of ``into``.
+    """
+    covered = np.flatnonzero(rows >= 0)
+    absent = np.flatnonzero(rows[1:] < 0)
+    total = np.zeros(into.shape[1])
     in_file_order = covered[np.argsort(rows[covered], kind="stable")]
-    block_rows = max(1, _BLOCK_BYTES // max(1, table.width * table.matrix.dtype.itemsize))
-    for start in range(0, in_file_order.size, block_rows):
-        ids = in_file_order[start : start + block_rows]
+    for start in range(0, in_file_order.size, _block_rows(table)):
+        ids = in_file_order[start : start + _block_rows(table)]
+        block = table.take(rows[ids])
+        names = [str(tokens_by_id[i]) for i in ids]
+        if change is not None:
+            require_finite(block, names, kind, table)
+            block = change(block)
         with np.errstate(over="ignore"):
-            block = table.take(rows[ids]).astype(dtype, copy=False)
-        _require_finite(block, [str(tokens[i]) for i in ids], kind, table)
-        if stays:
-            continue
-        out[ids] = block
+            block = block.astype(into.dtype, copy=False)
+        require_finite(block, names, kind, table)
+        into[ids - 1] = block
         if missing == "mean" and absent.size:
             total += block.sum(axis=0, dtype=np.float64)
     if missing == "mean" and absent.size:
-        out[absent] = total / covered.size
-    return mapped if stays else out, coverage
+        into[absent] = total / covered.size
 
 
 def _first(examples: Sequence[str], n: int) -> str:
@@ -213,9 +295,10 @@ def _require_coverage(coverage: Coverage, table: EmbeddingTable, missing: str) -
         )
 
 
-def _require_finite(
+def require_finite(
     block: np.ndarray, tokens: Sequence[str], kind: str, table: EmbeddingTable
 ) -> None:
+    """Refuse NaN and infinity in rows ``block`` of a file, naming those of ``tokens``."""
     finite = np.isfinite(block)
     if finite.all():
         return

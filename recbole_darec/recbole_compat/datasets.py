@@ -15,6 +15,7 @@ from recbole.utils import ModelType, get_trainer
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.recbole_compat.cold_items import HeldOut, hold_items_out
+from recbole_darec.recbole_compat.fast_data import FastData, sampling_from_arrays
 from recbole_darec.recbole_compat.fields import check_loaded_columns, check_named_columns
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
@@ -58,7 +59,7 @@ def load_dataset(config: Any) -> Any:
     dataset_class = getattr(module, f"{config['model']}Dataset", None) or getattr(module, default)
     if _in_time(config):
         dataset_class = module.Dataset
-    complete = type(dataset_class.__name__, (_CompleteIds, dataset_class), {})
+    complete = type(dataset_class.__name__, (_CompleteIds, FastData, dataset_class), {})
     try:
         dataset = complete(config)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
@@ -230,7 +231,8 @@ def _fixed_split(config: Any, dataset: Any) -> Split | None:
 def training_loader(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, Any, Any]:
     """Return RecBole's training loader and its validation and test samplers."""
     try:
-        train, valid, test = create_samplers(config, dataset, parts)
+        with sampling_from_arrays():
+            train, valid, test = create_samplers(config, dataset, parts)
     except ValueError as error:  # a user who has interacted with all the items
         raise DataError(f"data set '{config['dataset']}': {error}") from error
     loader = get_dataloader(config, "train")(config, parts[0], train, shuffle=config["shuffle"])

@@ -8,8 +8,10 @@ its ``create_dataset`` profits as ours does.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +22,26 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.utils import FeatureType
 
-__all__ = ["count_cells", "fill_missing_values", "hand_over_writable_arrays", "read_empty_cells"]
+__all__ = [
+    "count_cells",
+    "fill_missing_values",
+    "hand_over_writable_arrays",
+    "read_empty_cells",
+    "reading_by",
+]
+
+_READER: ContextVar[Callable[..., pd.DataFrame] | None] = ContextVar("_READER", default=None)
+
+
+@contextlib.contextmanager
+def reading_by(reader: Callable[..., pd.DataFrame]) -> Iterator[None]:
+    """Have RecBole's data sets read their files by ``reader`` instead of ``pandas.read_csv``."""
+    read_empty_cells()
+    token = _READER.set(reader)
+    try:
+        yield
+    finally:
+        _READER.reset(token)
 
 
 @functools.cache  # once a process
@@ -61,7 +82,8 @@ class _Pandas:
     @staticmethod
     def read_csv(*args: Any, **options: Any) -> pd.DataFrame:
         """``pandas.read_csv`` of an atomic file, whose empty sequences are empty texts."""
-        frame = pd.read_csv(*args, **options)
+        read = _READER.get() or pd.read_csv
+        frame = read(*args, **options)
         for column in frame.columns:
             if column.endswith("_seq"):  # <field>:token_seq or <field>:float_seq
                 frame[column] = frame[column].fillna("")

@@ -161,6 +161,29 @@ class ProfileSourceOptions(Options):
         choices=("none", "shuffle", "random", "no_text"),
     )
     profile_control_seed: int = option(0, "Seed of the control.", low=0)
+    profile_components: int | None = option(
+        None,
+        "Principal directions that the centred profiles are reduced to, found on the ids of the "
+        "training part; null keeps the columns of the files.",
+        low=1,
+        since="0.2",
+    )
+    profile_whiten: str = option(
+        "none",
+        "Whether the centred profiles are whitened on the ids of the training part: pca gives each "
+        "principal direction variance 1, zca turns them back into the columns of the files.",
+        choices=("none", "pca", "zca"),
+        since="0.2",
+    )
+
+    def check_together(self) -> None:
+        """Refuse to reduce what is to keep its columns."""
+        if self.profile_whiten == "zca" and self.profile_components is not None:
+            raise OptionError(
+                f"profile_whiten=zca keeps all columns, and profile_components="
+                f"{self.profile_components} reduces them: take profile_whiten=pca, or leave "
+                "profile_components out"
+            )
 
 
 class EvaluationOptions(Options):

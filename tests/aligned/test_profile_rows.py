@@ -7,12 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from tiny_runs import prepared
+import torch
+from tiny_runs import one_batch, options, outcome, prepared
 
+from recbole_darec import evaluate_checkpoint, run_recbole_darec
 from recbole_darec.aligned.profile_rows import check_split
 from recbole_darec.data.splits import Split
-from recbole_darec.errors import DataError
+from recbole_darec.embeddings import read_table, write_binary
+from recbole_darec.errors import DataError, OptionError
+
+
+@pytest.fixture
+def data_path(tmp_path: Path, make_tiny: Callable[..., Any]) -> Path:
+    path: Path = make_tiny(tmp_path / "dataset").data_path
+    return path
+
 
 SPLIT = {"ratios": [3, 1, 1], "group_by": "user", "seed": 2020, "interactions": 100}
 
@@ -80,3 +91,59 @@ def test_a_run_is_held_to_its_own_split(make_tiny: Callable, tmp_path: Path) -> 
         prepared(tmp_path, split_seed=8)
     with pytest.raises(DataError, match="another split"):
         prepared(tmp_path)  # drawn from the training seed, which is no split of its own
+
+
+@pytest.mark.parametrize("align", ["darec", "rlmrec_con", "kar", "relational"])
+def test_an_aligner_works_on_components_of_the_training_part(data_path: Path, align: str) -> None:
+    run = prepared(data_path, align=align, profile_components=5)
+    rows = run.model.profile_rows
+    assert rows.shape == (100, 5)
+    training = run.train_data._dataset.inter_feat
+    kinds = run.model._kinds
+    sample = torch.cat(
+        [
+            rows[kinds[kind]][training[f"{kind}_id"].unique() - 1].double()
+            for kind in ("user", "item")
+        ]
+    )
+    torch.testing.assert_close(sample.mean(0), torch.zeros(5).double(), atol=1e-4, rtol=0)
+    covariance = torch.cov(sample.T)
+    torch.testing.assert_close(
+        covariance, covariance.diagonal().diag(), atol=1e-4 * float(covariance.max()), rtol=0
+    )
+    loss = run.model.calculate_loss(one_batch(run))
+    parts = loss if isinstance(loss, tuple) else (loss,)
+    assert all(bool(torch.isfinite(part).all()) for part in parts)
+
+
+def test_rows_mapped_from_a_file_train_and_evaluate_as_those_in_memory(
+    data_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in (data_path / "tiny").glob("*emb"):  # in half precision, as the mapped rows are
+        table = read_table(file)
+        write_binary(file, list(table.tokens), np.array(table.matrix, np.float16))
+    values = options(data_path, epochs=1)
+    inside = run_recbole_darec("LightGCN", "tiny", config_dict=values)
+    monkeypatch.setattr("recbole_darec.embeddings.load.too_large", lambda *_: True)
+    mapped = run_recbole_darec("LightGCN", "tiny", config_dict=values)
+    assert outcome(mapped) == outcome(inside)
+    assert len(list((data_path / "tiny").glob("*.cache"))) == 1
+    assert evaluate_checkpoint(mapped["model_file"])["test"] == mapped["test_result"]
+
+
+def test_zca_and_fewer_components_do_not_go_together(data_path: Path) -> None:
+    with pytest.raises(OptionError, match="profile_whiten=zca keeps all columns"):
+        prepared(data_path, profile_whiten="zca", profile_components=4)
+
+
+def test_too_many_components_end_in_one_line_with_exit_2(
+    data_path: Path, run_cli: Callable[..., Any]
+) -> None:
+    result = run_cli(
+        ["train", "--model=LightGCN", "--dataset=tiny", "--profile_components=999"],
+        cwd=data_path.parent,
+    )
+    assert result.returncode == 2
+    assert "profile_components=999 is more than the" in result.stderr
+    assert "Traceback" not in result.stderr
