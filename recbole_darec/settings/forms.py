@@ -43,6 +43,12 @@ def check_forms(values: Mapping[str, Any]) -> None:
             "enable_scaler=True scales the loss of mixed precision: give enable_amp=True too, or "
             "leave it out"
         )
+    changed = values.get("profile_components") or values.get("profile_whiten", "none") != "none"
+    if changed and values.get("cold_items"):
+        raise OptionError(
+            "cold_items ranks items by profiles that took no part in the run, and "
+            "profile_components and profile_whiten change those that did: leave one of them out"
+        )
     _check_modes(values)
     _check_labels(values)
     _check_keys(values.get("clip_grad_norm"), "clip_grad_norm", _CLIPPING)

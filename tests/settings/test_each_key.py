@@ -374,6 +374,7 @@ def test_what_the_machine_lacks_is_said(caplog: pytest.LogCaptureFixture) -> Non
         ({"threshold": {"rating": 3}}, "LightGCN takes every interaction for a positive one"),
         ({"threshold": {"rating": 3, "timestamp": 2}}, "threshold=.* must name one column"),
         ({"enable_scaler": True}, "give enable_amp=True too"),
+        ({"cold_items": 0.1, "profile_components": 4}, "leave one of them out"),
         ({"metrics": ["AUC"], "valid_metric": "AUC"}, "AUC is of labelled pairs, and .* ranks all"),
     ],
 )

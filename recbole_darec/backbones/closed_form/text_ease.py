@@ -16,16 +16,16 @@ __all__ = ["TextEASE", "TextEASEOptions"]
 class TextEASEOptions(Options):
     """The text's part beside RecBole's ``reg_weight``, which is EASE's own; one epoch, no steps."""
 
-    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {"epochs": 1, "reg_weight": 100.0}
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {"epochs": 1, "reg_weight": 300.0}
 
     text_share: float = option(
-        0.5,
+        0.6,
         "Share of reg_weight that pulls to the texts' own EASE instead of to zero; 0 is EASE.",
         low=0.0,
         high=1.0,
     )
     text_reg_weight: float = option(
-        1.0, "L2 weight of the texts' own EASE, over profiles of length 1.", above=0.0
+        3.0, "L2 weight of the texts' own EASE, over profiles of length 1.", above=0.0
     )
 
 
