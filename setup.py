@@ -57,7 +57,7 @@ LLM = ["openai[aiohttp]>=1.88", "tiktoken>=0.5"]
 ENCODERS = ["sentence-transformers>=3.0"]
 TUNE = ["hyperopt==0.2.5", "setuptools<81"]  # hyperopt imports pkg_resources
 INDEX = ["faiss-cpu>=1.8"]
-REPORT = ["statsmodels>=0.14"]
+REPORT = ["jinja2>=3", "matplotlib>=3.7", "statsmodels>=0.14"]
 
 
 def of_the_stack(group: str) -> "list[str]":
