@@ -66,6 +66,7 @@ class ExpertRecommender(PhasedRecommender):
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the aligner's terms of the phase, then the ranking loss of the mixed scores."""
         phase = self.phase
+        self._folded_once.forget()  # stale after this step, and wide
         ids, counts, batch = self._numbered_anew(interaction, everything=self._rank_loss == "ce")
         made = self._made(ids, self._ranking_names())
 

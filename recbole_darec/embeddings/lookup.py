@@ -8,7 +8,7 @@ Here the ids are given, and the file has to follow them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,6 +29,7 @@ PADDING_TOKEN = "[PAD]"
 MISSING = ("error", "mean", "zero")
 
 _BLOCK_BYTES = 4 << 20
+_MAPPED_ROWS = 512
 _N_EXAMPLES = 5
 
 
@@ -86,7 +87,15 @@ class MappedRows:
 
     def take(self, ids: np.ndarray) -> np.ndarray:
         """Copy the rows of some ids ``[m]``, none of them the padding, as ``[m, width]``."""
-        return self.table.take(self.rows[ids])
+        rows = self.rows[ids]
+        found = np.empty((len(rows), self.table.width), self.table.matrix.dtype)
+        # A few at a time, in the order of the file: the system maps sixteen pages for one that is
+        # touched, and they are given back after each block.
+        order = np.argsort(rows, kind="stable")
+        for start in range(0, len(order), _MAPPED_ROWS):
+            some_of_them = order[start : start + _MAPPED_ROWS]
+            found[some_of_them] = self.table.take(rows[some_of_them])
+        return found
 
 
 def match_tokens(table: EmbeddingTable, tokens_by_id: Sequence[str]) -> np.ndarray:
@@ -168,7 +177,7 @@ def lookup_or_map(
     _require_coverage(coverage, table, missing)
 
     dtype = np.dtype(np.float16 if table.matrix.dtype.itemsize == 2 else np.float32)
-    mapped = MappedRows(table, rows)
+    mapped = MappedRows(replace(table, tokens=()), rows)  # the tokens have done their work
     stays = mapped_from is not None and mapped.nbytes >= mapped_from and table.mapping is not None
     stays = stays and not absent.size and table.matrix.dtype == dtype
     out = np.zeros((0 if stays else len(tokens), table.width), dtype=dtype)
