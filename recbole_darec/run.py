@@ -141,6 +141,7 @@ def train(settings: Settings, *, saved: bool = True, verbose: bool = True) -> di
         trainer.fit(
             run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
         )
+        trainer.optimizer.state.clear()  # twice the parameters, and the training is over
         trainer.tune_ranking(run.valid_data, saved=saved)
         test_result = trainer.evaluate(
             run.test_data,

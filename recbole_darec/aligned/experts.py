@@ -52,14 +52,19 @@ class ExpertRecommender(PhasedRecommender):
     """Mixin over a RecBole sequential recommender, for an aligner that names experts."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        self._folded_once = MadeOnce()
         super().__init__(config, dataset)
         options = self.aligner.options
         self._rank_loss = options_from_config(SequenceOptions, config).rank_loss
-        self._folded_once = MadeOnce()
         counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
         self.aligner.count_items(counts[1:])
         diagnoses = options_from_config(RunOptions, config).diagnostics
         self._watch = ExpertDiagnostics.of(config, dataset, options) if diagnoses else None
+
+    def enter_phase(self, number: int, *, copying: bool) -> None:
+        """Enter a phase, and forget what ranked in the one before."""
+        self._folded_once.forget()
+        super().enter_phase(number, copying=copying)
 
     # ---- one training step -----------------------------------------------------------------
 
