@@ -104,6 +104,7 @@ class MadeOnce:
         # What changes a tensor in place, an optimiser or a loaded state, counts its version up.
         made_of = tuple((source.data_ptr(), source._version) for source in sources)
         if self._tables is None or self._made_of != made_of:
+            self.forget()  # two of them need not fit into memory
             self._made_of, self._tables = made_of, make()
         return self._tables
 

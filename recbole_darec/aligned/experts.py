@@ -52,20 +52,26 @@ class ExpertRecommender(PhasedRecommender):
     """Mixin over a RecBole sequential recommender, for an aligner that names experts."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        self._folded_once = MadeOnce()
         super().__init__(config, dataset)
         options = self.aligner.options
         self._rank_loss = options_from_config(SequenceOptions, config).rank_loss
-        self._folded_once = MadeOnce()
         counts = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
         self.aligner.count_items(counts[1:])
         diagnoses = options_from_config(RunOptions, config).diagnostics
         self._watch = ExpertDiagnostics.of(config, dataset, options) if diagnoses else None
+
+    def enter_phase(self, number: int, *, copying: bool) -> None:
+        """Enter a phase, and forget what ranked in the one before."""
+        self._folded_once.forget()
+        super().enter_phase(number, copying=copying)
 
     # ---- one training step -----------------------------------------------------------------
 
     def calculate_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the aligner's terms of the phase, then the ranking loss of the mixed scores."""
         phase = self.phase
+        self._folded_once.forget()  # stale after this step, and wide
         ids, counts, batch = self._numbered_anew(interaction, everything=self._rank_loss == "ce")
         made = self._made(ids, self._ranking_names())
 

@@ -18,6 +18,8 @@ unless it says otherwise:
     parameters and buffers; whatever must be saved is a parameter or a buffer of theirs.
 
 This module imports no torch, so that the command line can read an aligner's options.
+
+Long because an aligner's whole contract is read in one place.
 """
 
 from __future__ import annotations

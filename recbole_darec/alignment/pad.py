@@ -144,9 +144,9 @@ class PAD(ThreeExperts):
 
     @classmethod
     def phases(cls, options: PADOptions) -> tuple[Phase, ...]:
-        """Return phases 1, 2 and 3; without an alignment 1 and 3."""
+        """Return phases 1, 2 and 3; without an alignment, or an expert that it trains, 1 and 3."""
         copies = (("id", "align"),)
-        if options.pad_anchor == "none":
+        if options.pad_anchor == "none" or "align" not in options.pad_experts:
             return PRETRAIN, cls.last_phase(options, copies)
         align = Phase(
             "align",

@@ -13,7 +13,8 @@ from recbole_darec.embeddings.load import (
     load_embeddings,
     profile_files,
 )
-from recbole_darec.embeddings.lookup import Coverage, MappedRows, lookup
+from recbole_darec.embeddings.lookup import Coverage, lookup
+from recbole_darec.embeddings.mapped import MappedRows
 from recbole_darec.embeddings.table import EmbeddingTable
 
 __all__ = [

@@ -18,14 +18,8 @@ from recbole_darec.embeddings.cache import fingerprint
 from recbole_darec.embeddings.components import WHITENINGS, Components
 from recbole_darec.embeddings.controls import CONTROLS, apply_control
 from recbole_darec.embeddings.formats import exists, files_of, read_table
-from recbole_darec.embeddings.lookup import (
-    MISSING,
-    Coverage,
-    MappedRows,
-    cover,
-    fill,
-    mapped_rows,
-)
+from recbole_darec.embeddings.lookup import MISSING, Coverage, cover, fill
+from recbole_darec.embeddings.mapped import MappedRows, mapped_rows
 from recbole_darec.embeddings.stored import digest_of, stored_rows, too_large
 from recbole_darec.errors import EmbeddingError, OptionError
 
@@ -158,9 +152,9 @@ def load_embeddings(
         raise ValueError("neither user_tokens nor item_tokens is given")
 
     if some:
-        found = [s for s in kinds if named[s] is not None or _there(directories, dataset, s)]
+        there = [s for s in kinds if named[s] is not None or _there(directories, dataset, s)]
         # With neither, the error below says where was looked.
-        kinds = found or kinds
+        kinds = there or kinds
     tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in kinds}
     for table in tables.values():
         if options.expected_width not in (None, table.width):

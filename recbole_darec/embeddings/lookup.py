@@ -19,14 +19,13 @@ __all__ = [
     "MISSING",
     "PADDING_TOKEN",
     "Coverage",
-    "MappedRows",
+    "block_rows",
     "cover",
     "fill",
     "lookup",
-    "lookup_or_map",
-    "mapped_rows",
     "match_tokens",
     "require_finite",
+    "rows_dtype",
 ]
 
 PADDING_TOKEN = "[PAD]"
@@ -71,28 +70,6 @@ class Coverage:
         return line
 
 
-@dataclass(frozen=True, eq=False)
-class MappedRows:
-    """Rows of a mapped file by internal id, which stay in the file until they are asked for.
-
-    Attributes:
-        table: the file.
-        rows: each id's row in it, int64 ``[n_ids]``; -1 for the padding alone.
-    """
-
-    table: EmbeddingTable
-    rows: np.ndarray
-
-    @property
-    def nbytes(self) -> int:
-        """What they would take in memory."""
-        return len(self.rows) * self.table.width * self.table.matrix.dtype.itemsize
-
-    def take(self, ids: np.ndarray) -> np.ndarray:
-        """Copy the rows of some ids ``[m]``, none of them the padding, as ``[m, width]``."""
-        return self.table.take(self.rows[ids])
-
-
 def match_tokens(table: EmbeddingTable, tokens_by_id: Sequence[str]) -> np.ndarray:
     """Find each id's row in the file: int64 [n_ids], -1 where there is none and for the padding."""
     row_of = {token: row for row, token in enumerate(table.tokens)}
@@ -126,77 +103,19 @@ def lookup(
             row that is used holds NaN or infinity.
         ValueError: ``missing`` is none of the three, or id 0 is not the padding.
     """
-    found, coverage = lookup_or_map(table, tokens_by_id, kind=kind, missing=missing)
-    assert isinstance(found, np.ndarray)
-    return found, coverage
-
-
-def lookup_or_map(
-    table: EmbeddingTable,
-    tokens_by_id: Sequence[str],
-    *,
-    kind: str,
-    missing: str = "error",
-    mapped_from: int | None = None,
-) -> tuple[np.ndarray | MappedRows, Coverage]:
-    """Do as :func:`lookup`, and leave many rows in their file.
-
-    Args:
-        table, tokens_by_id, kind, missing: as there.
-        mapped_from: as :func:`mapped_rows` has it; None: never.
-
-    Returns:
-        the rows, or where they stand in the file, and the coverage.
-
-    Raises:
-        EmbeddingError, ValueError: as :func:`lookup`.
-    """
     rows, coverage = cover(table, tokens_by_id, kind=kind, missing=missing)
-    if mapped_from is not None:
-        mapped = mapped_rows(table, rows, tokens_by_id, kind=kind, mapped_from=mapped_from)
-        if mapped is not None:
-            return mapped, coverage
-    out = np.zeros((len(rows), table.width), dtype=_dtype(table))
+    out = np.zeros((len(rows), table.width), dtype=rows_dtype(table))
     fill(out[1:], table, rows, tokens_by_id, kind=kind, missing=missing)
     return out, coverage
 
 
-def mapped_rows(
-    table: EmbeddingTable,
-    rows: np.ndarray,
-    tokens_by_id: Sequence[str],
-    *,
-    kind: str,
-    mapped_from: int,
-) -> MappedRows | None:
-    """Return the rows as they stand in their file, None where they are to be copied.
-
-    Args:
-        table: what was read from the file.
-        rows: of each id, as :func:`cover` returns them.
-        tokens_by_id, kind: for messages.
-        mapped_from: from how many bytes on rows stay in their file, if this can be mapped and has
-            every id's.
-
-    Raises:
-        EmbeddingError: a row that is used holds NaN or infinity.
-    """
-    mapped = MappedRows(table, rows)
-    complete = bool((rows[1:] >= 0).all()) and table.matrix.dtype == _dtype(table)
-    if table.mapping is None or not complete or mapped.nbytes < mapped_from:
-        return None
-    in_file_order = np.argsort(rows[1:], kind="stable") + 1
-    for start in range(0, in_file_order.size, _block_rows(table)):
-        ids = in_file_order[start : start + _block_rows(table)]
-        require_finite(mapped.take(ids), [str(tokens_by_id[i]) for i in ids], kind, table)
-    return mapped
-
-
-def _dtype(table: EmbeddingTable) -> np.dtype:
+def rows_dtype(table: EmbeddingTable) -> np.dtype:
+    """Return the type that rows of a file have in memory: its own half precision, or float32."""
     return np.dtype(np.float16 if table.matrix.dtype.itemsize == 2 else np.float32)
 
 
-def _block_rows(table: EmbeddingTable) -> int:
+def block_rows(table: EmbeddingTable) -> int:
+    """Return how many rows are read from a file at a time."""
     return max(1, _BLOCK_BYTES // max(1, table.width * table.matrix.dtype.itemsize))
 
 
@@ -255,8 +174,8 @@ def fill(
     absent = np.flatnonzero(rows[1:] < 0)
     total = np.zeros(into.shape[1])
     in_file_order = covered[np.argsort(rows[covered], kind="stable")]
-    for start in range(0, in_file_order.size, _block_rows(table)):
-        ids = in_file_order[start : start + _block_rows(table)]
+    for start in range(0, in_file_order.size, block_rows(table)):
+        ids = in_file_order[start : start + block_rows(table)]
         block = table.take(rows[ids])
         names = [str(tokens_by_id[i]) for i in ids]
         if change is not None:

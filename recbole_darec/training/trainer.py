@@ -62,8 +62,7 @@ class ResumableTrainer(_Trainer):
         try:
             super().__init__(config, model)  # type: ignore[call-arg]
         except Exception as error:
-            told = trainer_fault(error, config)
-            if told is None:
+            if (told := trainer_fault(error, config)) is None:
                 raise
             raise told from error
         self.identity = identity
@@ -71,9 +70,8 @@ class ResumableTrainer(_Trainer):
         made = checkpoint_name(identity.model, identity.align, identity.dataset)
         self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
         self.best_epoch = -1
-        every, keep_last = options.snapshot_every, options.keep_last
-        length = Length.of_run(config, model)
-        self.snapshots = Snapshots(self, length, every=every, keep_last=keep_last)
+        kept = {"every": options.snapshot_every, "keep_last": options.keep_last}
+        self.snapshots = Snapshots(self, Length.of_run(config, model), **kept)
         self.diagnoses = options.diagnostics
         self.phases = Phases(self)
         self.watch = Watch()

@@ -152,6 +152,14 @@ class TestPADOfOneExpertWithoutAGate(TestPAD):
     options: ClassVar = {"expert_gate": "none", "pad_experts": ["align"], "pad_anchor": "none"}
 
 
+class TestPADWithoutItsAlignedExpert(TestPAD):
+    options: ClassVar = {"gate_buckets": 3, "pad_experts": ["llm", "id"]}
+
+    def test_nothing_is_aligned_for_an_expert_that_is_left_out(self) -> None:
+        names = [phase.name for phase in self.method.phases(self.parsed())]
+        assert names == ["pretrain", "tune"]
+
+
 class TestSMEM(ExpertAlignerContract):
     align = "smem"
     options: ClassVar = {"gate_buckets": 3}

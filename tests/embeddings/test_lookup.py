@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.embeddings import EmbeddingTable, lookup, read_table, write_binary
-from recbole_darec.embeddings.lookup import Coverage, MappedRows, lookup_or_map
+from recbole_darec.embeddings.lookup import Coverage
+from recbole_darec.embeddings.mapped import MappedRows, lookup_or_map
 from recbole_darec.errors import EmbeddingError
 
 
