@@ -67,7 +67,7 @@ def nearest_among(
         k = max(0, min(n_nearest, len(theirs)))
         height = max(1, (max_elements or _elements(ours)) // max(1, len(theirs)))
         with no_autocast(ours):
-            found = [(block @ theirs.T).topk(k, dim=1) for block in ours.split(height)]
+            found = [(block @ theirs.T).topk(k, dim=1) for block in torch.split(ours, height)]
         return torch.cat([f.indices for f in found]), torch.cat([f.values for f in found])
 
 

@@ -88,7 +88,9 @@ def export(
         for part, found in parts.items()
         for kind in _KINDS
     ]
-    written += [(f"cold_{kind}", one.tokens, one.rows.vectors) for kind, one in new.items()]
+    for kind, one in new.items():
+        assert one.rows.vectors is not None  # the scores are inner products
+        written.append((f"cold_{kind}", one.tokens, one.rows.vectors))
     names = {name for entry in index["files"].values() for name in entry}
     with staged_folder(Path(out), overwrite, replaceable={*names, INDEX}) as folder:
         for name, ids, vectors in written:

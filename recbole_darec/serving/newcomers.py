@@ -117,7 +117,9 @@ class Newcomers:
         assert matrix is not None
         there = np.flatnonzero(found[_PADDING_ROWS:].any(axis=1))
         rows = found[_PADDING_ROWS:][there].astype(np.float32)
-        newcomer = Newcomer([users[n] for n in there], self._ranked("user", ids, matrix, rows))
+        newcomer = Newcomer(
+            [users[n] for n in there.tolist()], self._ranked("user", ids, matrix, rows)
+        )
         self._tell(newcomer)
         return newcomer
 

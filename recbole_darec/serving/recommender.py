@@ -99,7 +99,8 @@ class Recommender:
         left = [user for user in users or [] if str(user) not in new]
         asked = [str(user) for user in left if str(user) in profiled]
         left = [user for user in left if str(user) not in profiled]
-        known, cold = _NOBODY, []
+        known = _NOBODY
+        cold: list[str] = []
         if left or not (new or asked):
             known, cold = self._known(left if users is not None else None, unknown)
         blocks: list[Iterator[tuple[pd.DataFrame, int]]] = [

@@ -103,8 +103,10 @@ def mean_over_users(
     rows = nearest.cpu().numpy()
 
     def mean(users: np.ndarray) -> Tensor:
-        found = sum(scores_of(rows[users - 1, column]) for column in range(rows.shape[1]))
-        return found / rows.shape[1]
+        total = scores_of(rows[users - 1, 0])
+        for column in range(1, rows.shape[1]):
+            total = total + scores_of(rows[users - 1, column])
+        return total / rows.shape[1]
 
     return mean
 
