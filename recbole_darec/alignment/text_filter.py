@@ -146,11 +146,8 @@ class TextFilter(Aligner):
 
     def chosen(self) -> dict[str, float]:
         """Return ``filter_weight``, and the filter's own weights once it was fitted."""
-        found = {"filter_weight": float(self.modules.fusion)}
-        if self._fitted is not None:
-            weights = vars(self._fitted.weights)
-            found.update((f"filter_{name}", float(value)) for name, value in weights.items())
-        return found
+        weights = {f"filter_{name}": value for name, value in self.modules.found().items()}
+        return {"filter_weight": float(self.modules.fusion), **weights}
 
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""

@@ -27,6 +27,7 @@ __all__ = [
     "backbone_names",
     "backbone_options",
     "read_options",
+    "reads_profiles",
     "resolve_backbone",
 ]
 
@@ -55,6 +56,7 @@ _LIGHT = re.compile(
 # RecBole's families whose models are backbones here.
 _FAMILIES = ("general", "sequential")
 _SEQUENTIAL = "recbole_darec.backbones.sequential."  # where ours of that family are
+_CLOSED_FORM = "recbole_darec.backbones.closed_form."  # where ours are that read profiles
 
 
 @cache
@@ -86,6 +88,11 @@ def backbone_family(name: str, own_class: type | None = None) -> str:
     if name in BACKBONES:
         return "sequential" if BACKBONES[name].startswith(_SEQUENTIAL) else "general"
     return "sequential" if name in _of_family("sequential") else "general"
+
+
+def reads_profiles(name: str) -> bool:
+    """Tell whether a backbone reads profiles by itself, whatever its aligner."""
+    return BACKBONES.get(name, "").startswith(_CLOSED_FORM)
 
 
 def _of_family(family: str) -> dict[str, str]:

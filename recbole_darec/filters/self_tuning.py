@@ -86,6 +86,12 @@ class SelfTuningFilter(nn.Module):
             self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
         return self._fitted
 
+    def found(self) -> dict[str, float]:
+        """Return the weights by name; none before they are known."""
+        if not bool(self.weights_known):
+            return {}
+        return dict(zip(vars(FilterWeights()), map(float, self.weights.tolist())))
+
     def describe(self) -> str:
         """Return the weights in one line."""
         names = vars(FilterWeights())
