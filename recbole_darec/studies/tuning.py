@@ -25,6 +25,7 @@ from recbole_darec.studies.tuning_files import TrialDone, words
 
 __all__ = ["Digests", "Teller", "Tuning", "tune_here"]
 
+_THREADS = 1
 _LIVES = 3  # times that a trial is begun whose process is killed
 
 
@@ -79,7 +80,9 @@ class Tuning:
             UserError: these values do not go together.
         """
         settings = self.settings(setting)
-        values = {"show_progress": False, **settings.values}
+        # One thread, as in a study: sums of several differ in the last digit.
+        threads = settings.run.num_threads or _THREADS
+        values = {"show_progress": False, **settings.values, "num_threads": threads}
         values = with_whole_paths(values, Path.cwd())
         whole = settings.with_values(values)
         key = key_of(whole, content_digest(data_files(whole), digest_of))
@@ -116,6 +119,7 @@ class Tuning:
             "align": str(best.setting.get("align", self.fixed.align)),
         }
         content: dict[str, Any] = {name: here[name] for name in ("model", "dataset", "align")}
+        content["num_threads"] = _THREADS
         for file in self.files:
             content.update(with_conditions(read_yaml(file), here, file))
         content.update(best.setting)

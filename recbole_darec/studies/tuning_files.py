@@ -134,5 +134,8 @@ def write_display(path: Path, trials: Sequence[TrialDone], metric: str) -> None:
 
 
 def mark_finished(folder: Path) -> None:
-    """Note that a tuning has come to its end, so that the next one may begin anew."""
+    """Note that a tuning has come to its end, and remove the models of trials that were stopped."""
+    for one in folder.glob("*/*"):
+        if one.suffix in (".pth", ".resume"):
+            one.unlink()
     (folder / _FINISHED).touch()

@@ -171,14 +171,17 @@ def _telling(length: int) -> Any:
     class Telling(Callback):  # made here: Ray is imported only where it is used
         """Says which trial has ended, while others go on."""
 
+        def __init__(self) -> None:
+            self.over = 0
+
         def on_trial_complete(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
         ) -> None:
-            over = sum(one.is_finished() for one in trials)
+            self.over += 1
             result = trial.last_result or {}
             told = words(result.get("setting") or {})
             end = "ended" if result.get("ended") else f"stopped after {result.get('epoch')} epochs"
-            print(f"{over} of {length} trials over: {told} {end}", flush=True)
+            print(f"{self.over} of {length} trials over: {told} {end}", flush=True)
 
         def on_trial_error(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
@@ -223,8 +226,7 @@ class _Work:
             folder = self._tuning.folder / task.key
             folder.mkdir(parents=True, exist_ok=True)
             kept = read_outcome(folder)
-            values = {**task.values, "num_threads": task.values.get("num_threads") or 1}
-            outcome = kept or done(replace(task, values=values), told)
+            outcome = kept or done(task, told)
             if kept is None:
                 write_outcome(replace(outcome, users=None), folder)
         score = outcome.valid.get(self._tuning.metric) if outcome.state == "done" else None

@@ -196,6 +196,70 @@ def test_an_unknown_bundled_file_is_named() -> None:
         params_file("properties/tuning/LightGCM.hyper")
 
 
+def ray_tune() -> None:
+    pytest.importorskip("hyperopt")
+    pytest.importorskip("ray.tune", reason="needs ray[tune]", exc_type=ImportError)
+
+
+def test_ray_tries_the_grid_and_comes_to_the_same_best(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    ray_tune()
+    written(tmp_path / "p.hyper", "learning_rate choice [0.001,0.05]\n")
+    # No trial is stopped: with two epochs ASHA's first rung is the last.
+    args = [*QUICK, "--params_file=p.hyper", "--eval_step=2"]
+    done = run_cli(["tune", *args, "--tool=Ray", "--output_file=o.result"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path / "o.result")
+    assert set(trials) == {"learning_rate:0.001", "learning_rate:0.05"}
+    config = (tmp_path / "o.best.yaml").read_text()
+    best = max(trials, key=lambda setting: trials[setting]["valid"])
+    assert f"learning_rate:{yaml.safe_load(config)['learning_rate']}" == best
+    again = run_cli(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
+    assert yaml.safe_load(again.stdout)["test_result"]["recall@10"] == trials[best]["test"]
+
+
+@pytest.mark.slow
+def test_ray_stops_the_weak_and_goes_on_after_kills(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A worker is killed, then the command; the same command with --resume ends the search."""
+    ray_tune()
+    written(tmp_path / "p.hyper", "learning_rate loguniform -9,-2\nn_layers choice [1,2]\n")
+    quick = [arg for arg in QUICK if not arg.startswith("--epochs")]
+    args = [*quick, "--params_file=p.hyper", "--epochs=40", "--stopping_step=40", "--tool=Ray",
+            "--max_evals=8", "--early_stop=9", "--output_file=o.result"]  # fmt: skip
+    driver = subprocess.Popen(
+        command(["tune", *args]), cwd=tmp_path, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    trials = tmp_path / "o.trials"
+    deadline = time.monotonic() + 200
+    while not list(trials.glob("*/*.resume")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for status in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            inside = status.resolve().is_relative_to(trials)
+        except OSError:
+            continue
+        if inside and status.parent.name != str(driver.pid):
+            os.kill(int(status.parent.name), signal.SIGKILL)
+            break
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if "2 of 8 trials over" in line:
+            break
+    driver.kill()
+    driver.wait()
+    time.sleep(5)  # Ray's processes end with the driver, in their own time
+    resumed = run_cli(["tune", *args, "--resume"], tmp_path, timeout=500)
+    assert resumed.returncode == 0, resumed.stderr
+    text = (tmp_path / "o.result").read_text()
+    assert text.count("Valid result:") == 8
+    assert "stopped after" in text
+    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["model"] == "LightGCN"
+
+
 @pytest.mark.slow
 def test_ml_100k_with_a_worker_killed(tmp_path: Path, run_cli: RunCli) -> None:
     args = [
