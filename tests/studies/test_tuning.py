@@ -69,11 +69,13 @@ def test_a_grid_is_tried_whole_and_the_best_by_validation_is_kept(
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
-def end_worker_of(driver: subprocess.Popen[str]) -> int:
-    """Kill the process that a driver has started for a trial; returns its number."""
-    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    return int(children[0])
+def end_worker_of(driver: subprocess.Popen[str]) -> None:
+    """Kill the process that a driver has started for a trial, or is about to start."""
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
+    deadline = time.monotonic() + 60
+    while not children.read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
@@ -157,13 +159,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_setting_that_fails_ends_no_tuning(
     tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    written(tmp_path / "p.hyper", "learning_rate choice [0.01,1e38]\n")
+    written(tmp_path / "p.hyper", "reg_weight choice [1e-05,1e39]\n")
     args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result"]
     done = run_cli(["tune", *args], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 2 trials failed" in done.stdout
     assert "Failed:\n" in (tmp_path / "o.result").read_text()
-    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["learning_rate"] == 0.01
+    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["reg_weight"] == 1e-05
     logs = [read_outcome(one) for one in (tmp_path / "o.trials").iterdir() if one.is_dir()]
     assert sorted(outcome.state for outcome in logs if outcome) == ["done", "failed"]
 
