@@ -27,6 +27,7 @@ __all__ = [
     "backbone_names",
     "backbone_options",
     "read_options",
+    "reads_profiles",
     "resolve_backbone",
 ]
 
@@ -38,6 +39,8 @@ BACKBONES: dict[str, str] = {
     "NCL": "recbole_darec.backbones.ncl:NCL",
     "SGL": "recbole_darec.backbones.sgl:SGL",
     "SimGCL": "recbole_darec.backbones.simgcl:SimGCL",
+    "TextEASE": "recbole_darec.backbones.closed_form.text_ease:TextEASE",
+    "TextFilter": "recbole_darec.backbones.closed_form.text_filter:TextFilter",
     "MarkovChain": "recbole_darec.backbones.sequential.markov_chain:MarkovChain",
     "MostPopular": "recbole_darec.backbones.sequential.most_popular:MostPopular",
     "SequenceKNN": "recbole_darec.backbones.sequential.sequence_knn:SequenceKNN",
@@ -46,13 +49,14 @@ BACKBONES: dict[str, str] = {
 # What a backbone's options may be made of: imported in a few milliseconds, unlike torch.
 _LIGHT = re.compile(
     r"(__future__|typing|collections\.abc|math"
-    r"|recbole_darec\.(errors|settings\.\w+|backbones\.options))$"
+    r"|recbole_darec\.(errors|settings\.\w+|backbones\.options|filters\.options))$"
 )
 
 
 # RecBole's families whose models are backbones here.
 _FAMILIES = ("general", "sequential")
 _SEQUENTIAL = "recbole_darec.backbones.sequential."  # where ours of that family are
+_CLOSED_FORM = "recbole_darec.backbones.closed_form."  # where ours are that read profiles
 
 
 @cache
@@ -84,6 +88,11 @@ def backbone_family(name: str, own_class: type | None = None) -> str:
     if name in BACKBONES:
         return "sequential" if BACKBONES[name].startswith(_SEQUENTIAL) else "general"
     return "sequential" if name in _of_family("sequential") else "general"
+
+
+def reads_profiles(name: str) -> bool:
+    """Tell whether a backbone reads profiles by itself, whatever its aligner."""
+    return BACKBONES.get(name, "").startswith(_CLOSED_FORM)
 
 
 def _of_family(family: str) -> dict[str, str]:

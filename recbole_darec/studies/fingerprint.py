@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.backbones.registry import reads_profiles
 from recbole_darec.embeddings import profile_files
 from recbole_darec.errors import EmbeddingError
 from recbole_darec.resources import atomic_data_dir
 from recbole_darec.settings.layers import data_folder
 from recbole_darec.settings.run_settings import Settings
 
-__all__ = ["content_digest", "data_files"]
+__all__ = ["content_digest", "data_files", "needs_profiles"]
 
 _PARTS = ("inter", "user", "item")
 
@@ -33,9 +34,8 @@ def data_files(settings: Settings) -> list[Path]:
     for part in _PARTS[1:]:
         if columns is None or part in columns:
             found.append(folder / f"{name}.{part}")
-    method = aligner_class(settings.align)
     source = settings.profile_source
-    if method.needs_profiles and source.profile_control != "no_text":
+    if needs_profiles(settings) and source.profile_control != "no_text":
         own = source.profile_dir
         folders = [Path(own)] if own is not None else [folder, atomic_data_dir() / name]
         kinds = ("item",) if settings.family == "sequential" else ("user", "item")
@@ -45,12 +45,18 @@ def data_files(settings: Settings) -> list[Path]:
         )  # fmt: skip
         if not profiles:
             raise EmbeddingError(
-                f"the data set '{name}' has no profile embeddings, and align={settings.align} "
-                f"needs them: bring them in with 'recbole-darec import' or 'embed', or leave "
-                f"'{settings.align}' out"
+                f"the data set '{name}' has no profile embeddings, and model={settings.model} with "
+                f"align={settings.align} needs them: bring them in with 'recbole-darec import' or "
+                "'embed', or leave it out"
             )
         found += profiles
     return [path for path in found if path.is_file()]
+
+
+def needs_profiles(settings: Settings) -> bool:
+    """Tell whether a run reads profiles: its aligner, its model, or what its tables start from."""
+    needed = bool(aligner_class(settings.align).needs_profiles)
+    return needed or reads_profiles(settings.model) or settings.values.get("init") == "text"
 
 
 def content_digest(paths: list[Path], digest_of: Callable[[Path], str]) -> str:

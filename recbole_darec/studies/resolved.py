@@ -15,7 +15,7 @@ from recbole_darec.resolve import resolve, restore
 from recbole_darec.settings.options import option_names, parse_options
 from recbole_darec.settings.run_options import WITHOUT_EFFECT, ProfileSourceOptions
 from recbole_darec.settings.run_settings import Settings
-from recbole_darec.studies.fingerprint import content_digest, data_files
+from recbole_darec.studies.fingerprint import content_digest, data_files, needs_profiles
 from recbole_darec.studies.study import Trial
 
 __all__ = ["Resolved", "Resolver", "key_of", "metric_names", "with_whole_paths"]
@@ -143,10 +143,12 @@ def _trained_alone(settings: Settings) -> Settings:
         (gone if method.leaves_training(options) else rest).append(name)
     align = "+".join(rest) or "none"
     dropped = {name for part in gone for name in option_names(parts[part].Options)}
-    if not aligner_class(align).needs_profiles:
-        dropped |= set(option_names(ProfileSourceOptions))
     values = {name: value for name, value in settings.values.items() if name not in dropped}
-    return restore(settings.model, settings.dataset, align, {**values, "align": align})
+    plain = restore(settings.model, settings.dataset, align, {**values, "align": align})
+    if needs_profiles(plain):
+        return plain
+    sources = option_names(ProfileSourceOptions)
+    return plain.with_values({n: v for n, v in plain.values.items() if n not in sources})
 
 
 def key_of(settings: Settings, data: str) -> str:

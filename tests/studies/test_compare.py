@@ -212,7 +212,10 @@ def test_a_data_set_without_profiles_is_one_line(
     for path in (tmp_path / "dataset" / "tiny").glob("*emb*"):
         path.unlink()
     assert main(["compare", str(write_study(aligners=["none", "darec"], variants=None))]) == 2
-    assert "'tiny' has no profile embeddings, and align=darec needs them" in capsys.readouterr().err
+    assert (
+        "'tiny' has no profile embeddings, and model=LightGCN with align=darec"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_store_that_is_none_of_ours_or_of_another_format_is_one_line(
