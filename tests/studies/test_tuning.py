@@ -16,6 +16,7 @@ from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
 
 from recbole_darec.errors import OptionError
 from recbole_darec.studies.outcome import read_outcome
+from recbole_darec.studies.tuning_files import trials_folder
 from recbole_darec.studies.tuning_params import params_file, ranges_of
 from recbole_darec.testing import write_tiny_sequences
 from recbole_darec.testing.tiny_dataset import write_tiny
@@ -219,6 +220,24 @@ def test_ray_tries_the_grid_and_comes_to_the_same_best(
     assert f"learning_rate:{yaml.safe_load(config)['learning_rate']}" == best
     again = run_cli(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
     assert yaml.safe_load(again.stdout)["test_result"]["recall@10"] == trials[best]["test"]
+
+
+def test_nothing_but_a_folder_of_trials_is_emptied(tmp_path: Path) -> None:
+    output = tmp_path / "o.result"
+    trials = tmp_path / "o.trials"
+    trials.mkdir()
+    (trials / "mine").touch()
+    for resume in (False, True):
+        with pytest.raises(OptionError, match="holds something else"):
+            trials_folder(output, resume=resume)
+    assert (trials / "mine").is_file()
+    (trials / "mine").unlink()
+    assert trials_folder(output, resume=False) == trials
+    (trials / "left").touch()
+    assert trials_folder(output, resume=True) == trials
+    assert (trials / "left").is_file()
+    trials_folder(output, resume=False)  # no trial had ended
+    assert not (trials / "left").exists()
 
 
 @pytest.mark.slow
