@@ -61,8 +61,8 @@ def trials_folder(output: Path, *, resume: bool) -> Path:
     """Return the folder in which the trials work, emptied unless the tuning goes on.
 
     Raises:
-        OptionError: an earlier tuning was cut off, and nothing was said about it; the folder is none
-            of a tuning.
+        OptionError: an earlier tuning was cut off, and nothing was said about it; the folder is
+            none of a tuning.
     """
     folder = output.with_suffix(".trials").absolute()
     finished = folder / _FINISHED
@@ -142,7 +142,7 @@ def write_display(path: Path, trials: Sequence[TrialDone], metric: str) -> None:
 
 
 def mark_finished(folder: Path) -> None:
-    """Note that a tuning has come to its end, and remove the models of trials that were stopped."""
+    """Note that a tuning has come to its end; remove the models of trials that were stopped."""
     for one in folder.glob("*/*"):
         if one.suffix in (".pth", ".resume"):
             one.unlink()
