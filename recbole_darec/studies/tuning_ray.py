@@ -211,12 +211,13 @@ class _Work:
         from recbole_darec.studies.outcome import read_outcome, write_outcome
         from recbole_darec.studies.worker import done
 
-        best = _WORST
+        best, epochs = _WORST, int(self._tuning.fixed.values.get("epochs", 300))
 
         def told(epoch: int, score: float) -> None:
             nonlocal best
             best = min(best, self._tuning.loss(score) or 0.0)
-            _report({"epoch": epoch + 1, "loss": best, "ended": False, "setting": setting})
+            if epoch + 1 < epochs:  # one that is over is not stopped any more
+                _report({"epoch": epoch + 1, "loss": best, "ended": False, "setting": setting})
 
         try:
             task = self._tuning.task(setting, self._digests.of)
@@ -231,14 +232,13 @@ class _Work:
                 write_outcome(replace(outcome, users=None), folder)
         score = outcome.valid.get(self._tuning.metric) if outcome.state == "done" else None
         loss = self._tuning.loss(score)
-        last = int(self._tuning.fixed.values.get("epochs", 300)) + 1
         plain = {
             "state": outcome.state, "reason": outcome.reason, "valid": outcome.valid,
             "test": outcome.test,
         }  # fmt: skip
         _report(
             {
-                "epoch": last, "loss": _WORST if loss is None else loss, "ended": True,
+                "epoch": epochs + 1, "loss": _WORST if loss is None else loss, "ended": True,
                 "setting": setting, "outcome": plain,
             }
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -74,9 +75,14 @@ def end_worker_of(driver: subprocess.Popen[str]) -> None:
     """Kill the process that a driver has started for a trial, or is about to start."""
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
     deadline = time.monotonic() + 60
-    while not children.read_text() and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        for child in children.read_text().split():
+            with contextlib.suppress(OSError):
+                if "studies.worker" in Path(f"/proc/{child}/cmdline").read_text():
+                    os.kill(int(child), signal.SIGKILL)
+                    return
         time.sleep(0.01)
-    os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+    raise AssertionError("there is no worker")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
@@ -96,7 +102,7 @@ def test_killed_worker_and_killed_driver(
         if line.startswith("running parameters"):
             end_worker_of(driver)
             break
-    seen = itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout)
+    seen = list(itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout))
     assert any("ended by signal 9" in line for line in seen)
     driver.kill()
     driver.wait()
