@@ -20,12 +20,13 @@ from recbole_darec.studies.outcome import Outcome, Task, read_outcome
 from recbole_darec.studies.processes import LOG, LocalProcesses
 from recbole_darec.studies.resolved import key_of, with_whole_paths
 from recbole_darec.studies.space import Range
-from recbole_darec.studies.suggestions import Suggestions
+from recbole_darec.studies.suggestions import Suggestions, ends
 from recbole_darec.studies.tuning_files import TrialDone, words
 
 __all__ = ["Digests", "Teller", "Tuning", "tune_here"]
 
 _THREADS = 1
+_EPOCHS = 300  # RecBole's default
 _LIVES = 3  # times that a trial is begun whose process is killed
 
 
@@ -64,6 +65,13 @@ class Tuning:
     def seed(self) -> int:
         """The seed of the search: the runs' own."""
         return int(self.fixed.values.get("seed", 2020))
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a trial has."""
+        if "epochs" in self.ranges:
+            return int(max(ends(self.ranges["epochs"])))
+        return int(self.fixed.values.get("epochs", _EPOCHS))
 
     def settings(self, setting: Mapping[str, Any]) -> Settings:
         """Return the settings of a trial.

@@ -94,12 +94,12 @@ def _tuner(tuning: Tuning, options: TuningOptions, length: int, gpus: int, *, wh
         return tune.Tuner.restore(
             str(stored), trainable=trainable, resume_unfinished=True, restart_errored=True
         )
-    epochs = int(tuning.fixed.values.get("epochs", 300))
+    epochs = tuning.epochs
     every = max(1, int(tuning.fixed.values.get("eval_step", 1)))
     scheduler = ASHAScheduler(
         time_attr="epoch",
         max_t=epochs + 1,  # the last report comes after the last epoch, with the test's metrics
-        grace_period=min(epochs, max(every, epochs // _REDUCTION**3)),
+        grace_period=max(1, min(epochs, max(every, epochs // _REDUCTION**3))),
         reduction_factor=_REDUCTION,
     )
     search: dict[str, Any] = {}
@@ -211,7 +211,7 @@ class _Work:
         from recbole_darec.studies.outcome import read_outcome, write_outcome
         from recbole_darec.studies.worker import done
 
-        best, epochs = _WORST, int(self._tuning.fixed.values.get("epochs", 300))
+        best, epochs = _WORST, self._tuning.epochs
 
         def told(epoch: int, score: float) -> None:
             nonlocal best
