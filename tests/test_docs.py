@@ -33,6 +33,7 @@ from recbole_darec.settings.options import documentation, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
+from recbole_darec.studies.tuning_params import params_file
 from recbole_darec.testing import ExpertAlignerContract, write_tiny_sequences
 from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
 
@@ -193,7 +194,11 @@ def check_cli(words: list[str]) -> None:
     if args.command == "evaluate":
         _refuse_training_options(options)
         return
-    given = {name: getattr(args, name) for name in ("align", "preset", "resume")}
+    if args.command == "tune":
+        given = {"align": args.align}
+        params_file(args.params_file)
+    else:
+        given = {name: getattr(args, name) for name in ("align", "preset", "resume")}
     options.update(
         (k, parse_value(v) if isinstance(v, str) else v) for k, v in given.items() if v is not None
     )
@@ -218,8 +223,9 @@ def check_make(words: list[str]) -> None:
 def check_script(words: list[str]) -> None:
     script = ROOT / words[0]
     assert script.is_file(), words[0]
-    if script.name == "run_recbole_darec.py":
-        check_cli(["train", *words[1:]])
+    command = {"run_recbole_darec.py": "train", "run_hyper_darec.py": "tune"}.get(script.name)
+    if command is not None:
+        check_cli([command, *words[1:]])
         return
     text = script.read_text("utf-8")
     for word in words[1:]:

@@ -20,11 +20,13 @@ from recbole_darec.studies.outcome import Outcome, Task, read_outcome
 from recbole_darec.studies.processes import LOG, LocalProcesses
 from recbole_darec.studies.resolved import key_of, with_whole_paths
 from recbole_darec.studies.space import Range
-from recbole_darec.studies.suggestions import Suggestions
+from recbole_darec.studies.suggestions import Suggestions, ends
 from recbole_darec.studies.tuning_files import TrialDone, words
 
 __all__ = ["Digests", "Teller", "Tuning", "tune_here"]
 
+_THREADS = 1
+_EPOCHS = 300  # RecBole's default
 _LIVES = 3  # times that a trial is begun whose process is killed
 
 
@@ -64,6 +66,13 @@ class Tuning:
         """The seed of the search: the runs' own."""
         return int(self.fixed.values.get("seed", 2020))
 
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a trial has."""
+        if "epochs" in self.ranges:
+            return int(max(ends(self.ranges["epochs"])))
+        return int(self.fixed.values.get("epochs", _EPOCHS))
+
     def settings(self, setting: Mapping[str, Any]) -> Settings:
         """Return the settings of a trial.
 
@@ -79,7 +88,9 @@ class Tuning:
             UserError: these values do not go together.
         """
         settings = self.settings(setting)
-        values = {"show_progress": False, **settings.values}
+        # One thread, as in a study: sums of several differ in the last digit.
+        threads = settings.run.num_threads or _THREADS
+        values = {"show_progress": False, **settings.values, "num_threads": threads}
         values = with_whole_paths(values, Path.cwd())
         whole = settings.with_values(values)
         key = key_of(whole, content_digest(data_files(whole), digest_of))
@@ -116,6 +127,7 @@ class Tuning:
             "align": str(best.setting.get("align", self.fixed.align)),
         }
         content: dict[str, Any] = {name: here[name] for name in ("model", "dataset", "align")}
+        content["num_threads"] = _THREADS
         for file in self.files:
             content.update(with_conditions(read_yaml(file), here, file))
         content.update(best.setting)

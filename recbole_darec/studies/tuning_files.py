@@ -26,6 +26,7 @@ __all__ = [
     "write_output",
 ]
 
+_OURS = ".tuning"  # nothing but a folder of a tuning is ever emptied
 _FINISHED = "finished"
 
 
@@ -60,10 +61,16 @@ def trials_folder(output: Path, *, resume: bool) -> Path:
     """Return the folder in which the trials work, emptied unless the tuning goes on.
 
     Raises:
-        OptionError: an earlier tuning was cut off, and nothing was said about it.
+        OptionError: an earlier tuning was cut off, and nothing was said about it; the folder is
+            none of a tuning.
     """
     folder = output.with_suffix(".trials").absolute()
     finished = folder / _FINISHED
+    if folder.is_dir() and not (folder / _OURS).is_file() and any(folder.iterdir()):
+        raise OptionError(
+            f"the folder '{folder}' is to hold the trials, and holds something else: name another "
+            "--output_file"
+        )
     if folder.is_dir() and not resume:
         done = sum(read_outcome(one) is not None for one in folder.iterdir() if one.is_dir())
         if not finished.is_file() and done:
@@ -74,6 +81,7 @@ def trials_folder(output: Path, *, resume: bool) -> Path:
         shutil.rmtree(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / _OURS).touch()
     except OSError as error:
         raise OptionError(
             f"the folder '{folder}' of the trials cannot be made: {error.strerror or error}"
@@ -134,5 +142,8 @@ def write_display(path: Path, trials: Sequence[TrialDone], metric: str) -> None:
 
 
 def mark_finished(folder: Path) -> None:
-    """Note that a tuning has come to its end, so that the next one may begin anew."""
+    """Note that a tuning has come to its end; remove the models of trials that were stopped."""
+    for one in folder.glob("*/*"):
+        if one.suffix in (".pth", ".resume"):
+            one.unlink()
     (folder / _FINISHED).touch()

@@ -94,12 +94,12 @@ def _tuner(tuning: Tuning, options: TuningOptions, length: int, gpus: int, *, wh
         return tune.Tuner.restore(
             str(stored), trainable=trainable, resume_unfinished=True, restart_errored=True
         )
-    epochs = int(tuning.fixed.values.get("epochs", 300))
+    epochs = tuning.epochs
     every = max(1, int(tuning.fixed.values.get("eval_step", 1)))
     scheduler = ASHAScheduler(
         time_attr="epoch",
         max_t=epochs + 1,  # the last report comes after the last epoch, with the test's metrics
-        grace_period=min(epochs, max(every, epochs // _REDUCTION**3)),
+        grace_period=max(1, min(epochs, max(every, epochs // _REDUCTION**3))),
         reduction_factor=_REDUCTION,
     )
     search: dict[str, Any] = {}
@@ -171,14 +171,17 @@ def _telling(length: int) -> Any:
     class Telling(Callback):  # made here: Ray is imported only where it is used
         """Says which trial has ended, while others go on."""
 
+        def __init__(self) -> None:
+            self.over = 0
+
         def on_trial_complete(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
         ) -> None:
-            over = sum(one.is_finished() for one in trials)
+            self.over += 1
             result = trial.last_result or {}
             told = words(result.get("setting") or {})
             end = "ended" if result.get("ended") else f"stopped after {result.get('epoch')} epochs"
-            print(f"{over} of {length} trials over: {told} {end}", flush=True)
+            print(f"{self.over} of {length} trials over: {told} {end}", flush=True)
 
         def on_trial_error(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
@@ -208,12 +211,13 @@ class _Work:
         from recbole_darec.studies.outcome import read_outcome, write_outcome
         from recbole_darec.studies.worker import done
 
-        best = _WORST
+        best, epochs = _WORST, self._tuning.epochs
 
         def told(epoch: int, score: float) -> None:
             nonlocal best
             best = min(best, self._tuning.loss(score) or 0.0)
-            _report({"epoch": epoch + 1, "loss": best, "ended": False, "setting": setting})
+            if epoch + 1 < epochs:  # one that is over is not stopped any more
+                _report({"epoch": epoch + 1, "loss": best, "ended": False, "setting": setting})
 
         try:
             task = self._tuning.task(setting, self._digests.of)
@@ -223,20 +227,18 @@ class _Work:
             folder = self._tuning.folder / task.key
             folder.mkdir(parents=True, exist_ok=True)
             kept = read_outcome(folder)
-            values = {**task.values, "num_threads": task.values.get("num_threads") or 1}
-            outcome = kept or done(replace(task, values=values), told)
+            outcome = kept or done(task, told)
             if kept is None:
                 write_outcome(replace(outcome, users=None), folder)
         score = outcome.valid.get(self._tuning.metric) if outcome.state == "done" else None
         loss = self._tuning.loss(score)
-        last = int(self._tuning.fixed.values.get("epochs", 300)) + 1
         plain = {
             "state": outcome.state, "reason": outcome.reason, "valid": outcome.valid,
             "test": outcome.test,
         }  # fmt: skip
         _report(
             {
-                "epoch": last, "loss": _WORST if loss is None else loss, "ended": True,
+                "epoch": epochs + 1, "loss": _WORST if loss is None else loss, "ended": True,
                 "setting": setting, "outcome": plain,
             }
         )  # fmt: skip

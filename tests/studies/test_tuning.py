@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -16,6 +17,7 @@ from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
 
 from recbole_darec.errors import OptionError
 from recbole_darec.studies.outcome import read_outcome
+from recbole_darec.studies.tuning_files import trials_folder
 from recbole_darec.studies.tuning_params import params_file, ranges_of
 from recbole_darec.testing import write_tiny_sequences
 from recbole_darec.testing.tiny_dataset import write_tiny
@@ -69,11 +71,18 @@ def test_a_grid_is_tried_whole_and_the_best_by_validation_is_kept(
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
-def end_worker_of(driver: subprocess.Popen[str]) -> int:
-    """Kill the process that a driver has started for a trial; returns its number."""
-    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    return int(children[0])
+def end_worker_of(driver: subprocess.Popen[str]) -> None:
+    """Kill the process that a driver has started for a trial, or is about to start."""
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for child in children.read_text().split():
+            with contextlib.suppress(OSError):
+                if "studies.worker" in Path(f"/proc/{child}/cmdline").read_text():
+                    os.kill(int(child), signal.SIGKILL)
+                    return
+        time.sleep(0.01)
+    raise AssertionError("there is no worker")
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
@@ -93,7 +102,7 @@ def test_killed_worker_and_killed_driver(
         if line.startswith("running parameters"):
             end_worker_of(driver)
             break
-    seen = itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout)
+    seen = list(itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout))
     assert any("ended by signal 9" in line for line in seen)
     driver.kill()
     driver.wait()
@@ -157,13 +166,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_setting_that_fails_ends_no_tuning(
     tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
 ) -> None:
-    written(tmp_path / "p.hyper", "learning_rate choice [0.01,1e38]\n")
+    written(tmp_path / "p.hyper", "reg_weight choice [1e-05,1e39]\n")
     args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result"]
     done = run_cli(["tune", *args], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 of 2 trials failed" in done.stdout
     assert "Failed:\n" in (tmp_path / "o.result").read_text()
-    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["learning_rate"] == 0.01
+    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["reg_weight"] == 1e-05
     logs = [read_outcome(one) for one in (tmp_path / "o.trials").iterdir() if one.is_dir()]
     assert sorted(outcome.state for outcome in logs if outcome) == ["done", "failed"]
 
@@ -194,6 +203,88 @@ def test_every_method_has_ranges() -> None:
 def test_an_unknown_bundled_file_is_named() -> None:
     with pytest.raises(OptionError, match="did you mean 'LightGCN'"):
         params_file("properties/tuning/LightGCM.hyper")
+
+
+def ray_tune() -> None:
+    pytest.importorskip("hyperopt")
+    pytest.importorskip("ray.tune", reason="needs ray[tune]", exc_type=ImportError)
+
+
+def test_ray_tries_the_grid_and_comes_to_the_same_best(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    ray_tune()
+    written(tmp_path / "p.hyper", "learning_rate choice [0.001,0.05]\n")
+    # No trial is stopped: with two epochs ASHA's first rung is the last.
+    args = [*QUICK, "--params_file=p.hyper", "--eval_step=2"]
+    done = run_cli(["tune", *args, "--tool=Ray", "--output_file=o.result"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path / "o.result")
+    assert set(trials) == {"learning_rate:0.001", "learning_rate:0.05"}
+    config = (tmp_path / "o.best.yaml").read_text()
+    best = max(trials, key=lambda setting: trials[setting]["valid"])
+    assert f"learning_rate:{yaml.safe_load(config)['learning_rate']}" == best
+    again = run_cli(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
+    assert yaml.safe_load(again.stdout)["test_result"]["recall@10"] == trials[best]["test"]
+
+
+def test_nothing_but_a_folder_of_trials_is_emptied(tmp_path: Path) -> None:
+    output = tmp_path / "o.result"
+    trials = tmp_path / "o.trials"
+    trials.mkdir()
+    (trials / "mine").touch()
+    for resume in (False, True):
+        with pytest.raises(OptionError, match="holds something else"):
+            trials_folder(output, resume=resume)
+    assert (trials / "mine").is_file()
+    (trials / "mine").unlink()
+    assert trials_folder(output, resume=False) == trials
+    (trials / "left").touch()
+    assert trials_folder(output, resume=True) == trials
+    assert (trials / "left").is_file()
+    trials_folder(output, resume=False)  # no trial had ended
+    assert not (trials / "left").exists()
+
+
+@pytest.mark.slow
+def test_ray_stops_the_weak_and_goes_on_after_kills(
+    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+) -> None:
+    """A worker is killed, then the command; the same command with --resume ends the search."""
+    ray_tune()
+    written(tmp_path / "p.hyper", "learning_rate loguniform -9,-2\nn_layers choice [1,2]\n")
+    quick = [arg for arg in QUICK if not arg.startswith("--epochs")]
+    args = [*quick, "--params_file=p.hyper", "--epochs=40", "--stopping_step=40", "--tool=Ray",
+            "--max_evals=8", "--early_stop=9", "--output_file=o.result"]  # fmt: skip
+    driver = subprocess.Popen(
+        command(["tune", *args]), cwd=tmp_path, env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    trials = tmp_path / "o.trials"
+    deadline = time.monotonic() + 200
+    while not list(trials.glob("*/*.resume")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    for status in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            inside = status.resolve().is_relative_to(trials)
+        except OSError:
+            continue
+        if inside and status.parent.name != str(driver.pid):
+            os.kill(int(status.parent.name), signal.SIGKILL)
+            break
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if "2 of 8 trials over" in line:
+            break
+    driver.kill()
+    driver.wait()
+    time.sleep(5)  # Ray's processes end with the driver, in their own time
+    resumed = run_cli(["tune", *args, "--resume"], tmp_path, timeout=500)
+    assert resumed.returncode == 0, resumed.stderr
+    text = (tmp_path / "o.result").read_text()
+    assert text.count("Valid result:") == 8
+    assert "stopped after" in text
+    assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["model"] == "LightGCN"
 
 
 @pytest.mark.slow
