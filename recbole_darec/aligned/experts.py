@@ -201,15 +201,19 @@ class ExpertRecommender(AlignedSequential):
 
     def full_sort_predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the mixed scores of all items, ``[b * n_items]``, by one product."""
-        rows, items = self._all_rows()
-        users = torch.cat([self._encoded(name, r, interaction) for name, r in rows.items()], 1)
+        users, items = self._users_and_items(interaction)
         return (users @ items.t()).view(-1)
 
     def predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the mixed scores of sequences and one item each, ``[batch]``."""
-        rows, items = self._all_rows()
-        users = torch.cat([self._encoded(name, r, interaction) for name, r in rows.items()], 1)
+        users, items = self._users_and_items(interaction)
         return (users * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def _users_and_items(self, interaction: Any) -> tuple[Tensor, Tensor]:
+        """Return sequences ``[b, K d]`` and all items ``[n_items, K d]`` whose products rank."""
+        rows, items = self._all_rows()
+        encoded = [self._encoded(name, table, interaction) for name, table in rows.items()]
+        return torch.cat(encoded, 1), items
 
     def _all_rows(self) -> tuple[dict[str, Tensor], Tensor]:
         """Return each expert's rows of all items, and the folded table under a padding row."""
@@ -222,9 +226,9 @@ class ExpertRecommender(AlignedSequential):
         names = self._ranking_names()
         return {name: made[name] for name in names}, made["all"]
 
-    def folded_table(self) -> Tensor:
+    def final_tables(self, config: Any) -> dict[str, Tensor] | None:
         """Return what ranks the items, the experts' rows side by side, ``[n_items, K d]``."""
-        return self._all_rows()[1]
+        return {"item": self._all_rows()[1]}
 
     def _made(self) -> dict[str, Tensor]:
         items = torch.arange(self.n_items - 1, device=self.profile_rows.device)

@@ -46,8 +46,8 @@ def profile_rows(
     if source.profile_control == "no_text":
         if not some:
             raise OptionError(
-                "profile_control=no_text is the control of --align=text_filter, which can do "
-                "without profiles; take shuffle or random"
+                "profile_control=no_text is the control of --align=text_filter and of models that "
+                "can do without profiles; take shuffle or random"
             )
         return torch.zeros(n_rows, 1)
     if source.profile_dir is not None:
