@@ -90,9 +90,10 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
         frames.append(frame)
     for column in IDS:
         joined = union_categoricals([_categories(frame[column]) for frame in frames])
-        ends = np.cumsum([len(frame) for frame in frames])
-        for n, end in enumerate(ends):
-            frames[n][column] = joined[end - len(frames[n]) : end]
+        end = 0
+        for n, frame in enumerate(frames):
+            begin, end = end, end + len(frame)
+            frames[n] = frame.assign(**{column: joined[begin:end]})
     return pd.concat(frames, ignore_index=True), {k: n for k, n in dropped.items() if n}
 
 
