@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_darec.data.files import replacing
+from recbole_darec.data.inter_writer import write_rows
 from recbole_darec.errors import DataError, some
 
 __all__ = [
@@ -108,14 +109,18 @@ def token_fault(token: str) -> str:
     return ""
 
 
-def check_tokens(tokens: Iterable[str], where: str, first: int = 1) -> None:
+def check_tokens(tokens: Any, where: str, first: int = 1) -> None:
     """Raise :class:`DataError` at the first id that RecBole's reader would lose or split.
 
     Args:
-        tokens: the ids, in file order.
+        tokens: the ids, in file order; a ``pandas.Series`` of categories is checked by these.
         where: what holds them, for the message ("interactions.csv, column user_id").
         first: the number of the first row, for the message.
     """
+    if hasattr(tokens, "cat"):
+        categories = tokens.cat.categories
+        if not any(token_fault(token) for token in categories):
+            return
     known: set[str] = set()
     for row, token in enumerate(tokens, first):
         if token in known:
@@ -215,14 +220,7 @@ def write_inter(folder: Path, name: str, splits: Mapping[str, Any]) -> list[Path
     for split, frame in splits.items():
         path = folder / (f"{name}.{split}.inter" if split else f"{name}.inter")
         columns = [column for column in _FIELD_TYPES if column in frame.columns]
-        frame[columns].to_csv(
-            path,
-            sep="\t",
-            index=False,
-            header=inter_header(columns),
-            encoding="utf-8",
-            lineterminator="\n",
-        )
+        write_rows(path, frame[columns], inter_header(columns))
         paths.append(path)
     return paths
 

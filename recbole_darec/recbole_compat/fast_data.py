@@ -18,6 +18,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 
 from recbole_darec.data.atomic_reader import NotPlain, read_plain
+from recbole_darec.data.parsed import parsed_once
 from recbole_darec.data.splits import part_sizes
 from recbole_darec.recbole_compat.pandas3 import reading_by
 
@@ -64,13 +65,14 @@ def _read_csv(filepath: str, **options: Any) -> pd.DataFrame:
     try:
         if asked.pop("engine", None) != "python" or set(asked) != _ASKED:
             raise NotPlain("it is to be read in a way of its own")
-        return read_plain(
-            Path(filepath),
-            asked["delimiter"],
-            asked["usecols"],
-            asked["dtype"],
-            asked["encoding"],
-        )
+        path, columns, types = Path(filepath), asked["usecols"], asked["dtype"]
+        separator, encoding = asked["delimiter"], asked["encoding"]
+        way = {
+            "separator": separator,
+            "encoding": encoding,
+            "columns": {column: np.dtype(types[column]).name for column in columns},
+        }
+        return parsed_once(path, way, lambda: read_plain(path, separator, columns, types, encoding))
     except NotPlain as why:
         getLogger().info(f"'{filepath}' is read in RecBole's own way, which is slower: {why}")
     frame: pd.DataFrame = pd.read_csv(filepath, **options)

@@ -175,3 +175,18 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(DataError, match="cannot write"), atomic.staged_folder(target):
         pass
     assert snapshot(tmp_path) == ["file"]
+
+
+def test_what_a_run_kept_beside_the_files_is_no_reason_not_to_replace_them(tmp_path):
+    target = tmp_path / "yelp"
+    target.mkdir()
+    for name in ("yelp.inter", "yelp.inter.parsed.cache", "yelp.profiles.0a1b.cache"):
+        (target / name).write_text("x")
+    (target / "other.cache").write_text("x")
+    refused = pytest.raises(DataError, match=r"did not write \(other.cache\)")
+    with refused, atomic.staged_folder(target, overwrite=True):
+        pass
+    (target / "other.cache").unlink()
+    with atomic.staged_folder(target, overwrite=True) as stage:
+        (stage / "yelp.inter").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["yelp.inter"]

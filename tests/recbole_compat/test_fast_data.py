@@ -65,9 +65,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "user_id:token\titem_id:token\ttags:token_seq\nu\ti\ta,b\nv\tj\t\nv\ti\tb\n",
         {"seq_separator": ","}, None,
     ),
-    "latin": (
-        PLAIN + lines([("u", "i", 1, 2), ("v", "j", 1, 2)]), {"encoding": "latin-1"}, "encod",
-    ),
+    "latin": (PLAIN + lines([("u", "i", 1, 2), ("v", "j", 1, 2)]), {"encoding": "latin-1"}, "enc"),
 }  # fmt: skip
 
 
@@ -164,7 +162,7 @@ def test_negatives_are_recboles_draw_for_draw(distribution: str, phase: str) -> 
         drawn = []
         for sampler_class in (Sampler, SortedSampler):
             sampler = sampler_class(phases, parts_of(seed), distribution, 0.75).set_phase(phase)
-            np.random.seed(seed)  # noqa: NPY002 - RecBole draws from the global stream
+            np.random.seed(seed)  # noqa: NPY002 - what RecBole draws from
             users = [*range(1, 9), 3, 3, 0]
             drawn.append([
                 sampler.sample_by_user_ids(users, None, 4).tolist(),
@@ -193,6 +191,55 @@ def test_no_interactions_at_all_have_no_items() -> None:
     used = UsedItems(np.empty(0, np.int64), 3, 4)
     assert used.has(np.array([1, 2]), np.array([1, 3])).tolist() == [False, False]
     assert used[2] == set()
+
+
+@pytest.mark.parametrize("case", ["plain", "many", "empty numbers", "sequences", "columns"])
+def test_the_cache_gives_the_same_data_set_again(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recbole_darec.data.parsed.WORTH_KEEPING", 0)
+    content, changed, _ = CASES[case]
+    file = tmp_path / "toy" / "toy.inter"
+    file.parent.mkdir()
+    file.write_text(content, encoding="utf-8")
+    config = config_of(tmp_path, load_col=changed.get("load_col"))
+    expected = everything(recboles(config))
+    np.testing.assert_equal(everything(load_dataset(config)), expected)
+    (cache,) = tmp_path.glob("toy/*.cache")
+    state = cache.stat().st_mtime_ns
+    np.testing.assert_equal(everything(load_dataset(config)), expected)
+    assert cache.stat().st_mtime_ns == state
+
+
+def test_a_cache_of_another_file_or_way_or_cut_short_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("recbole_darec.data.parsed.WORTH_KEEPING", 0)
+    file = tmp_path / "toy" / "toy.inter"
+    file.parent.mkdir()
+    file.write_text(PLAIN + many(), encoding="utf-8")
+    config = config_of(tmp_path, load_col=None)
+    load_dataset(config)
+    (cache,) = tmp_path.glob("toy/*.cache")
+    fewer = config_of(tmp_path, load_col={"inter": ["user_id", "item_id"]})
+    np.testing.assert_equal(everything(load_dataset(fewer)), everything(recboles(fewer)))
+    whole = cache.read_bytes()
+    for length in (0, 100, len(whole) // 2, -3):
+        cache.write_bytes(whole[:length])
+        np.testing.assert_equal(everything(load_dataset(fewer)), everything(recboles(fewer)))
+        assert cache.read_bytes() == whole
+    assert "is damaged" in caplog.text
+    file.write_text(PLAIN + many(300), encoding="utf-8")
+    np.testing.assert_equal(everything(load_dataset(fewer)), everything(recboles(fewer)))
+
+    def full(path: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    cache.unlink()
+    monkeypatch.setattr("recbole_darec.data.parsed.replacing", full)
+    np.testing.assert_equal(everything(load_dataset(config)), everything(recboles(config)))
+    assert "cannot be kept" in caplog.text
+    assert not cache.exists()
 
 
 def test_options_that_the_fast_reader_does_not_know_go_to_pandas(tmp_path: Path) -> None:

@@ -63,14 +63,15 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
         form: how they are read.
 
     Returns:
-        A ``pandas.DataFrame`` of ids, split as text, the others as float; and how many rows were
-        dropped by what they lack.
+        A ``pandas.DataFrame`` of ids as categories of text, split as text, the others as float;
+        and how many rows were dropped by what they lack.
 
     Raises:
         DataError: a file is missing or malformed; the message names file and row.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     import pandas as pd
+    from pandas.api.types import union_categoricals
 
     frames: list[Any] = []
     dropped = dict.fromkeys(NUMBERS, 0)
@@ -87,7 +88,23 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
                 f"{', '.join(frames[0].columns)}: tables that are read together have the same"
             )
         frames.append(frame)
+    for column in IDS:
+        joined = union_categoricals([_categories(frame[column]) for frame in frames])
+        end = 0
+        for n, frame in enumerate(frames):
+            begin, end = end, end + len(frame)
+            frames[n] = frame.assign(**{column: joined[begin:end]})
     return pd.concat(frames, ignore_index=True), {k: n for k, n in dropped.items() if n}
+
+
+def _categories(ids: Any) -> Any:
+    """Return a column of ids as categories of plain text, each of which stands in the column."""
+    import pandas as pd
+
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        return ids.cat.remove_unused_categories().array
+    codes, distinct = pd.factorize(ids.to_numpy(dtype=object))
+    return pd.Categorical.from_codes(codes, pd.Index(distinct, dtype=object))
 
 
 def _part_of(file: str) -> tuple[str | None, Path]:
@@ -243,5 +260,11 @@ def _read_parquet(path: Path, form: TableForm) -> Any:
             text = column.cast(pa.string())
         except pa.ArrowException:
             raise DataError(f"{path}: column {own} holds {column.type}, not ids") from None
-        columns[name] = np.array(text.to_pylist(), dtype=object)
+        if name not in IDS:
+            columns[name] = np.array(text.to_pylist(), dtype=object)
+            continue
+        coded = text.dictionary_encode().combine_chunks()
+        columns[name] = pd.Categorical.from_codes(
+            coded.indices.to_numpy(), pd.Index(coded.dictionary.to_pylist(), dtype=object)
+        )
     return pd.DataFrame(columns)
