@@ -33,8 +33,7 @@ class ColdOptions(CommandOptions):
     cold_users: Path | None = option(None, "The same for users.", metavar="FILE")
     cold_neighbours: int = option(
         10,
-        "Trained rows whose mean stands for a new one, the nearest by profile, where the aligner "
-        "has no way of its own.",
+        "Trained rows whose mean a new one is made of, the nearest; relational has n_neighbours.",
         low=1,
     )
     cold_by: str = option(
