@@ -33,6 +33,7 @@ from recbole_darec.settings.options import documentation, option_names
 from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
+from recbole_darec.studies.study import read_study
 from recbole_darec.studies.tuning_params import params_file
 from recbole_darec.testing import ExpertAlignerContract, write_tiny_sequences
 from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, planted_step
@@ -174,6 +175,8 @@ def test_commands_are_what_the_program_takes(line: str) -> None:
         check_script(words)
     elif program == "pip":
         check_pip(words)
+    elif program == "ray":
+        assert words[0] == "start"
     elif program == "ruff":
         assert words[0] in ("check", "format")
     else:
@@ -189,6 +192,9 @@ def check_cli(words: list[str]) -> None:
     args, rest = _parser().parse_known_args(words)
     if not getattr(args, "takes_options", False):
         assert not rest
+        if args.command == "compare":
+            bundled = ROOT / args.study
+            read_study(str(bundled) if bundled.suffix == ".yaml" else args.study)
         return
     options = option_arguments(rest)
     if args.command == "evaluate":
@@ -388,6 +394,9 @@ def test_keyword_arguments_of_the_examples_exist() -> None:
 def test_yaml_examples_are_property_files(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "example.yaml"
     file.write_text(block.text, encoding="utf-8")
+    if "datasets" in read_yaml(file):
+        assert read_study(str(file)).methods()
+        return
     settings = resolve("LightGCN", "ml-100k", [str(file)])
     content = read_yaml(file)
     for name in content.keys() - {"when"}:

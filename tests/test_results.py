@@ -80,7 +80,7 @@ def test_a_wrong_number_is_noticed() -> None:
     ((_, _, rows),) = tables_of(text)
     stored = {
         "backbone": "LightGCN", "method": "darec", "metric": "recall@20", "setting": "",
-        "mean": "0.12345", "deviation": "0.01", "base_gain": "0.0201", "base_p_t_holm": "0.03",
+        "mean": "0.1234", "deviation": "0.01", "base_gain": "0.0201", "base_p_t_holm": "0.03",
         "rival_gain": "-0.01", "rival_p_t_holm": "0.3", "reported": "",
     }  # fmt: skip
     assert faults(rows, [stored]) == [

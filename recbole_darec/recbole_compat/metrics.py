@@ -127,8 +127,9 @@ def kept_ranking(collector: MetricCollector, evaluator: MetricEvaluator) -> Kept
         rows.append(batch_rows + start)
         wanted.append(batch_wanted)
         start += len(batch_users)
-    whole = (torch.cat(parts).numpy().astype(np.int64) for parts in (users, items, rows, wanted))
-    return KeptRanking(*whole, metrics=dict(evaluator.kept))
+    columns = (torch.cat(parts).numpy() for parts in (users, items, rows, wanted))
+    of_rows, ranked, wanted_rows, wanted_items = (c.astype(np.int64) for c in columns)
+    return KeptRanking(of_rows, ranked, wanted_rows, wanted_items, dict(evaluator.kept))
 
 
 class _WithoutLists:

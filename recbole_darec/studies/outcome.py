@@ -80,7 +80,7 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Write an outcome into a run's folder; it is there when all of it is."""
     if outcome.users is not None:
         with replacing(folder / _USERS) as file:
-            np.savez(file, **outcome.users)
+            np.savez(file, **outcome.users)  # type: ignore[arg-type]
     values = {**vars(outcome), "users": outcome.users is not None}
     with replacing(folder / _FILE) as file:
         file.write(json.dumps(values).encode())

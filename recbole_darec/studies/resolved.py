@@ -137,7 +137,8 @@ def _kept(settings: Settings) -> dict[str, Any]:
 def _trained_alone(settings: Settings) -> Settings:
     """Return the settings without the aligners that leave the training as it is."""
     parts = {name: aligner_class(name) for name in settings.align.split("+")}
-    rest, gone = [], []
+    rest: list[str] = []
+    gone: list[str] = []
     for name, method in parts.items():
         options = parse_options(method.Options, settings.values)
         (gone if method.leaves_training(options) else rest).append(name)

@@ -270,7 +270,7 @@ def _row(values: tuple[Any, ...]) -> Row:
 
 def _packed(users: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **users)
+    np.savez(buffer, **users)  # type: ignore[arg-type]
     return zlib.compress(buffer.getvalue())
 
 

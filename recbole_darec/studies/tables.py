@@ -23,6 +23,9 @@ def as_markdown(table: Comparison) -> str:
         parts.append(f"**{dataset}**\n\n" + _markdown_rows(_header(table, lines), [
             _cells(table, line, lines, dagger="†", plus_minus="±") for line in lines
         ]))  # fmt: skip
+    summary = _summary(table)
+    if summary:
+        parts.append(f"**Mean over data sets and backbones**\n\n{summary}")
     return "\n\n".join([*parts, "\n".join(_notes(table))]) + "\n"
 
 
@@ -91,6 +94,29 @@ FORMS: dict[str, Callable[[Comparison], str]] = {
     "csv": as_csv,
     "latex": as_latex,
 }
+
+
+def _summary(table: Comparison) -> str:
+    """Return the mean gains of each method that has a base everywhere, where there are several."""
+    places = {(line.dataset, line.backbone) for line in table.lines if line.cells[0].base}
+    if len(places) < 2:
+        return ""
+    header = ["method"]
+    for metric in table.metrics:
+        header += [f"{metric} over {table.base}", "† in"]
+    rows = []
+    for method in dict.fromkeys(line.method for line in table.lines):
+        lines = [line for line in table.lines if line.method == method]
+        if {(line.dataset, line.backbone) for line in lines if line.cells[0].base} != places:
+            continue
+        cells = [method]
+        for n in range(len(table.metrics)):
+            found = [line.cells[n].base for line in lines]
+            gains = [against.gain for against in found if against is not None]
+            better = sum(a is not None and a.significant and a.gain > 0 for a in found)
+            cells += [f"{100 * sum(gains) / len(gains):+.1f} %", f"{better} of {len(places)}"]
+        rows.append(cells)
+    return _markdown_rows(header, rows)
 
 
 def _header(table: Comparison, lines: list[Line]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import CheckpointError
+from recbole_darec.errors import CheckpointError, first_line
 from recbole_darec.training.checkpoint import from_plain, load_checkpoint
 
 __all__ = ["take_trained"]
@@ -40,7 +40,10 @@ def take_trained(trainer: Any, path: Path, train_data: Any, *, saved: bool) -> N
             own + name[len(_ALIGNER) :] if name.startswith(_ALIGNER) else name: value
             for name, value in state.items()
         }
-    left = trainer.model.load_state_dict(state, strict=False)
+    try:
+        left = trainer.model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # a table of another shape
+        raise CheckpointError(f"'{path}' does not fit this model: {first_line(error)}") from None
     if left.unexpected_keys or any(not name.startswith(_ALIGNER) for name in left.missing_keys):
         raise CheckpointError(
             f"'{path}' does not fit this model: it was trained with other options"

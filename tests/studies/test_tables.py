@@ -138,6 +138,20 @@ def test_the_three_forms_say_the_same(study: Study, store: Store) -> None:
     assert not any("%" in line.replace("\\%", "") for line in latex.splitlines())
 
 
+def test_several_backbones_have_their_mean_gain(make_study: Make, store: Store) -> None:
+    study = make_study(
+        backbones=["LightGCN", "SimGCL"],
+        aligners=["none", "rlmrec_con", "text_filter"],
+        seeds=[1, 2, 3],
+    )
+    fill(study, store)
+    text = as_markdown(table_of(study, store, per_user=True))
+    summary = text.partition("**Mean over data sets and backbones**")[2]
+    gain = 100 * (0.803 / 0.63 - 1)
+    assert f"| text_filter | {gain:+.1f} % | 2 of 2 | {gain:+.1f} % | 2 of 2 |" in summary
+    assert "| none |" not in summary
+
+
 def test_a_part_of_the_seeds_is_said(study: Study, store: Store) -> None:
     keys = fill(study, store)
     store.set_state(keys[0], "pending")
