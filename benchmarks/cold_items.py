@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from compare import options_of
-
 from recbole_darec.cli.ending import exit_code
+from recbole_darec.settings.values import parse_value
 
 METHODS = {
     "none": "align=none",
@@ -76,7 +75,7 @@ def _measured(
     quiet = {"show_progress": False, "state": "ERROR", "snapshot_every": 0}
     start = time.perf_counter()
     result = run_recbole_darec(
-        args.model, args.dataset, config_dict={**quiet, **options_of(options), "seed": seed}
+        args.model, args.dataset, config_dict={**quiet, **_options(options), "seed": seed}
     )
     found = evaluate_cold_items(result["model_file"])
     Path(result["model_file"]).unlink()
@@ -102,6 +101,12 @@ def _measured(
         }
         for ranker, metrics in found.metrics.items()
     ]
+
+
+def _options(text: str) -> dict[str, Any]:
+    return {
+        key: parse_value(value) for key, _, value in (word.partition("=") for word in text.split())
+    }
 
 
 def _read(path: Path) -> list[dict[str, str]]:

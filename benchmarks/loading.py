@@ -44,9 +44,9 @@ def main() -> None:
     if len(found) > 1:
         sizes = np.log(list(found))
         for step in args.steps:
-            seconds = np.log([steps[step][0] for steps in found.values()])
+            times = np.log([steps[step][0] for steps in found.values()])
             print(f"{step}: seconds grow with the interactions to the power of "
-                  f"{np.polyfit(sizes, seconds, 1)[0]:.2f}")  # fmt: skip
+                  f"{np.polyfit(sizes, times, 1)[0]:.2f}")  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:

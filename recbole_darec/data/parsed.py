@@ -100,7 +100,7 @@ def _write(cache: Path, key: Mapping[str, Any], frame: Any) -> None:
         arrays[f"texts{n}"] = _bytes(list(texts))
     try:
         with replacing(cache) as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         _log.warning(
             "%s cannot be kept (%s): the file is parsed again at the next run",

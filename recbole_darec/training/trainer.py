@@ -69,13 +69,13 @@ class ResumableTrainer(_Trainer):
         options = options_from_config(RunOptions, config)
         made = checkpoint_name(identity.model, identity.align, identity.dataset)
         self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
-        self.best_epoch = -1
-        kept = {"every": options.snapshot_every, "keep_last": options.keep_last}
-        self.snapshots = Snapshots(self, Length.of_run(config, model), **kept)
+        self.best_epoch, self._keep_files = -1, True
+        every, keep_last = options.snapshot_every, options.keep_last
+        length = Length.of_run(config, model)
+        self.snapshots = Snapshots(self, length, every=every, keep_last=keep_last)
         self.diagnoses = options.diagnostics
         self.phases = Phases(self)
         self.watch = Watch()
-        self._keep_files = True
         self._latest_valid_result: Any = None
         self.eval_collector = MetricCollector(config)
         self.evaluator = MetricEvaluator(config)
