@@ -64,8 +64,9 @@ class Cluster:
 
     def kill(self, number: int) -> None:
         """Kill a node and everything that runs on it."""
-        os.killpg(self.nodes[number].pid, signal.SIGKILL)
-        self.nodes[number].wait()
+        if self.nodes[number].poll() is None:
+            os.killpg(self.nodes[number].pid, signal.SIGKILL)
+            self.nodes[number].wait()
 
 
 def until_answers(address: str) -> None:
