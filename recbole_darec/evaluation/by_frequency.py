@@ -88,7 +88,7 @@ def evaluate_by_frequency(
             counted = hits(listed, scores.shape[1], rows[own], items[own])
             found[number].append(counted[counted[:, -1] > 0].cpu())
     metrics = _of_lists(config)
-    results = {}
+    results: dict[str, dict[str, float]] = {}
     for number, name in enumerate(bucket_names(n_buckets)):
         its_counts, lists = counts[1:][buckets[1:] == number + 1], torch.cat(found[number])
         results[name] = {
