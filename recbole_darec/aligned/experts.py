@@ -224,8 +224,7 @@ class ExpertRecommender(PhasedRecommender):
         """Return the table, made a block of items at a time, with no expert's rows beside it."""
         names, width = self._ranking_names(), self._widths().backbone
         table = torch.zeros(self.n_items, len(names) * width, device=self.device)
-        everything = torch.arange(1, self.n_items, device=self.device)
-        for ids in torch.split(everything, _BLOCK_ITEMS):
+        for ids in torch.split(torch.arange(1, self.n_items, device=self.device), _BLOCK_ITEMS):
             made = self._made(torch.cat([ids.new_zeros(1), ids]), names)
             rows = list(made.rows.values())
             table[ids[0] : ids[-1] + 1] = folded(rows, self._weights(made.items, made.rows))

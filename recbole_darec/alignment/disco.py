@@ -81,7 +81,7 @@ class DisCo(ExpertAligner):
         assert table is not None
         if expert == "id":
             return table
-        own, common = torch.split(table, self._halves, 1)
+        own, common = torch.split(table, list(self._halves), 1)
         made = self.modules
         # The losses of the same step are of these very rows.
         self._chunks = [
