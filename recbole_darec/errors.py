@@ -72,8 +72,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean '{by_lower[close[0]]}'?)" if close else ""
 
 
-def some(names: Iterable[object], limit: int = 5) -> str:
-    """Join the first ``limit`` names with commas, and say how many more there are."""
+def some(names: Iterable[object], limit: int = 5, total: int | None = None) -> str:
+    """Join the first ``limit`` names with commas, and say how many more there are.
+
+    Args:
+        names: all of them, or the first ones.
+        limit: how many are shown.
+        total: how many there are in all; by default as many as ``names``.
+    """
     names = list(names)
-    shown = ", ".join(str(n) for n in names[:limit])
-    return shown + (f", … ({len(names) - limit} more)" if len(names) > limit else "")
+    shown = names[:limit]
+    more = (len(names) if total is None else total) - len(shown)
+    return ", ".join(map(str, shown)) + (f", … ({more:,} more)" if more > 0 else "")

@@ -24,6 +24,12 @@ def general_data(
         _evaluation_loader(config, phase, parts, sampler)
         for phase, sampler in zip(("valid", "test"), samplers)
     )
+    ranked = isinstance(valid_data, AllRankLoader) and isinstance(test_data, AllRankLoader)
+    if ranked and "eval_batch_size" in config.settings.values:
+        getLogger().info(
+            "eval_batch_size counts pairs and has no effect where all items are ranked; see "
+            "eval_batch_users"
+        )
     return train_data, valid_data, test_data, _made(model_class, config, train_data._dataset)
 
 
@@ -70,11 +76,6 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
     masked = parts[:1] if options.eval_mask == "train" else parts[:position]
     if config["repeatable"]:  # what was taken before may be taken again
         masked = parts[:0]
-    if "eval_batch_size" in config.settings.values:
-        getLogger().info(
-            "eval_batch_size counts pairs and has no effect where all items are ranked; see "
-            "eval_batch_users"
-        )
     users = options.users_per_batch(parts[position].item_num)
     return AllRankLoader(config, parts[position], masked, users)
 

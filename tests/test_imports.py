@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sources": {"data", "embeddings", "settings"},
     # models
     "alignment": {"alignment.equations", "filters", "numerics", "settings"},
-    "backbones": {"environment", "numerics", "settings"},
+    "backbones": {"environment", "filters", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
     "recbole_compat": {"data", "environment", "numerics", "settings"},
     "evaluation": {"numerics", "recbole_compat"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.utils import get_trainer
 
-from recbole_darec import make_data_and_model
+from recbole_darec import make_data_and_model, run_recbole_darec
+from recbole_darec.errors import UserError
 from recbole_darec.testing.tiny_runs import options
 
 
@@ -65,7 +67,6 @@ def test_the_modules_one_by_one() -> None:
 @pytest.mark.parametrize("name", ["LightGCN", "NCL", "NeuMF"])
 def test_recboles_choice_of_a_trainer(name: str, folder: Path) -> None:
     given = options(folder / "dataset", align="none", epochs=1)
-    given = {key: value for key, value in given.items() if not key.startswith("align_")}
     config, model, _, train_data, valid_data, test_data = make_data_and_model(
         name, "tiny", config_dict=given
     )
@@ -75,15 +76,47 @@ def test_recboles_choice_of_a_trainer(name: str, folder: Path) -> None:
     assert trainer.evaluate(test_data)
 
 
-def test_weights_and_biases_without_a_network(folder: Path) -> None:
-    pytest.importorskip("wandb", reason="needs wandb")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("WANDB_MODE", "WANDB_SILENT", "WANDB_DIR"):
-            patch.setenv(
-                name, {"WANDB_DIR": str(folder), "WANDB_SILENT": "true"}.get(name, "offline")
-            )
-        assert example("wandb")({})["result"]["best_epoch"] == 0
+@pytest.fixture
+def silent_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Send Weights & Biases to a port of this machine, where nobody answers."""
+    wandb = pytest.importorskip("wandb", reason="needs wandb")
+    wandb.teardown()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name, value in {
+            "WANDB_BASE_URL": address,
+            "WANDB_DIR": str(folder),
+            "WANDB_CONSOLE": "off",
+            "WANDB_SILENT": "true",
+            "WANDB_API_KEY": "",
+            "HTTP_PROXY": address,
+            "HTTPS_PROXY": address,
+            "HOME": str(folder),
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield server
+    wandb.teardown()
+
+
+def test_weights_and_biases_without_a_network(
+    folder: Path, silent_server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert example("wandb")({})["result"]["best_epoch"] == 0
     assert list(folder.glob("wandb/offline-run-*/*.wandb"))
+    with pytest.raises(BlockingIOError):  # no connection is waiting
+        silent_server.accept()
+
+
+def test_weights_and_biases_without_a_login(
+    folder: Path, silent_server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    given = {**options(folder / "dataset", align="none"), "log_wandb": True}
+    with pytest.raises(UserError, match=r"log_wandb: .*; log in with 'wandb login', or set W"):
+        run_recbole_darec("LightGCN", "tiny", config_dict=given)
+    assert not list((folder / "saved").glob("*.pth"))
 
 
 def test_hyper_tuning(folder: Path) -> None:

@@ -17,6 +17,7 @@ from unittest import mock
 
 import torch
 
+from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.testing.tiny_runs import (
     QUICK,
     one_batch,
@@ -27,10 +28,18 @@ from recbole_darec.testing.tiny_runs import (
     scores,
 )
 
+# Ours that learn users and items; those in closed form have no embeddings.
+EMBEDDING_BACKBONES = [
+    name
+    for name, place in BACKBONES.items()
+    if backbone_family(name) == "general" and ".closed_form." not in place
+]
+
 # Sums of other numbers of threads differ in the last digit, and clean processes have one.
 torch.set_num_threads(1)
 
 __all__ = [
+    "EMBEDDING_BACKBONES",
     "QUICK",
     "in_clean_process",
     "one_batch",

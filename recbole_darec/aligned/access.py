@@ -200,6 +200,7 @@ def _width(tables: Mapping[str, Tensor]) -> int:
     return next(iter(tables.values())).shape[1]
 
 
+@torch.enable_grad()
 def _trains(loss: Any, tables: Mapping[str, Tensor]) -> bool:
     if len({table.shape[1] for table in tables.values()}) > 1:
         return False

@@ -102,8 +102,8 @@ def _loaded(
     name = config["dataset"]
     if source.profile_control == "no_text":
         raise OptionError(
-            "profile_control=no_text is the control of --align=text_filter, which can do "
-            "without profiles; take shuffle or random"
+            "profile_control=no_text is the control of --align=text_filter and of models that "
+            "can do without profiles; take shuffle or random"
         )
     if source.profile_dir is not None:
         folders = [Path(source.profile_dir)]

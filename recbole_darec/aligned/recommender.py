@@ -17,6 +17,8 @@ from recbole_darec.aligned.access import (
     Captured,
     EmbeddingAccess,
     MadeOnce,
+    final_embeddings,
+    find_tables,
     one_interaction,
     probe,
     undisturbed,
@@ -25,6 +27,7 @@ from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
 from recbole_darec.aligned.kinds import slices_of, stacked
 from recbole_darec.aligned.profile_rows import profile_rows
+from recbole_darec.aligned.start import start_from_profiles
 from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
@@ -71,6 +74,10 @@ class AlignedRecommender(AlteredBackbone):
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
         rows = self._found_profiles(config, dataset, method)
+        if getattr(self, "reads_profiles", False):
+            self.take_profiles(rows, self._kinds)  # type: ignore[operator]
+        if run.init == "text":
+            self._start_from(rows)
         if isinstance(rows, Tensor):
             # Frozen and reproducible from the files: not part of a checkpoint.
             self.register_buffer("profile_rows", rows, persistent=False)
@@ -93,10 +100,12 @@ class AlignedRecommender(AlteredBackbone):
                 self._altered_tables()
 
     def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
-        """Return the profile embeddings of all kinds; none where the method needs none."""
-        if not method.needs_profiles:
+        """Return the profile embeddings of all kinds; none where nothing reads them."""
+        from_text = options_from_config(RunOptions, config).init == "text"
+        if not (method.needs_profiles or from_text or getattr(self, "reads_profiles", False)):
             return torch.empty(0, 0)
-        return profile_rows(config, dataset, self._kinds, some=method.takes_no_text)
+        some = method.takes_no_text or not method.needs_profiles
+        return profile_rows(config, dataset, self._kinds, some=some)
 
     def _kind_sizes(self) -> dict[str, int]:
         """Return the rows of each kind's table, the padding counted."""
@@ -147,12 +156,32 @@ class AlignedRecommender(AlteredBackbone):
             )
         return access
 
+    def _start_from(self, profiles: Tensor) -> None:
+        tables = find_tables(self, self._sizes)
+        if tables is None:
+            raise OptionError(
+                f"init=text: the model '{backbone_name(type(self))}' has no embedding table of "
+                "each kind to start; leave it out"
+            )
+        start_from_profiles(tables.weights(self), profiles, self._kinds)
+
     def access_to_embeddings(self, config: Any) -> EmbeddingAccess | None:
         """Return how the embeddings are reached, found out now where the aligner has not asked."""
         if self._access is None:
             found, _ = probe(self, self._sizes, self._smallest_batch(config))
             return found
         return self._access
+
+    def final_tables(self, config: Any) -> dict[str, Tensor] | None:
+        """Return the embeddings that rank, ``[size, d]`` by kind; None where there are none."""
+        access = self.access_to_embeddings(config)
+        if access is None:
+            return None
+        if access.route == "forward":
+            return final_embeddings(self.forward(), self._sizes)
+        assert access.tables is not None
+        with self.ranking_tables() as altered:
+            return altered or access.tables.weights(self)
 
     def _widths(self) -> Widths:
         backbone, ego = (self._access.width, self._access.ego_width) if self._access else (0, 0)

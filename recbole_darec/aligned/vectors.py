@@ -8,8 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_darec.aligned.access import Tables, final_embeddings
-from recbole_darec.aligned.experts import ExpertRecommender
+from recbole_darec.aligned.access import Tables
 from recbole_darec.aligned.kinds import stacked, with_padding
 from recbole_darec.alignment.contract import TrainingStep
 
@@ -30,17 +29,7 @@ def final_tables(model: Any, config: Any) -> Tables | None:
     Returns:
         float ``[size, d]`` by kind; None where the model yields none.
     """
-    if isinstance(model, ExpertRecommender):
-        return {"item": model.folded_table()}
-    sizes = model.table_sizes
-    with torch.enable_grad():  # a step is tried
-        access = model.access_to_embeddings(config)
-    if access is None:
-        return None
-    if access.route == "forward":
-        return final_embeddings(model.forward(), sizes)
-    with model.ranking_tables() as altered:
-        return altered or access.tables.weights(model)
+    return model.final_tables(config)  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

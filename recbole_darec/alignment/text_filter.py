@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
-from recbole_darec.errors import OptionError
 from recbole_darec.filters.options import FilterOptions
 from recbole_darec.settings.options import option
 
@@ -46,42 +45,20 @@ class TextFilter(Aligner):
     def __init__(self, options: Any, widths: Widths) -> None:
         super().__init__(options, widths)
         import torch
-        from torch import nn
 
-        from recbole_darec.filters.fitted import FilterWeights
+        from recbole_darec.filters.self_tuning import SelfTuningFilter
 
-        # Buffers, so that a checkpoint ranks as the run did without finding them again.
-        self.modules = nn.Module()
-        self.modules.register_buffer("weights", torch.zeros(len(vars(FilterWeights()))))
-        self.modules.register_buffer("weights_known", torch.zeros((), dtype=torch.bool))
+        self.modules = SelfTuningFilter(options)
         self.modules.register_buffer("fusion", torch.tensor(options.filter_weight or 0.0))
-        self._fitted: Any = None
 
     def check_ranking(self, ranking: Ranking) -> None:
-        """Refuse what the weights cannot be found for.
+        """Refuse what the weights cannot be found for; see :meth:`SelfTuningFilter.check`.
 
         Raises:
-            OptionError: a weight of a text is given and there are no profiles, or no user has three
-                training items to hold one out of.
+            OptionError: in one line.
         """
-        import numpy as np
-
-        from recbole_darec.filters.tuning import FEWEST, GRID
-
-        given = self.options.fixed_weights()
-        if not bool((ranking.profiles != 0).any()):
-            for name in ("text", "match", "user_text"):
-                if given.get(name):
-                    raise OptionError(
-                        f"filter_{name}={given[name]:g} is a weight of profiles, and there are "
-                        "none: leave it out, or bring profiles in"
-                    )
-        counts = np.diff(ranking.interactions.indptr)
-        if set(given) != set(GRID) and not (counts >= FEWEST).any():
-            raise OptionError(
-                f"the filter's weights are found on users with {FEWEST} training items or more, "
-                "and there are none: give all of " + ", ".join(f"filter_{name}" for name in GRID)
-            )
+        if self.options.filter_weight != 0.0:
+            self.modules.check(*_inputs(ranking))
 
     def leaves_scores(self) -> bool:
         """Tell whether w is 0, or is not found yet."""
@@ -109,7 +86,9 @@ class TextFilter(Aligner):
         """
         from logging import getLogger
 
-        fitted = self.fitted(ranking)
+        if self.options.filter_weight == 0.0:
+            return
+        self.fitted(ranking)
         if self.options.filter_weight is None:
             found: dict[float, float] = {}
             for weight in _COARSE:
@@ -119,45 +98,24 @@ class TextFilter(Aligner):
                 if 0.0 <= weight <= 1.0:
                     found[round(weight, 1)] = self._validated(weight, validate)
             self.modules.fusion.fill_(_best(found))
-        weights = ", ".join(f"{name}={value:g}" for name, value in vars(fitted.weights).items())
         getLogger().info(
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "
-            f"{weights}"
+            f"{self.modules.describe()}"
         )
 
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
-        if self._fitted is None:
-            from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
-            from recbole_darec.filters.tuning import tuned_weights
-
-            users, items = (ranking.profiles[rows] for rows in _ends(ranking))
-            inputs = FilterInputs.of(
-                ranking.interactions,
-                items,
-                users,
-                width=self.options.filter_width,
-                n_neighbours=self.options.filter_neighbours,
-            )
-            if not bool(self.modules.weights_known):
-                found = tuned_weights(inputs, self.options.fixed_weights())
-                values = self.modules.weights.new_tensor(list(vars(found).values()))
-                self.modules.weights.copy_(values)
-                self.modules.weights_known.fill_(True)
-            # Through float32 in either case, so that a checkpoint ranks to the bit.
-            weights = FilterWeights(*self.modules.weights.tolist())
-            self._fitted = FittedFilter(inputs, weights)
-        return self._fitted
+        return self.modules.fitted(*_inputs(ranking))
 
     def _validated(self, weight: float, validate: Callable[[], float]) -> float:
         self.modules.fusion.fill_(weight)
         return validate()
 
 
-def _ends(ranking: Ranking) -> tuple[slice, slice]:
-    """Return the rows of those that are ranked for, and of what is ranked."""
+def _inputs(ranking: Ranking) -> tuple[Any, Tensor, Tensor]:
+    """Return the interactions, the profiles of what is ranked, and of those it is ranked for."""
     kinds = list(ranking.kinds.values())
-    return kinds[0], kinds[-1]
+    return ranking.interactions, ranking.profiles[kinds[-1]], ranking.profiles[kinds[0]]
 
 
 def _best(found: dict[float, float]) -> float:

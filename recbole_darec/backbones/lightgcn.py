@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
-from recbole_darec.backbones.options import GraphOptions
+from recbole_darec.backbones.options import GraphOptions, RankLossOptions
 from recbole_darec.backbones.propagation import aggregate_layers
+from recbole_darec.backbones.softmax_ranking import SoftmaxRanking
 
 __all__ = ["LightGCN", "LightGCNOptions"]
 
 
-class LightGCNOptions(GraphOptions):
+class LightGCNOptions(RankLossOptions, GraphOptions):
     """Options of LightGCN."""
 
     RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -23,7 +24,7 @@ class LightGCNOptions(GraphOptions):
     }
 
 
-class LightGCN(GraphRecommender):
+class LightGCN(SoftmaxRanking, GraphRecommender):
     """Light graph convolution: propagation with nothing to learn but layer 0.
 
     The layers are ``e^{l+1} = D^-1/2 A D^-1/2 e^l``; their weighted sum, equations (3) and (4),

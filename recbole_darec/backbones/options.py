@@ -9,6 +9,7 @@ __all__ = [
     "ContrastOptions",
     "EdgeDropoutOptions",
     "GraphOptions",
+    "RankLossOptions",
     "RegularizedOptions",
 ]
 
@@ -58,3 +59,24 @@ class ContrastOptions(RegularizedOptions, AggregatedOptions):
         "Whether the batch's negative items are contrasted beside its positive ones, as RLMRec "
         "has it.",
     )
+
+
+class RankLossOptions(Options):
+    """A backbone that can rank each target against many items instead of one."""
+
+    rank_loss: str = option(
+        "bpr",
+        "How a target is ranked: against one negative item (bpr), or against many by a softmax "
+        "over inner products.",
+        choices=("bpr", "softmax"),
+        since="0.2",
+    )
+    softmax_items: int | str = option(
+        "all",
+        "Items in the softmax beside the target: all, or so many drawn in each step, each of which "
+        "stands for its share of all.",
+        low=1,
+        or_word="all",
+        since="0.2",
+    )
+    softmax_tau: float = option(1.0, "Temperature of the softmax.", above=0.0, since="0.2")

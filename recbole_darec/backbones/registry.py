@@ -38,6 +38,8 @@ BACKBONES: dict[str, str] = {
     "NCL": "recbole_darec.backbones.ncl:NCL",
     "SGL": "recbole_darec.backbones.sgl:SGL",
     "SimGCL": "recbole_darec.backbones.simgcl:SimGCL",
+    "TextEASE": "recbole_darec.backbones.closed_form.text_ease:TextEASE",
+    "TextFilter": "recbole_darec.backbones.closed_form.text_filter:TextFilter",
     "MarkovChain": "recbole_darec.backbones.sequential.markov_chain:MarkovChain",
     "MostPopular": "recbole_darec.backbones.sequential.most_popular:MostPopular",
     "SequenceKNN": "recbole_darec.backbones.sequential.sequence_knn:SequenceKNN",
@@ -46,7 +48,7 @@ BACKBONES: dict[str, str] = {
 # What a backbone's options may be made of: imported in a few milliseconds, unlike torch.
 _LIGHT = re.compile(
     r"(__future__|typing|collections\.abc|math"
-    r"|recbole_darec\.(errors|settings\.\w+|backbones\.options))$"
+    r"|recbole_darec\.(errors|settings\.\w+|backbones\.options|filters\.options))$"
 )
 
 

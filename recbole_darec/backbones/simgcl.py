@@ -9,8 +9,9 @@ from torch import Tensor
 
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.noise import noisy_views
-from recbole_darec.backbones.options import ContrastOptions
+from recbole_darec.backbones.options import ContrastOptions, RankLossOptions
 from recbole_darec.backbones.propagation import aggregate_over
+from recbole_darec.backbones.softmax_ranking import SoftmaxRanking
 from recbole_darec.backbones.views import contrast_rows_with_all, contrast_within_batch
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import option
@@ -18,7 +19,7 @@ from recbole_darec.settings.options import option
 __all__ = ["SimGCL", "SimGCLOptions"]
 
 
-class SimGCLOptions(ContrastOptions):
+class SimGCLOptions(RankLossOptions, ContrastOptions):
     """Options of SimGCL."""
 
     RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {
@@ -42,7 +43,7 @@ class SimGCLOptions(ContrastOptions):
     )
 
 
-class SimGCL(GraphRecommender):
+class SimGCL(SoftmaxRanking, GraphRecommender):
     """Simple graph contrastive learning: noise in the embeddings in place of dropped edges.
 
     Ranking is by the propagation without noise.  The defaults are the paper's, but for the sum of

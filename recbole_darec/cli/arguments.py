@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import OptionError
+from recbole_darec.errors import CheckpointError, OptionError
 
-__all__ = ["option_arguments", "options_help"]
+__all__ = ["check_checkpoint", "option_arguments", "options_help"]
 
 
 def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
@@ -43,6 +44,18 @@ def option_arguments(rest: Sequence[str]) -> dict[str, Any]:
             raise OptionError(f"option --{key} is given twice, as {found[key]!r} and {value!r}")
         found[key] = value
     return found
+
+
+def check_checkpoint(path: Path | str) -> None:
+    """Check that a checkpoint is there, before anything heavy is imported.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(
+            f"checkpoint '{path}' does not exist; a run prints its path at its end"
+        )
 
 
 def options_help() -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import CheckpointError, OptionError, nearest
+from recbole_darec.errors import OptionError, nearest
 
 __all__ = ["add_parser", "run"]
 
@@ -34,14 +33,11 @@ def add_parser(subparsers: Any, text: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print the metrics."""
-    from recbole_darec.cli.arguments import option_arguments
+    from recbole_darec.cli.arguments import check_checkpoint, option_arguments
 
     options = option_arguments(args.rest)
     _refuse_training_options(options)
-    if not Path(args.checkpoint).is_file():
-        raise CheckpointError(
-            f"checkpoint '{args.checkpoint}' does not exist; a run prints its path at its end"
-        )
+    check_checkpoint(args.checkpoint)
 
     from recbole_darec.evaluation.report import buckets_table, metrics_table
     from recbole_darec.loaded import evaluate_checkpoint

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from recbole_darec.cli.arguments import check_checkpoint
 from recbole_darec.cli.command_options import add_options, options_from
-from recbole_darec.errors import CheckpointError
 from recbole_darec.serving.options import ExportOptions
 
 __all__ = ["add_parser", "run"]
@@ -30,10 +30,7 @@ def add_parser(subparsers: Any, text: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, and say what is there; returns 0, or raises a ``UserError``."""
     options = options_from(args, ExportOptions)
-    if not options.checkpoint.is_file():
-        raise CheckpointError(
-            f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
-        )
+    check_checkpoint(options.checkpoint)
     from recbole_darec.serving.export import export
 
     index = export(options.checkpoint, options.out, form=options.form, overwrite=options.overwrite)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.cli.arguments import check_checkpoint
 from recbole_darec.cli.command_options import add_options, options_from
-from recbole_darec.errors import CheckpointError
 from recbole_darec.serving.options import RecommendOptions
 
 __all__ = ["add_parser", "run"]
@@ -48,10 +48,7 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     new = None if options.interactions is None else _interactions(options.interactions)
-    if not options.checkpoint.is_file():
-        raise CheckpointError(
-            f"checkpoint '{options.checkpoint}' does not exist; a run prints its path at its end"
-        )
+    check_checkpoint(options.checkpoint)
 
     from recbole_darec.serving.output import check_extra, table, titles_of, written
     from recbole_darec.serving.recommender import Recommender

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast, unit_rows
 
-__all__ = ["principal_rows"]
+__all__ = ["principal_rows", "whitened_rows"]
 
 
 def principal_rows(rows: Tensor, width: int) -> Tensor:
@@ -40,3 +40,22 @@ def principal_rows(rows: Tensor, width: int) -> Tensor:
             kept = directions[:, : min(width, *rows.shape)].to(centred.dtype)
             # The eps is absolute: what is left of a row that equals the mean is rounding.
             return unit_rows(centred @ kept, eps=1e-6)
+
+
+def whitened_rows(rows: Tensor, width: int) -> Tensor:
+    """Return the centred rows in their leading principal directions, each of deviation 1.
+
+    Args:
+        rows: float ``[n, w]``, n above 1.
+        width: number of directions; limited by what the rows have.
+
+    Returns:
+        float32 ``[n, min(width, rank)]``, without gradient; its columns are uncorrelated.
+    """
+    with torch.no_grad(), no_autocast(rows):
+        centred = rows.double() - rows.double().mean(0)
+        values, directions = torch.linalg.eigh(centred.T @ centred / len(rows))
+        kept = values.flip(0) > values[-1] * 1e-10  # the rest is rounding
+        n = min(width, int(kept.sum()))
+        scale = values.flip(0)[:n].rsqrt()
+        return ((centred @ directions.flip(1)[:, :n]) * scale).float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def save_plain_configurations() -> None:
 def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
     path = Path(kwargs.pop("saved_model_file", self.saved_model_file))
     state = {
-        "config": {key: _plain(value) for key, value in self.config.final_config_dict.items()},
+        "config": json.loads(json.dumps(self.config.final_config_dict, default=str)),
         "epoch": int(epoch),
         "cur_step": int(self.cur_step),
         "best_valid_score": float(self.best_valid_score),
@@ -40,17 +40,3 @@ def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any)
         torch.save(state, file)
     if verbose:
         self.logger.info(set_color("Saving current", "blue") + f": {path}")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as numbers, text, lists and dictionaries; anything else as text."""
-    if value is None or isinstance(value, bool):
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)  # NumPy's float64 is a float, and a pickled object all the same
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [_plain(part) for part in value]
-    return str(value)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from typing import Any
 
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
+from recbole.utils import InputType, ModelType
 
 from recbole_darec.data.splits import Split
 from recbole_darec.errors import OptionError
@@ -65,6 +67,10 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
         values["loss_type"] = "CE" if softmax else "BPR"
         if softmax:
             values["train_neg_sample_args"] = None
+    names = {"user_id": values.get("USER_ID_FIELD"), "item_id": values.get("ITEM_ID_FIELD")}
+    if "load_col" not in values and any(names.values()):
+        # RecBole's own default reads user_id and item_id, whatever the columns are called.
+        values["load_col"] = {"inter": [given or name for name, given in names.items()]}
     if values.get("use_gpu") is False:
         values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
     if str(values.get("encoding", "utf-8")).lower() in ("utf-8", "utf8"):
@@ -74,11 +80,45 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError) as error:
         raise OptionError(f"RecBole refuses an option: {error}") from error
     config.settings = settings
+    _check_threshold(config)
+    _say_device(config)
     # RecBole reads ml-100k from its own package even where data_path holds a copy.
     config["data_path"] = str(
         data_folder(str(settings.values.get("data_path", "dataset/")), settings.dataset)
     )
     return config
+
+
+def _check_threshold(config: AlignedConfig) -> None:
+    """Refuse labels that nothing reads: drawn negatives and rankings make their own."""
+    if config["threshold"] is None:
+        return
+    mode = config["eval_args"]["mode"]
+    labelled = "labeled" in (mode.values() if isinstance(mode, dict) else [mode])
+    drawn = (config["train_neg_sample_args"] or {}).get("distribution", "none") != "none"
+    general = config["MODEL_TYPE"] == ModelType.GENERAL
+    pointwise = config["MODEL_INPUT_TYPE"] == InputType.POINTWISE
+    if not labelled and (drawn or not general or not pointwise):
+        (field,) = config["threshold"]
+        raise OptionError(
+            f"threshold={config['threshold']} has no effect here: {config['model']} takes every "
+            f"interaction for a positive one; val_interval={{'{field}': '[…,inf)'}} leaves low "
+            "values out"
+        )
+
+
+def _say_device(config: AlignedConfig) -> None:
+    """Log what the machine has not got of what is asked for."""
+    asked = config.settings.values
+    if config["device"].type != "cpu":
+        return
+    if str(asked.get("gpu_id", "")) and asked.get("use_gpu") is not False and "gpu_id" in asked:
+        getLogger().warning(f"gpu_id={asked['gpu_id']}: there is no GPU, the run is on the CPU")
+    if asked.get("enable_scaler"):
+        getLogger().warning(
+            "enable_scaler has no effect on a CPU: its mixed precision is bfloat16, which needs no "
+            "scaling"
+        )
 
 
 # Options whose null means something to RecBole; any other null leaves its default alone.

@@ -13,7 +13,8 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
-from recbole_darec.errors import DataError, OptionError, nearest
+from recbole_darec.errors import DataError, OptionError
+from recbole_darec.recbole_compat.fields import check_loaded_columns, check_named_columns
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
 from recbole_darec.settings.options import options_from_config
@@ -46,6 +47,7 @@ def load_dataset(config: Any) -> Any:
         raise DataError(f"benchmark_filename={parts} must name training, validation and test")
     for file in names:
         _check_inter_file(folder / file, config)
+    check_loaded_columns(config, folder, lambda path: _header(path, config)[0])
     module = importlib.import_module("recbole.data.dataset")
     kinds = {
         ModelType.SEQUENTIAL: "SequentialDataset",
@@ -86,10 +88,18 @@ class _CompleteIds:
 
     uid_field: str
     iid_field: str
+    field2type: Any
     inter_feat: Any
     benchmark_filename_list: Any
     file_size_list: Any
     config: Any
+
+    def _init_alias(self) -> None:
+        # The first thing that RecBole does with the columns that it read.
+        names = self._build_feat_name_list()  # type: ignore[attr-defined]
+        feats = {name.removesuffix("_feat"): getattr(self, name) for name in names}
+        check_named_columns(self.config, self.field2type, feats)
+        super()._init_alias()  # type: ignore[misc]
 
     def _data_processing(self) -> None:
         if _in_time(self.config):
@@ -121,6 +131,31 @@ def _check_inter_file(path: Path, config: Any) -> None:
             f"data file '{path}' does not exist; an atomic .inter file with the columns "
             f"{config['USER_ID_FIELD']}:token and {config['ITEM_ID_FIELD']}:token is needed"
         )
+    names, first = _header(path, config)
+    for field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
+        if field not in names:
+            raise DataError(
+                f"data file '{path}' has no column '{field}' (it has {', '.join(names)}); rename "
+                "it, or set USER_ID_FIELD and ITEM_ID_FIELD"
+            )
+    loaded, time_field = (config["load_col"] or {}).get("inter"), config["TIME_FIELD"]
+    by_time = config["eval_args"]["order"] == "TO" and config["benchmark_filename"] is None
+    if by_time and not _in_time(config) and time_field not in _read(names, loaded):
+        way_out = "add it to load_col" if time_field in names else "set TIME_FIELD to one, or RO"
+        raise DataError(
+            f"eval_args: order=TO is by time, and no column '{time_field}' of '{path}' is read: "
+            f"{way_out}"
+        )
+    if not first.strip():
+        raise DataError(f"data file '{path}' holds a header and no interaction")
+
+
+def _read(names: list[str], loaded: Any) -> list[str]:
+    return names if loaded in (None, "*") else list(loaded)
+
+
+def _header(path: Path, config: Any) -> tuple[list[str], str]:
+    """Return the names of an atomic file's columns, and its first row."""
     try:
         with path.open(encoding=config["encoding"] or "utf-8") as file:
             header, first = file.readline().rstrip("\r\n"), file.readline()
@@ -134,30 +169,7 @@ def _check_inter_file(path: Path, config: Any) -> None:
             f"data file '{path}' has no header: its first line is '{header[:60]}', and must name "
             f"the columns, as in '{config['USER_ID_FIELD']}:token\t{config['ITEM_ID_FIELD']}:token'"
         )
-    names = [column.split(":")[0] for column in columns]
-    for field in (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]):
-        if field not in names:
-            raise DataError(
-                f"data file '{path}' has no column '{field}' (it has {', '.join(names)}); rename "
-                "it, or set USER_ID_FIELD and ITEM_ID_FIELD"
-            )
-    asked = config["load_col"] or {}
-    for field in asked.get("inter") or () if isinstance(asked, dict) else ():
-        if field not in names:
-            raise DataError(
-                f"load_col: data file '{path}' has no column '{field}'{nearest(field, names)} (it "
-                f"has {', '.join(names)})"
-            )
-    time_field, loaded = config["TIME_FIELD"], asked.get("inter") if asked else None
-    by_time = config["eval_args"]["order"] == "TO" and config["benchmark_filename"] is None
-    if by_time and not _in_time(config) and time_field not in (loaded or names):
-        way_out = "add it to load_col" if time_field in names else "set TIME_FIELD to one, or RO"
-        raise DataError(
-            f"eval_args: order=TO is by time, and no column '{time_field}' of '{path}' is read: "
-            f"{way_out}"
-        )
-    if not first.strip():
-        raise DataError(f"data file '{path}' holds a header and no interaction")
+    return [column.split(":")[0] for column in columns], first
 
 
 def split_dataset(config: Any, dataset: Any) -> tuple[list[Any], Split | None]:

@@ -61,6 +61,8 @@ class Declaration:
         """Tell whether ``value`` (already of the right type) is permitted."""
         if isinstance(value, (list, tuple)):
             return all(self.permits(v) for v in value)
+        if isinstance(value, dict):
+            return all(self.permits(v) for v in value.values())
         if self.choices is not None:
             return value is None or value in self.choices
         if self.or_word is not None and isinstance(value, str):
@@ -102,6 +104,8 @@ def _eased(hint: Any, value: Any) -> Any:
         return Path(value)
     for kind in kinds:
         origin = typing.get_origin(kind)
+        if origin is dict and isinstance(value, dict):
+            return {key: _eased(typing.get_args(kind)[1], v) for key, v in value.items()}
         if origin in (list, tuple):
             single = isinstance(value, (int, float, str)) and not isinstance(value, bool)
             if single and type(value) not in kinds:
@@ -120,6 +124,7 @@ def type_name(hint: Any) -> str:
     if origin in (list, tuple):
         return f"list of {type_name(typing.get_args(hint)[0])}"
     if origin is dict:
-        return "dict"
+        of = typing.get_args(hint)[1]
+        return "dict" if of is Any else f"dict of {type_name(of)}"
     names = {type(None): "null", str: "str", int: "int", float: "float", bool: "bool", Path: "path"}
     return names.get(hint, str(hint))

@@ -28,6 +28,7 @@ __all__ = [
 
 _ONE_PROCESS = "training by several processes is not supported: leave it out"
 _BY_RECBOLE = "RecBole sets it by itself: leave it out"
+_PROPERTY_FILES = "name the property files with --config_files, or as config_file_list"
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "nproc": ((1,), _ONE_PROCESS),
@@ -47,11 +48,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
         (None,),
         "train_neg_sample_args: {sample_num: …} has taken its place",
     ),
-    "config_file": ((None,), "name the property files with --config_files, or as config_file_list"),
-    "config_files": (
-        (None,),
-        "name the property files with --config_files, or as config_file_list",
-    ),
+    "config_file": ((None,), _PROPERTY_FILES),
+    "config_files": ((None,), _PROPERTY_FILES),
 }
 """Options without an effect here: the values that change nothing in RecBole either, and why."""
 

@@ -11,6 +11,7 @@ from recbole_darec.errors import OptionError, nearest
 __all__ = ["check_forms"]
 
 _STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_OF_VALUES = ("auc", "mae", "rmse", "logloss")
 _DUPLICATES = ("first", "last")
 _CLIPPING = ("max_norm", "norm_type", "error_if_nonfinite", "foreach")
 _SAMPLING = ("distribution", "sample_num", "alpha", "dynamic", "candidate_num")
@@ -31,6 +32,17 @@ def check_forms(values: Mapping[str, Any]) -> None:
     kept = values.get("rm_dup_inter")
     if kept is not None and kept not in _DUPLICATES:
         raise OptionError(f"rm_dup_inter={kept}: say which row of a pair is kept, first or last")
+    _check_encoding(values.get("encoding"))
+    threshold = values.get("threshold")
+    if threshold is not None and len(threshold) != 1:
+        raise OptionError(f"threshold={threshold} must name one column, as in {{'rating': 4}}")
+    if values.get("normalize_field") and values.get("normalize_all"):
+        raise OptionError("normalize_field and normalize_all exclude each other: leave one out")
+    if values.get("enable_scaler") and not values.get("enable_amp"):
+        raise OptionError(
+            "enable_scaler=True scales the loss of mixed precision: give enable_amp=True too, or "
+            "leave it out"
+        )
     _check_modes(values)
     _check_labels(values)
     _check_keys(values.get("clip_grad_norm"), "clip_grad_norm", _CLIPPING)
@@ -44,6 +56,15 @@ def check_forms(values: Mapping[str, Any]) -> None:
         )
     for name, interval in (ranges or {}).items():
         _check_interval(interval, f"val_interval: {name}")
+
+
+def _check_encoding(name: str | None) -> None:
+    try:
+        "".encode(name or "utf-8")
+    except (LookupError, UnicodeError, ValueError):
+        raise OptionError(
+            f"encoding={name} is none that Python knows: utf-8, latin-1 and cp1252 are usual"
+        ) from None
 
 
 def _modes(values: Mapping[str, Any]) -> Collection[Any]:
@@ -62,12 +83,16 @@ def _check_modes(values: Mapping[str, Any]) -> None:
 
 
 def _check_labels(values: Mapping[str, Any]) -> None:
-    """Refuse metrics of ranked lists where RecBole evaluates labelled pairs alone."""
-    if "labeled" not in _modes(values):
-        return
-    of_values = ("auc", "mae", "rmse", "logloss")
-    ranked = [m for m in values.get("metrics") or [] if str(m).lower() not in of_values]
-    if ranked:
+    """Refuse metrics of ranked lists where labelled pairs are evaluated, and the reverse."""
+    metrics, modes = values.get("metrics") or [], _modes(values)
+    ranked = [m for m in metrics if str(m).lower() not in _OF_VALUES]
+    valued = [m for m in metrics if str(m).lower() in _OF_VALUES]
+    if valued and "full" in modes:
+        raise OptionError(
+            f"{valued[0]} is of labelled pairs, and eval_args: mode=full ranks all items: set mode "
+            "to labeled or uni100, or take metrics such as Recall and NDCG"
+        )
+    if ranked and "labeled" in modes:
         raise OptionError(
             f"eval_args: mode=labeled evaluates labelled pairs, and {ranked[0]} is of ranked "
             "lists: set metrics to AUC, MAE, RMSE or LogLoss, or mode to full"

@@ -55,6 +55,31 @@ class CheckedRecBoleOptions(Options):
     checkpoint_dir: str = option("saved", "The folder of checkpoints.")
     eval_args: dict[str, Any] = option({}, "How the data are split and evaluated.")
     clip_grad_norm: dict[str, Any] | None = option(None, "Arguments of the gradient's clipping.")
+    log_wandb: bool = option(False, "Whether Weights & Biases gets losses and metrics.")
+    wandb_project: str = option("recbole", "The project there.")
+    encoding: str = option("utf-8", "How atomic files are encoded.")
+    field_separator: str = option("\t", "What stands between the columns of an atomic file.")
+    seq_separator: str = option(" ", "What stands between the elements of a sequence.")
+    load_col: dict[str, Any] | None = option(None, "The columns that are read, by file.")
+    unload_col: dict[str, list[str]] | None = option(None, "The columns that are not, by file.")
+    unused_col: dict[str, list[str]] | None = option(
+        None, "Columns that are dropped once the data are split, by file."
+    )
+    seq_len: dict[str, int] | None = option(None, "The longest sequences, by column.", low=1)
+    additional_feat_suffix: list[str] | None = option(None, "More atomic files, by their ending.")
+    alias_of_user_id: list[str] | None = option(None, "Columns that hold users' ids too.")
+    alias_of_item_id: list[str] | None = option(None, "Columns that hold items' ids too.")
+    preload_weight: dict[str, str] | None = option(None, "Columns of vectors, by their ids'.")
+    threshold: dict[str, float] | None = option(
+        None, "From which value of one column on an interaction is labelled 1."
+    )
+    normalize_field: list[str] | None = option(None, "Columns that are brought to 0 to 1.")
+    normalize_all: bool | None = option(None, "Whether all columns of numbers are.")
+    numerical_features: list[str] = option([], "Columns of numbers that have embeddings.")
+    repeatable: bool | None = option(False, "Whether what was taken may be recommended again.")
+    filter_inter_by_user_or_item: bool = option(
+        True, "Whether interactions of users and items that are filtered out go, too."
+    )
     MAX_ITEM_LIST_LENGTH: int = option(
         50, "Items of a sequence that a sequential model reads, the latest ones.", low=1
     )
@@ -96,7 +121,6 @@ _UNLISTED_RECBOLE_KEYS = [
     "device",
     "single_spec",
     "tail_ratio",
-    "when",
 ]
 
 # Pickled objects that RecBole would load without a look at where they come from.

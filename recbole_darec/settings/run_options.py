@@ -60,6 +60,13 @@ class RunOptions(Options):
         "name that no other run has.",
         since="0.2",
     )
+    init: str = option(
+        "random",
+        "What the embedding tables start from: random numbers, or the profiles in their leading "
+        "directions, whitened, at the random numbers' deviation (text).",
+        choices=("random", "text"),
+        since="0.2",
+    )
     diagnostics: bool = option(
         False,
         "Log each epoch the effective rank and mean direction of the embeddings and of the "

@@ -8,6 +8,7 @@ from recbole_darec.errors import DataError, OptionError
 from recbole_darec.settings.options import CommandOptions, option
 
 __all__ = [
+    "EMPTY_CELLS",
     "LEAVE_ONE_OUT",
     "FolderOptions",
     "PrepareOptions",
@@ -21,6 +22,7 @@ __all__ = [
 _LARGEST_SEED = 2**32 - 1
 
 LEAVE_ONE_OUT = "leave-one-out"
+EMPTY_CELLS = ("error", "drop-rows", "drop-column")
 
 
 class FolderOptions(CommandOptions):
@@ -81,7 +83,7 @@ class TableImportOptions(FolderOptions):
     empty: str = option(
         "error",
         "Where a rating or a time is not there: an error, drop-rows or drop-column.",
-        choices=("error", "drop-rows", "drop-column"),
+        choices=EMPTY_CELLS,
     )
     user_profiles: Path | None = option(None, "JSON lines with id and profile.", metavar="U.jsonl")
     user_embeddings: Path | None = option(

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from recbole_darec.errors import UserError
+from recbole_darec.errors import UserError, first_line
 
-__all__ = ["check_outputs", "require_room", "require_writable"]
+__all__ = ["check_outputs", "require_room", "require_writable", "trainer_fault"]
 
 # RecBole writes these in the folder in which a run is started, whatever the options say.
 LOG_FOLDERS = ("log", "log_tensorboard")
@@ -79,3 +79,23 @@ def _existing(folder: Path) -> Path:
         if place.exists():
             return place
     return Path("/")
+
+
+def trainer_fault(error: Exception, config: Any) -> UserError | None:
+    """Say in one line what kept RecBole from making a trainer; None where it is no user's fault.
+
+    Args:
+        error: what was raised: a folder that cannot be written, or Weights & Biases.
+        config: RecBole's configuration.
+    """
+    if isinstance(error, OSError):
+        return UserError(
+            f"cannot write to '{error.filename or config['checkpoint_dir']}': "
+            f"{error.strerror or error}; set checkpoint_dir to a folder that can be written"
+        )
+    if type(error).__module__.startswith("wandb."):
+        return UserError(
+            f"log_wandb: {first_line(error)}; log in with 'wandb login', or set WANDB_MODE to "
+            "offline"
+        )
+    return None

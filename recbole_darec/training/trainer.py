@@ -32,6 +32,7 @@ from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
 from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
 from recbole_darec.training.phases import Phases
+from recbole_darec.training.preflight import trainer_fault
 from recbole_darec.training.snapshots import Length, Snapshots
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ class ResumableTrainer(_Trainer):
     def __init__(self, config: Any, model: Any, identity: RunIdentity) -> None:
         try:
             super().__init__(config, model)  # type: ignore[call-arg]
-        except OSError as error:
-            raise UserError(
-                f"cannot write to '{error.filename or config['checkpoint_dir']}': "
-                f"{error.strerror or error}; set checkpoint_dir to a folder that can be written"
-            ) from error
+        except Exception as error:
+            told = trainer_fault(error, config)
+            if told is None:
+                raise
+            raise told from error
         self.identity = identity
         options = options_from_config(RunOptions, config)
         made = checkpoint_name(identity.model, identity.align, identity.dataset)

@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import one_batch, options, scores
+from tiny_runs import EMBEDDING_BACKBONES, one_batch, options, scores
 
 from recbole_darec import load_data_and_model, run_recbole_darec
 from recbole_darec.alignment.registry import aligner_class, aligner_names
-from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import make_trainer, prepare
 
 # Ours, and five of RecBole's that no line of this package names.
 MODELS = {
-    **{name: {} for name in BACKBONES if backbone_family(name) == "general"},
+    **{name: {} for name in EMBEDDING_BACKBONES},
     "NGCF": {},
     "DGCF": {},
     "BPR": {},

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import one_batch, options, prepared
+from tiny_runs import EMBEDDING_BACKBONES, one_batch, options, prepared
 
 from recbole_darec import recbole_compat
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.registry import (
-    BACKBONES,
     backbone_class,
-    backbone_family,
     backbone_options,
 )
 from recbole_darec.errors import OptionError
@@ -39,9 +37,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "AutoCF": {"n_seeds": 2, "mask_depth": 1, "mask_every": 100},
 }
 
-ALL = pytest.mark.parametrize(
-    "backbone", [name for name in sorted(BACKBONES) if backbone_family(name) == "general"]
-)
+ALL = pytest.mark.parametrize("backbone", sorted(EMBEDDING_BACKBONES))
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_runs import EMBEDDING_BACKBONES
 
 from recbole_darec import export, load_data_and_model, recommend, run_recbole_darec
-from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.cli import main
 from recbole_darec.embeddings import read_table
 from recbole_darec.testing.tiny_runs import options
@@ -28,9 +28,8 @@ def train(folder: Path, model: str, align: str) -> str:
     return str(run_recbole_darec(model, "tiny", None, given)["model_file"])
 
 
-GENERAL = [name for name in BACKBONES if backbone_family(name) == "general"]
 MODELS = [
-    *((name, "none") for name in GENERAL),
+    *((name, "none") for name in EMBEDDING_BACKBONES),
     ("BPR", "kar"),
     ("LightGCN", "kar"),
     ("LightGCN", "relational"),
@@ -56,7 +55,13 @@ def test_products_are_the_scores(
 
 @pytest.mark.parametrize(
     ("model", "align"),
-    [("NeuMF", "none"), ("Pop", "none"), ("SimpleX", "none"), ("LightGCN", "text_filter")],
+    [
+        ("NeuMF", "none"),
+        ("Pop", "none"),
+        ("SimpleX", "none"),
+        ("TextEASE", "none"),
+        ("LightGCN", "text_filter"),
+    ],
 )
 def test_other_scores_are_refused(
     model: str, align: str, tiny_dataset: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from recbole.model.general_recommender.bpr import BPR
+from tiny_runs import EMBEDDING_BACKBONES
 
 from recbole_darec import recommend, run_recbole_darec, similar_items, similar_users
 from recbole_darec.alignment.registry import aligner_class, aligner_names
-from recbole_darec.backbones.registry import BACKBONES, backbone_family
 from recbole_darec.cli import main
 from recbole_darec.errors import CheckpointError, OptionError
 from recbole_darec.loaded import LoadedRun
@@ -78,9 +78,10 @@ METHODS = [
     for name in aligner_names()
     if name not in ("none", "darec") and not aligner_class(name).has_experts()
 ]
-GENERAL = [name for name in BACKBONES if backbone_family(name) == "general"]
 MODELS = [
-    *((name, align) for name in GENERAL for align in ("none", "darec")),
+    *((name, align) for name in EMBEDDING_BACKBONES for align in ("none", "darec")),
+    ("TextFilter", "none"),
+    ("TextEASE", "text_filter"),
     *(("LightGCN", align) for align in METHODS),
     ("LightGCN", "rlmrec_con+text_filter"),
     ("BPR", "kar"),

@@ -20,7 +20,7 @@ from recbole_darec.settings.recbole_options import recbole_keys
 from recbole_darec.testing.tiny_runs import options, prepared
 
 BY_RECBOLE = {
-    "the configuration's names": "model dataset seed reproducibility state show_progress when",
+    "the configuration's names": "model dataset seed reproducibility state show_progress",
     "files that are read and how": (
         "data_path encoding field_separator seq_separator seq_len load_col unload_col unused_col "
         "additional_feat_suffix benchmark_filename numerical_features preload_weight"

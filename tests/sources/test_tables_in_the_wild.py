@@ -11,8 +11,7 @@ import pytest
 
 from recbole_darec.cli import main
 from recbole_darec.embeddings import read_table
-from recbole_darec.errors import DataError, EmbeddingError
-from recbole_darec.sources.importers.base import first_of
+from recbole_darec.errors import DataError, EmbeddingError, some
 from recbole_darec.sources.importers.table import import_table
 
 ROWS = [("u1", "i1", 4.5), ("u1", "i2", 3.0), ("u2", "i1", 1.0)]
@@ -160,9 +159,9 @@ def test_a_matrix_in_an_archive(tmp_path: Path) -> None:
 
 
 def test_how_many_more_is_true() -> None:
-    assert first_of(["a", "b", "c", "d", "e"], 11) == "a, b, c, … (8 more)"
-    assert first_of(["a", "b", "c"], 3) == "a, b, c"
-    assert first_of(["a"], 1) == "a"
+    assert some(["a", "b", "c", "d", "e"], 3, 11) == "a, b, c, … (8 more)"
+    assert some(["a", "b", "c"], 3, 3) == "a, b, c"
+    assert some(["a"], 3, 1) == "a"
 
 
 def test_the_report_counts_who_has_no_profile(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.data import atomic
-from recbole_darec.errors import DataError, EmbeddingError
+from recbole_darec.errors import DataError, EmbeddingError, some
 
-__all__ = ["Coverage", "ImportReport", "KindData", "check_matrix", "first_of", "write_import"]
+__all__ = ["Coverage", "ImportReport", "KindData", "check_matrix", "write_import"]
 
 _CHECK_ROWS = 4096
 
@@ -54,21 +54,8 @@ class Coverage:
             share = min(share, 99.9)
         text = f"{rows}, for {self.covered:,} of {self.total:,} ({share:.1f} %)"
         if self.missing:
-            text += f"; none for {first_of(self.missing, self.total - self.covered)}"
+            text += f"; none for {some(self.missing, 3, self.total - self.covered)}"
         return text
-
-
-def first_of(names: Sequence[str], total: int, limit: int = 3) -> str:
-    """Join the first few names, and say how many there are beside them.
-
-    Args:
-        names: some of them.
-        total: how many there are in all.
-        limit: how many are shown.
-    """
-    shown = list(names[:limit])
-    more = f", … ({total - len(shown):,} more)" if total > len(shown) else ""
-    return ", ".join(shown) + more
 
 
 @dataclass

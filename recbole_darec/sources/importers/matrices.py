@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,10 +31,9 @@ def read_matrix(path: Path) -> np.ndarray:
                     f"{path} holds {len(names)} arrays ({', '.join(names[:5])}): save the one with "
                     "the embeddings by itself, as .npy"
                 )
-            found: Any = arrays[names[0]]
+            found: np.ndarray = arrays[names[0]]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise EmbeddingError(f"{path} cannot be read as .npz: {error}") from None
     if found.dtype.kind in "iu":
         raise whole_numbers(path, found.dtype)
-    matrix = found
-    return matrix
+    return found

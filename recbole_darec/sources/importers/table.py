@@ -24,12 +24,12 @@ from recbole_darec.sources.importers.matrices import read_matrix
 from recbole_darec.sources.importers.same_ids import check_same_form
 from recbole_darec.sources.importers.table_reader import (
     COLUMNS,
-    EMPTY_CELLS,
     IDS,
     SPLIT_NAMES,
     TableForm,
     read_interactions,
 )
+from recbole_darec.sources.options import EMPTY_CELLS
 
 __all__ = ["import_table"]
 

@@ -18,7 +18,6 @@ from recbole_darec.sources.importers.cells import empty_cells, first_true, numbe
 
 __all__ = [
     "COLUMNS",
-    "EMPTY_CELLS",
     "IDS",
     "NUMBERS",
     "SPLIT_NAMES",
@@ -31,7 +30,6 @@ NUMBERS = ("rating", "timestamp")
 COLUMNS = (*IDS, "split", *NUMBERS)
 SPLIT_NAMES = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid"}
 SPLIT_NAMES["test"] = "test"
-EMPTY_CELLS = ("error", "drop-rows", "drop-column")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _FOUND = (",", "\t", ";", "|")  # separators that are looked for where the name's own is not there
 _CHUNK_ROWS = 500_000

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.lines import MAX_LINE, LineFault, Record, read_lines
+from recbole_darec.sources.raw.lines import LineFault, Record, read_lines, text_of
 
 __all__ = ["CsvLines", "finite"]
 
@@ -61,14 +61,7 @@ def header_of(path: Path) -> list[str]:
 
 
 def _cells(line: Record) -> list[str]:
-    if isinstance(line, dict):
-        raise LineFault("a row of a table")
-    if len(line) > MAX_LINE:
-        raise LineFault(f"longer than {MAX_LINE >> 20} MiB")
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        raise LineFault("not UTF-8") from None
+    text = text_of(line)
     if '"' not in text:
         return text.split(",")
     try:

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 
 from recbole_darec.errors import DataError
 
-__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "Record", "read_lines"]
+__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "Record", "read_lines", "text_of"]
 
 MAX_LINE = 8 << 20
 """The longest line in bytes; a longer one is a fault.  It bounds what one line can take."""
@@ -36,6 +36,22 @@ Record = bytes | dict[str, Any]
 
 class LineFault(Exception):
     """One line cannot be used; its text names the kind, of which there are few."""
+
+
+def text_of(line: Record) -> str:
+    """Return a line of a text file as text.
+
+    Raises:
+        LineFault: it is a row of a table, longer than :data:`MAX_LINE`, or not UTF-8.
+    """
+    if isinstance(line, dict):
+        raise LineFault("a row of a table")
+    if len(line) > MAX_LINE:
+        raise LineFault(f"longer than {MAX_LINE >> 20} MiB")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        raise LineFault("not UTF-8") from None
 
 
 class Fault(NamedTuple):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_darec.sources.raw.lines import MAX_LINE, LineFault, Record
+from recbole_darec.sources.raw.lines import LineFault, Record, text_of
 from recbole_darec.sources.raw.source import Row, Source, Table, files_below, not_found
 from recbole_darec.sources.raw.texts import clean
 
@@ -89,14 +89,7 @@ class BehaviourParser:
 
 
 def _cells(line: Record, least: int) -> list[str]:
-    if isinstance(line, dict):
-        raise LineFault("a row of a table")
-    if len(line) > MAX_LINE:
-        raise LineFault(f"longer than {MAX_LINE >> 20} MiB")
-    try:
-        cells = line.decode("utf-8").split("\t")
-    except UnicodeDecodeError:
-        raise LineFault("not UTF-8") from None
+    cells = text_of(line).split("\t")
     if len(cells) < least:
         raise LineFault(f"fewer than {least} fields")
     return cells

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_darec.sources.importers.base import Coverage, first_of
+from recbole_darec.errors import some
+from recbole_darec.sources.importers.base import Coverage
 from recbole_darec.sources.raw.lines import Faults
 from recbole_darec.sources.raw.texts import MAX_CELL
 
@@ -132,7 +133,7 @@ class PrepareReport:
             lacking = ""
             if coverage.missing:
                 rest = coverage.total - coverage.covered
-                lacking = f"; none for {first_of(coverage.missing, rest)}"
+                lacking = f"; none for {some(coverage.missing, 3, rest)}"
             rows.append((what, _share(coverage.covered, coverage.total) + lacking))
         rows += [(f"{kind} texts", "no raw file") for kind in self.lacking]
         if self.cut:

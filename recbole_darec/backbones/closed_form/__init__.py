@@ -1,0 +1,1 @@
+"""General models that are computed from interactions and profiles, without epochs."""

@@ -1,0 +1,43 @@
+"""The text filter as a recommender of its own: fitted in seconds, nothing is trained."""
+
+from __future__ import annotations
+
+from logging import getLogger
+from typing import Any, ClassVar
+
+import numpy as np
+
+from recbole_darec.backbones.closed_form.base import ClosedFormRecommender
+from recbole_darec.filters.options import FilterOptions
+from recbole_darec.filters.self_tuning import SelfTuningFilter
+from recbole_darec.settings.options import options_from_config
+
+__all__ = ["TextFilter", "TextFilterModelOptions"]
+
+
+class TextFilterModelOptions(FilterOptions):
+    """The filter's own; there is one epoch, in which nothing is trained."""
+
+    RECBOLE_DEFAULTS: ClassVar[dict[str, Any]] = {"epochs": 1}
+
+
+class TextFilter(ClosedFormRecommender):
+    """A graph filter over co-occurrence and texts, see :mod:`recbole_darec.filters`."""
+
+    Options: ClassVar[type] = TextFilterModelOptions
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.filter = SelfTuningFilter(options_from_config(TextFilterModelOptions, config))
+
+    def check(self) -> None:
+        """Refuse what the weights cannot be found for; see :meth:`SelfTuningFilter.check`."""
+        self.filter.check(self.interactions, self.item_profiles, self.user_profiles)
+
+    def scores_of(self, users: np.ndarray) -> np.ndarray:
+        """Return the rows F of some users, float32 ``[b, n_items]``."""
+        known = bool(self.filter.weights_known)
+        fitted = self.filter.fitted(self.interactions, self.item_profiles, self.user_profiles)
+        if not known:
+            getLogger().info(f"text filter: {self.filter.describe()}")
+        return fitted.scores(users)

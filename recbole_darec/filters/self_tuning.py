@@ -1,0 +1,92 @@
+"""A filter that finds its own weights, once, and keeps them in a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_darec.errors import OptionError
+from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.options import FilterOptions
+from recbole_darec.filters.tuning import FEWEST, GRID, tuned_weights
+
+__all__ = ["SelfTuningFilter"]
+
+
+class SelfTuningFilter(nn.Module):
+    """The weights as buffers, so that a checkpoint ranks as the run did without finding them again.
+
+    Args:
+        options: of the filter; a weight that is given is not searched.
+    """
+
+    weights: Tensor
+    weights_known: Tensor
+
+    def __init__(self, options: FilterOptions) -> None:
+        super().__init__()
+        self._options = options
+        self._fitted: FittedFilter | None = None
+        self.register_buffer("weights", torch.zeros(len(vars(FilterWeights()))))
+        self.register_buffer("weights_known", torch.zeros((), dtype=torch.bool))
+
+    def check(self, interactions: Any, items: Tensor, users: Tensor) -> None:
+        """Refuse what the weights cannot be found for.
+
+        Args:
+            interactions: X, scipy CSR ``[n_users, n_items]``.
+            items: item profiles, float ``[n_items, w]``; zero rows are none.
+            users: user profiles, float ``[n_users, w]``.
+
+        Raises:
+            OptionError: a weight of a text is given and there are no profiles, no user has three
+                training items to hold one out of, or there are too few rows to be neighbours.
+        """
+        given = self._options.fixed_weights()
+        if not bool((items != 0).any()) and not bool((users != 0).any()):
+            for name in ("text", "match", "user_text"):
+                if given.get(name):
+                    raise OptionError(
+                        f"filter_{name}={given[name]:g} is a weight of profiles, and there are "
+                        "none: leave it out, or bring profiles in"
+                    )
+        counts = np.diff(interactions.indptr)
+        if set(given) != set(GRID) and not (counts >= FEWEST).any():
+            raise OptionError(
+                f"the filter's weights are found on users with {FEWEST} training items or more, "
+                "and there are none: give all of " + ", ".join(f"filter_{name}" for name in GRID)
+            )
+        for kind, rows in (("items", items), ("users", users)):
+            there = int((rows != 0).any(1).sum())
+            asked = self._options.filter_neighbours
+            if there and asked >= there:
+                raise OptionError(
+                    f"filter_neighbours={asked}: {there:,} {kind} have a profile, so that each has "
+                    f"{there - 1:,} neighbours at most"
+                )
+
+    def fitted(self, interactions: Any, items: Tensor, users: Tensor) -> FittedFilter:
+        """Return the filter of a training part, made once; the arguments are :meth:`check`'s."""
+        if self._fitted is None:
+            inputs = FilterInputs.of(
+                interactions,
+                items,
+                users,
+                width=self._options.filter_width,
+                n_neighbours=self._options.filter_neighbours,
+            )
+            if not bool(self.weights_known):
+                found = tuned_weights(inputs, self._options.fixed_weights())
+                self.weights.copy_(self.weights.new_tensor(list(vars(found).values())))
+                self.weights_known.fill_(True)
+            # Through float32 in either case, so that a checkpoint ranks to the bit.
+            self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
+        return self._fitted
+
+    def describe(self) -> str:
+        """Return the weights in one line."""
+        names = vars(FilterWeights())
+        return ", ".join(f"{n}={value:g}" for n, value in zip(names, self.weights.tolist()))
