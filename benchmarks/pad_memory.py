@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,9 +86,8 @@ def _write(args: argparse.Namespace) -> None:
             file.writelines(f"u{user}\ti{item}\t{n}\n" for n, item in enumerate(items))
     every = "".join(f"i{n}\n" for n in range(args.items))
     (folder / f"{NAME}.item").write_text(f"item_id:token\n{every}", encoding="utf-8")
-    matrix = np.lib.format.open_memmap(
-        folder / f"{NAME}.itememb.npy", "w+", np.float16, (args.items, args.text)
-    )
+    mapped: Any = np.lib.format.open_memmap  # which older versions of NumPy have no types of
+    matrix = mapped(folder / f"{NAME}.itememb.npy", "w+", np.float16, (args.items, args.text))
     for start in range(0, args.items, BLOCK):
         part = matrix[start : start + BLOCK]
         part[:] = rng.standard_normal(part.shape, dtype=np.float32)

@@ -196,25 +196,29 @@ class ExpertRecommender(PhasedRecommender):
 
     def full_sort_predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the mixed scores of all items, ``[b * n_items]``, by one product."""
-        return (self._read(interaction) @ self.folded_table().t()).view(-1)
+        users, items = self._users_and_items(interaction)
+        return (users @ items.t()).view(-1)
 
     def predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the mixed scores of sequences and one item each, ``[batch]``."""
-        items = self.folded_table()[interaction[self.ITEM_ID]]
-        return (self._read(interaction) * items).sum(-1)
+        users, items = self._users_and_items(interaction)
+        return (users * items[interaction[self.ITEM_ID]]).sum(-1)
 
-    def _read(self, interaction: Any) -> Tensor:
-        """Return the encoders' outputs for sequences, of the rows of their own items alone."""
+    def _users_and_items(self, interaction: Any) -> tuple[Tensor, Tensor]:
+        """Return sequences ``[b, K d]`` and all items ``[n_items, K d]`` whose products rank.
+
+        The sequences are read by the rows of their own items alone.
+        """
         ids, _, batch = self._numbered_anew(interaction, everything=False)
         made = self._made(ids, self._ranking_names())
-        return self._encoded(batch, made.paddings, made.rows)
+        return self._encoded(batch, made.paddings, made.rows), self.folded_table()
 
     def final_tables(self, config: Any) -> dict[str, Tensor] | None:
         """Return what ranks the items, the experts' rows side by side, ``[n_items, K d]``."""
         return {"item": self.folded_table()}
 
     def folded_table(self) -> Tensor:
-        """Return what ranks the items, the experts' rows side by side, ``[n_items, K d]``."""
+        """Return the items' table that ranks, under a padding row."""
         if self.training or torch.is_grad_enabled():
             self._folded_once.forget()
             return self._folded()["all"]

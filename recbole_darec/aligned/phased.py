@@ -16,6 +16,8 @@ from recbole_darec.aligned.profile_rows import item_rows
 from recbole_darec.aligned.sequential import AlignedSequential
 from recbole_darec.alignment.contract import Aligner
 from recbole_darec.alignment.phases import Phase, check_trained, planned
+from recbole_darec.settings.options import options_from_config
+from recbole_darec.settings.run_options import RunOptions
 
 __all__ = ["PhasedRecommender"]
 
@@ -49,7 +51,9 @@ class PhasedRecommender(AlignedSequential):
             check_trained(phase, [n for n, p in self.named_parameters() if p.requires_grad])
 
     def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
-        return item_rows(config, dataset, self._kinds) if method.needs_profiles else torch.empty(0)
+        if options_from_config(RunOptions, config).init == "text":
+            return super()._found_profiles(config, dataset, method)  # whole, to start from
+        return item_rows(config, dataset, self._kinds)
 
     # ---- phases ----------------------------------------------------------------------------
 
