@@ -62,10 +62,9 @@ class SelfTuningFilter(nn.Module):
         for kind, rows in (("items", items), ("users", users)):
             there = int((rows != 0).any(1).sum())
             asked = self._options.filter_neighbours
-            if there and asked >= there:
+            if there and asked > there:
                 raise OptionError(
-                    f"filter_neighbours={asked}: {there:,} {kind} have a profile, so that each has "
-                    f"{there - 1:,} neighbours at most"
+                    f"filter_neighbours={asked}: only {there:,} {kind} have a profile; give fewer"
                 )
 
     def fitted(self, interactions: Any, items: Tensor, users: Tensor) -> FittedFilter:

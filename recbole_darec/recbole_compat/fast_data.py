@@ -124,6 +124,8 @@ class UsedItems:
 
     def __getitem__(self, user: Any) -> set[int]:
         """Return the items of one user, as RecBole has them."""
+        if user is None:  # RecBole's loader asks for whom it had before the first one
+            return set()
         first, last = np.searchsorted(
             self._keys, np.arange(2) * self._n_items + user * self._n_items
         )

@@ -124,7 +124,7 @@ def test_a_matrix_that_does_not_fit_is_refused(
     tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Memory:
-        available = 1000
+        available, total = 1000, 1 << 40
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
     with pytest.raises(OptionError, match=r"TextEASE of 40 items takes .* GiB, and .* free"):
@@ -136,7 +136,11 @@ def test_a_matrix_that_does_not_fit_is_refused(
     [
         ("TextEASE", {"reg_weight": 0.0}, "reg_weight=0 must be above 0"),
         ("TextEASE", {"text_share": 1.5}, "text_share=1.5 must be"),
-        ("TextFilter", {"filter_neighbours": 40}, "filter_neighbours=40: 40 items have a profile"),
+        (
+            "TextFilter",
+            {"filter_neighbours": 41},
+            "filter_neighbours=41: only 40 items have a profile",
+        ),
         (
             "TextFilter",
             {"filter_text": 0.3, "profile_control": "no_text"},

@@ -112,8 +112,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "split seed": ([*SMALL, "--split_seed=1"], "split_seed=1 goes with a random split"),
     "rank loss": ([*SMALL, "--rank_loss=nll"], "rank_loss='nll' must be one of bce, bpr, ce"),
     "other family": (
-        ["--model=LightGCN", "--align=none", *QUICK, "--rank_loss=ce"],
-        "option 'rank_loss' on the command line belongs to sequential models, not to LightGCN",
+        ["--model=LightGCN", "--align=none", *QUICK, "--training_rows=positions"],
+        "option 'training_rows' on the command line belongs to sequential models, not to LightGCN",
     ),
     "positions of Caser": (
         [*CASER, "--align=none", "--training_rows=positions"],

@@ -187,7 +187,10 @@ def test_tuning_takes_the_best_validation_and_variants_follow(
     study = make_study(
         aligners=["none", "rlmrec_con"],
         variants={"shuffled": {"align": "rlmrec_con", "set": {"profile_control": "shuffle"}}},
-        tune={"trials": 3, "space": {"rlmrec_con": {"kd_weight": [0.01, 0.1, 1.0]}}},
+        tune={
+            "trials": 3,
+            "space": {"LightGCN": {}, "none": {}, "rlmrec_con": {"kd_weight": [0.01, 0.1, 1.0]}},
+        },
     )
     resolver = Resolver(study.folder, store.digest_of)
     plan = make_plan(study, resolver, {})
@@ -209,7 +212,11 @@ def test_tuning_takes_the_best_validation_and_variants_follow(
 
 def test_a_method_whose_tuning_failed_says_so(make_study: Make, store: Store) -> None:
     study = make_study(
-        variants=None, tune={"trials": 1, "space": {"text_filter": {"filter_width": [-1]}}}
+        variants=None,
+        tune={
+            "trials": 1,
+            "space": {"LightGCN": {}, "none": {}, "text_filter": {"filter_width": [-1]}},
+        },
     )
     resolver = Resolver(study.folder, store.digest_of)
     (run,) = (run for run in make_plan(study, resolver, {}).runs if run.trial.tuning)
