@@ -29,7 +29,9 @@ def final_tables(model: Any, config: Any) -> Tables | None:
     Returns:
         float ``[size, d]`` by kind; None where the model yields none.
     """
-    return model.final_tables(config)  # type: ignore[no-any-return]
+    tables = model.final_tables(config)
+    # A backbone of tables alone ranks with its very parameters.
+    return None if tables is None else {kind: table.detach() for kind, table in tables.items()}
 
 
 @torch.no_grad()

@@ -93,7 +93,7 @@ def _check_labels(values: Mapping[str, Any]) -> None:
     metrics, modes = values.get("metrics") or [], _modes(values)
     ranked = [m for m in metrics if str(m).lower() not in _OF_VALUES]
     valued = [m for m in metrics if str(m).lower() in _OF_VALUES]
-    if valued and "full" in modes:
+    if valued and "full" in (modes or ["full"]):  # RecBole's default
         raise OptionError(
             f"{valued[0]} is of labelled pairs, and eval_args: mode=full ranks all items: set mode "
             "to labeled or uni100, or take metrics such as Recall and NDCG"

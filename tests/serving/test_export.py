@@ -30,6 +30,7 @@ def train(folder: Path, model: str, align: str) -> str:
 
 MODELS = [
     *((name, "none") for name in EMBEDDING_BACKBONES),
+    ("BPR", "none"),
     ("BPR", "kar"),
     ("LightGCN", "kar"),
     ("LightGCN", "relational"),

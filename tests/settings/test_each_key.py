@@ -376,6 +376,10 @@ def test_what_the_machine_lacks_is_said(caplog: pytest.LogCaptureFixture) -> Non
         ({"enable_scaler": True}, "give enable_amp=True too"),
         ({"cold_items": 0.1, "profile_components": 4}, "leave one of them out"),
         ({"metrics": ["AUC"], "valid_metric": "AUC"}, "AUC is of labelled pairs, and .* ranks all"),
+        (
+            {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"order": "RO"}},
+            "AUC is of labelled pairs, and .* ranks all",
+        ),
     ],
 )
 def test_a_name_or_value_that_would_do_nothing_is_one_line(
