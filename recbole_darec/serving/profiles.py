@@ -103,13 +103,16 @@ def _encoded(given: GivenProfiles, meta: Mapping[str, Any], name: str | None) ->
     from recbole_darec.encoders.parse import parse_encoder
     from recbole_darec.encoders.vector_cache import VectorsInMemory
 
-    name = name or meta.get("encoder")
+    noted = str(meta.get("encoder") or "")
+    if noted and ":" not in noted:  # the name of a model as others write it
+        noted = f"st:{noted}"
+    name = name or noted
     if not name:
         raise OptionError(
             f"{meta['file']} does not say which encoder made it: name it with --encoder, or give "
             f"embeddings in the place of {given.what}"
         )
-    encoder, vectors = parse_encoder(str(name)), VectorsInMemory()
+    encoder, vectors = parse_encoder(name), VectorsInMemory()
     assert given.texts is not None
     encode_distinct(given.texts, encoder, vectors)
     there = meta.get("revision")

@@ -17,7 +17,7 @@ from recbole.model.general_recommender.bpr import BPR
 from recbole_darec import export, recommend, run_recbole_darec
 from recbole_darec.cli import main
 from recbole_darec.embeddings import read_table, write_binary
-from recbole_darec.errors import OptionError
+from recbole_darec.errors import OptionError, UserError
 from recbole_darec.loaded import LoadedRun
 from recbole_darec.serving.recommender import Recommender
 from recbole_darec.testing.tiny_dataset import WIDTH
@@ -259,6 +259,20 @@ def test_texts_are_encoded_as_the_runs_own_were(
     noted = pd.read_csv(out)
     assert noted["item_id"].tolist() == expected["item_id"].tolist()
     np.testing.assert_allclose(noted["score"], expected["score"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_models_bare_name_in_a_note_is_a_sentence_transformer(
+    trained: Trained, tmp_path: Path
+) -> None:
+    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+    folder = tmp_path / "no" / "model"
+    note = trained.data / "tiny.itememb.json"
+    try:
+        note.write_text(json.dumps({"encoder": str(folder)}))
+        with pytest.raises(UserError, match=r"the text encoder .* is not a folder"):
+            recommend(trained.checkpoint, ["u1"], 2, cold_items={"i900": "A lamp of brass"})
+    finally:
+        note.unlink()
 
 
 def test_exported_vectors_rank_as_recommend_does(trained: Trained, tmp_path: Path) -> None:
