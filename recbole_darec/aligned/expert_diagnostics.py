@@ -33,6 +33,9 @@ class ExpertDiagnostics:
         n_items: number of item ids, the padding counted.
         longest: how many items before a target count as its history.
         n_buckets: of the targets, by training frequency.
+
+    Attributes:
+        items: numbers of the items of all pairs, from 0, ascending.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ExpertDiagnostics:
     ) -> None:
         generator = torch.Generator().manual_seed(0)
         self.history, self.target = sample_pairs(users, items - 1, longest, _PAIRS, generator)
+        self.items = torch.unique(torch.cat([self.history, self.target]))
         counts = torch.bincount(items - 1, minlength=n_items - 1)
         self.buckets = frequency_buckets(counts, n_buckets)[self.target]
         self.n_buckets = n_buckets
@@ -66,11 +70,6 @@ class ExpertDiagnostics:
         found = self.taus(*of_items(self.items))
         texts, tables, _ = of_items(self.some)
         return {**found, **self.discrepancies(sides(tables, texts))}
-
-    @property
-    def items(self) -> Tensor:
-        """Numbers of the items of all pairs, from 0, ascending."""
-        return torch.unique(torch.cat([self.history, self.target]))
 
     def remember(self, rows: Callable[[Tensor], Tensor]) -> None:
         """Note the distances that later ones are compared with.
@@ -110,8 +109,8 @@ class ExpertDiagnostics:
                     found[f"{name}_{bucket}"] = tau
 
     def _distances(self, rows: Tensor) -> Tensor:
-        items, rows = self.items, rows.detach().cpu().float()
-        sides = (rows[torch.searchsorted(items, side)] for side in (self.history, self.target))
+        rows = rows.detach().cpu().float()
+        sides = (rows[torch.searchsorted(self.items, side)] for side in (self.history, self.target))
         return torch.linalg.vector_norm(next(sides) - next(sides), dim=1)
 
     @staticmethod

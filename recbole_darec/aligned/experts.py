@@ -15,7 +15,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_darec.aligned.access import MadeOnce
+from recbole_darec.aligned.access import MadeOnce, undisturbed
 from recbole_darec.aligned.expert_diagnostics import ExpertDiagnostics
 from recbole_darec.aligned.phased import PhasedRecommender
 from recbole_darec.alignment.contract import ExpertStep
@@ -181,10 +181,8 @@ class ExpertRecommender(PhasedRecommender):
         self.diagnostics = self.aligner.gate_by_bucket()
         if self._watch is None:
             return
-        watch, training = self._watch, self.training
-        self.eval()
-        self.diagnostics.update(watch.measure(self._of_items, self.aligner.sides))
-        self.train(training)
+        with undisturbed(self):
+            self.diagnostics.update(self._watch.measure(self._of_items, self.aligner.sides))
 
     def _of_items(self, items: Tensor) -> tuple[Tensor, Mapping[str, Tensor], Mapping[str, Tensor]]:
         """Return the items' texts, and of every expert their rows in its table and its V."""

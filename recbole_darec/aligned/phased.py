@@ -16,8 +16,7 @@ from recbole_darec.aligned.profile_rows import item_rows
 from recbole_darec.aligned.sequential import AlignedSequential
 from recbole_darec.alignment.contract import Aligner
 from recbole_darec.alignment.phases import Phase, check_trained, planned
-from recbole_darec.settings.options import options_from_config
-from recbole_darec.settings.run_options import RunOptions
+from recbole_darec.errors import OptionError
 
 __all__ = ["PhasedRecommender"]
 
@@ -51,9 +50,13 @@ class PhasedRecommender(AlignedSequential):
             check_trained(phase, [n for n, p in self.named_parameters() if p.requires_grad])
 
     def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
-        if options_from_config(RunOptions, config).init == "text":
-            return super()._found_profiles(config, dataset, method)  # whole, to start from
         return item_rows(config, dataset, self._kinds)
+
+    def _start_from(self, profiles: Tensor) -> None:
+        raise OptionError(
+            f"init=text does not go with --align={self._method_name}, whose experts start from "
+            "each other: leave it out"
+        )
 
     # ---- phases ----------------------------------------------------------------------------
 

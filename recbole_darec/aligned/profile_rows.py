@@ -105,12 +105,18 @@ def _loaded(
             "can do without profiles; take shuffle or random"
         )
     tokens = {kind: dataset.field2id_token[_field(dataset, kind)] for kind in kinds}
-    # The principal directions are those of what is trained.
-    training = {k: np.unique(dataset.inter_feat[_field(dataset, k)].numpy()) for k in kinds}
+    training = None
+    if _changed(source):  # the principal directions are those of what is trained
+        training = {k: np.unique(dataset.inter_feat[_field(dataset, k)].numpy()) for k in kinds}
     found = _load(config, source, tokens, some=some, mapped_from=mapped_from, training=training)
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)
     return found
+
+
+def _changed(source: ProfileSourceOptions) -> bool:
+    """Return whether the profiles are reduced or whitened."""
+    return source.profile_components is not None or source.profile_whiten != "none"
 
 
 def _n_rows(kinds: Mapping[str, slice]) -> int:
@@ -146,7 +152,7 @@ def rows_of(
     source = options_from_config(ProfileSourceOptions, config)
     if source.profile_control == "no_text":
         raise OptionError("profile_control=no_text: the run has no profiles to rank others by")
-    if source.profile_components is not None or source.profile_whiten != "none":
+    if _changed(source):
         raise OptionError(
             "profile_components and profile_whiten change the profiles of a run's own ids, and do "
             "not go with new users or items: leave them out"

@@ -77,7 +77,7 @@ class AlignedRecommender(AlteredBackbone):
         if getattr(self, "reads_profiles", False):
             self.take_profiles(rows, self._kinds)  # type: ignore[operator]
         if run.init == "text":
-            self._start_from(rows, method)
+            self._start_from(rows)
         if isinstance(rows, Tensor):
             # Frozen and reproducible from the files: not part of a checkpoint.
             self.register_buffer("profile_rows", rows, persistent=False)
@@ -156,12 +156,7 @@ class AlignedRecommender(AlteredBackbone):
             )
         return access
 
-    def _start_from(self, profiles: Tensor, method: type[Aligner]) -> None:
-        if method.has_experts():
-            raise OptionError(
-                f"init=text does not go with --align={self._method_name}, whose experts start from "
-                "each other: leave it out"
-            )
+    def _start_from(self, profiles: Tensor) -> None:
         tables = find_tables(self, self._sizes)
         if tables is None:
             raise OptionError(

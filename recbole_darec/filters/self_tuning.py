@@ -93,5 +93,4 @@ class SelfTuningFilter(nn.Module):
 
     def describe(self) -> str:
         """Return the weights in one line."""
-        names = vars(FilterWeights())
-        return ", ".join(f"{n}={value:g}" for n, value in zip(names, self.weights.tolist()))
+        return ", ".join(f"{name}={value:g}" for name, value in self.found().items())
