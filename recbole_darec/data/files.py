@@ -1,18 +1,20 @@
-"""Files that are written whole or not at all, and a bar while they are read."""
+"""Files: written whole or not at all, told apart by their content, with a bar while read."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
-__all__ = ["progress", "replacing"]
+__all__ = ["file_digest", "file_state", "progress", "replacing"]
 
 _Item = TypeVar("_Item")
+_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -32,6 +34,36 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_state(path: Path, sample: int, *, middle: bool = False) -> dict[str, Any]:
+    """Return size, time of change, and a digest of beginning and end, by which a cache is kept.
+
+    Args:
+        path: of the file.
+        sample: bytes of each place that is read.
+        middle: whether the middle is read, too.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        stat = os.fstat(file.fileno())
+        digest = hashlib.blake2b(digest_size=16)
+        places = [0, stat.st_size // 2] if middle else [0]
+        for place in (*places, max(0, stat.st_size - sample)):
+            file.seek(place)
+            digest.update(file.read(sample))
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "digest": digest.hexdigest()}
 
 
 def progress(items: Iterable[_Item], what: str, total: int | None = None) -> Iterable[_Item]:

@@ -8,10 +8,8 @@ too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_darec.data.files import replacing
+from recbole_darec.data.files import file_state, replacing
 
 __all__ = ["WORTH_KEEPING", "parsed_once"]
 
@@ -53,14 +51,7 @@ def parsed_once(path: Path, asked: Mapping[str, Any], parse: Callable[[], Any]) 
 
 
 def _state(path: Path) -> dict[str, Any]:
-    """Return size, time of change, and a digest of beginning, middle and end."""
-    with open(path, "rb") as file:
-        stat = os.fstat(file.fileno())
-        digest = hashlib.blake2b(digest_size=16)
-        for place in (0, stat.st_size // 2, max(0, stat.st_size - _SAMPLE)):
-            file.seek(place)
-            digest.update(file.read(_SAMPLE))
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "digest": digest.hexdigest()}
+    return file_state(path, _SAMPLE, middle=True)
 
 
 def _read(cache: Path, key: Mapping[str, Any]) -> Any | None:

@@ -10,16 +10,15 @@ again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recbole_darec.data.files import file_state
 from recbole_darec.embeddings.binary import (
     map_matrix,
     read_tokens,
@@ -44,12 +43,7 @@ def fingerprint(path: Path) -> dict[str, Any]:
     Raises:
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
-        stat = os.fstat(file.fileno())
-        digest = hashlib.blake2b(file.read(_SAMPLE_BYTES), digest_size=16)
-        file.seek(max(0, stat.st_size - _SAMPLE_BYTES))
-        digest.update(file.read(_SAMPLE_BYTES))
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "digest": digest.hexdigest()}
+    return file_state(path, _SAMPLE_BYTES)
 
 
 def load_cache(text: Path, separators: Sequence[str]) -> EmbeddingTable | None:

@@ -16,6 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.data.files import file_digest
 from recbole_darec.errors import MissingExtraError, OptionError, first_line
 
 __all__ = ["PACKAGED", "ModelSource", "find_model"]
@@ -33,7 +34,6 @@ PACKAGED = {
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _OTHER_BACKENDS = ("onnx/*", "openvino/*")
 _PICKLED = ("pytorch_model*.bin", "adapter_model.bin")
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -169,11 +169,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 def _digest(folder: Path) -> str:
     whole = hashlib.sha256()
     for name, path in _files(folder):
-        part = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                part.update(block)
-        whole.update(f"{name}\0{part.hexdigest()}\n".encode("utf-8", "surrogateescape"))
+        whole.update(f"{name}\0{file_digest(path)}\n".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sqlite3
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recbole_darec import __version__
+from recbole_darec.data.files import file_digest
 from recbole_darec.data.store import open_store, transaction
 from recbole_darec.errors import DataError
 from recbole_darec.studies.outcome import Outcome
@@ -203,11 +203,7 @@ class Store:
         found = self._connection.execute(query, state).fetchone()
         if found is not None:
             return str(found[0])
-        whole = hashlib.sha256()
-        with path.open("rb") as file:
-            for part in iter(lambda: file.read(1 << 20), b""):
-                whole.update(part)
-        digest = whole.hexdigest()
+        digest = file_digest(path)
         if not self._connection.execute("PRAGMA query_only").fetchone()[0]:
             self._connection.execute(
                 "INSERT OR REPLACE INTO files (path, size, mtime_ns, digest) VALUES (?, ?, ?, ?)",

@@ -111,7 +111,7 @@ def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> 
             rows = _rows(source, line, of_file)
             per_line.append(len(rows))
             for row in rows:
-                # Python's own hash of a text: 64 bits, keyed, and ten times as fast as any digest.
+                # Python's own hash of a text: 64 bits, keyed, and faster than a digest.
                 users.append(hash(row.user))
                 items.append(hash(row.item))
                 enough.append(row.rating >= bar)
