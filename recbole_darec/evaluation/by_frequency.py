@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from recbole.evaluator.base_metric import TopkMetric
 
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.ranking import scored_batches
@@ -40,7 +39,7 @@ def check_buckets(config: Any, train_data: Any, n_buckets: int) -> None:
     """
     if not n_buckets:
         return
-    if not _of_lists(config):
+    if not MetricEvaluator(config).list_metrics:
         raise OptionError(
             f"result_buckets={n_buckets} tells the metrics of a list apart, and metrics="
             f"{config['metrics']} has none: add one such as Recall"
@@ -87,7 +86,7 @@ def evaluate_by_frequency(
             own = of_items == number + 1
             counted = hits(listed, scores.shape[1], rows[own], items[own])
             found[number].append(counted[counted[:, -1] > 0].cpu())
-    metrics = _of_lists(config)
+    evaluator = MetricEvaluator(config)
     results: dict[str, dict[str, float]] = {}
     for number, name in enumerate(bucket_names(n_buckets)):
         its_counts, lists = counts[1:][buckets[1:] == number + 1], torch.cat(found[number])
@@ -99,8 +98,7 @@ def evaluate_by_frequency(
             "users": len(lists),
         }
         if len(lists):
-            for metric in metrics:
-                results[name].update(metric.calculate_metric({"rec.topk": lists}))
+            results[name].update(evaluator.of_lists(lists))
     return results
 
 
@@ -108,8 +106,3 @@ def _counts(train_data: Any) -> torch.Tensor:
     """Return how often each item id stands in the training part, int64 ``[n_items]``."""
     part = train_data._dataset
     return torch.bincount(torch.as_tensor(part.inter_feat[part.iid_field]), minlength=part.item_num)
-
-
-def _of_lists(config: Any) -> list[Any]:
-    made = MetricEvaluator(config).metric_class.values()
-    return [metric for metric in made if isinstance(metric, TopkMetric)]

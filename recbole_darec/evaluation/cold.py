@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.evaluator.collector import DataStruct
 from torch import Tensor
 
 from recbole_darec.evaluation.all_rank import UserItems
@@ -36,7 +35,6 @@ def list_metrics(
         candidates: what may be listed, bool ``[n]``.
         batch_users: users ranked at a time.
     """
-    evaluator = MetricEvaluator(config)
     k = max(config["topk"])
     users, found = positive.users(), []
     for start in range(0, len(users), batch_users):
@@ -47,10 +45,4 @@ def list_metrics(
             scores[tuple(part.to(scores.device) for part in hidden.of(block))] = -torch.inf
         _, listed = top_k(scores, k)
         found.append(hits(listed, scores.shape[1], *positive.of(block)).cpu())
-    collected = DataStruct()
-    collected.set("rec.topk", torch.cat(found))
-    metrics: dict[str, float] = {}
-    for metric in evaluator.metric_class.values():
-        if set(metric.metric_need) == {"rec.topk"}:
-            metrics.update(metric.calculate_metric(collected))
-    return metrics
+    return MetricEvaluator(config).of_lists(torch.cat(found))

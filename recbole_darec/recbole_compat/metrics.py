@@ -181,9 +181,21 @@ class MetricEvaluator(Evaluator):
 
     def keep_rows(self) -> None:
         """Keep what each row of the next evaluations has; RecBole takes its mean and forgets it."""
-        for metric in self.metric_class.values():
-            if isinstance(metric, recbole_metrics.TopkMetric):
-                metric.topk_result = partial(self._kept_result, metric, metric.topk_result)
+        for metric in self.list_metrics:
+            metric.topk_result = partial(self._kept_result, metric, metric.topk_result)
+
+    @property
+    def list_metrics(self) -> list[Any]:
+        """The run's metrics that read the lists alone: Recall, NDCG, MRR, ..."""
+        made = self.metric_class.values()
+        return [metric for metric in made if isinstance(metric, recbole_metrics.TopkMetric)]
+
+    def of_lists(self, found: torch.Tensor) -> dict[str, float]:
+        """Return the metrics of lists by name, from what :func:`hits` returns of some users."""
+        results: dict[str, float] = {}
+        for metric in self.list_metrics:
+            results.update(metric.calculate_metric({"rec.topk": found}))
+        return results
 
     def _kept_result(self, metric: Any, mean_of: Any, name: str, values: np.ndarray) -> Any:
         for k in metric.topk:
