@@ -7,8 +7,8 @@ import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from recbole_darec.cli.arguments import check_checkpoint
 from recbole_darec.cli.command_options import add_options, options_from
-from recbole_darec.errors import CheckpointError
 from recbole_darec.serving.options import ExplainOptions
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Explain, and print; returns 0, or raises a ``UserError``."""
     options = options_from(args, ExplainOptions, whole=("checkpoint",))
     for path in options.checkpoint:
-        if not path.is_file():
-            raise CheckpointError(
-                f"checkpoint '{path}' does not exist; a run prints its path at its end"
-            )
+        check_checkpoint(path)
 
     from recbole_darec.serving.explain import explain
 

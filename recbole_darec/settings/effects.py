@@ -23,6 +23,7 @@ __all__ = [
     "WITH_KNOWLEDGE",
     "check_effects",
     "check_owner",
+    "more_is_better",
     "read_by",
 ]
 
@@ -110,6 +111,11 @@ def check_owner(
             )
 
 
+def more_is_better(metric: str) -> bool:
+    """Tell whether more of a metric is better; its name may end in ``@k``."""
+    return metric.partition("@")[0].lower() not in SMALLER
+
+
 def check_effects(values: Mapping[str, Any]) -> None:
     """Refuse options of RecBole that would have no effect, or another one than it is thought.
 
@@ -121,10 +127,10 @@ def check_effects(values: Mapping[str, Any]) -> None:
             raise OptionError(f"{key}={values[key]} has no effect here: {reason}")
     valid = str(values.get("valid_metric", "")).partition("@")[0].lower()
     bigger = values.get("valid_metric_bigger")
-    if bigger is not None and valid and bool(bigger) == (valid in SMALLER):
+    if bigger is not None and valid and bool(bigger) != more_is_better(valid):
         raise OptionError(
             f"valid_metric_bigger={bigger} has no effect: of {valid} "
-            f"{'less' if valid in SMALLER else 'more'} is better, and RecBole knows it"
+            f"{'more' if more_is_better(valid) else 'less'} is better, and RecBole knows it"
         )
     tail = values.get("tail_ratio")
     if tail is not None and (

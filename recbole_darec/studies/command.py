@@ -8,12 +8,12 @@ from recbole_darec.data.files import replacing
 from recbole_darec.data.store import only_run
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import compared
-from recbole_darec.studies.frame import read_frame
+from recbole_darec.studies.frame import stored_results
 from recbole_darec.studies.plan import make_plan
 from recbole_darec.studies.processes import LocalProcesses
 from recbole_darec.studies.ray_jobs import RayJobs
 from recbole_darec.studies.resolved import Resolver
-from recbole_darec.studies.results import open_results, read_results
+from recbole_darec.studies.results import open_results
 from recbole_darec.studies.runner import Executor, Failures, check_versions, run_study
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import FORMS
@@ -58,11 +58,8 @@ def shown(study: Study, path: Path, options: CompareOptions) -> str:
     Raises:
         UserError: there is nothing to show.
     """
-    with read_results(path) as store:
-        store.others = options.other_version == "reuse"
-        results = read_frame(study, store)
-        metrics = [m.lower() for m in options.metric or study.options.report]
-        table = compared(results, metrics, per_user=options.per_user)
+    with stored_results(study, path, others=options.other_version == "reuse") as results:
+        table = compared(results, options.metrics_of(study), per_user=options.per_user)
     text = FORMS[options.form or options.form_of_out or "markdown"](table)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

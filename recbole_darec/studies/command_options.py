@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import CommandOptions, option
+
+if TYPE_CHECKING:
+    from recbole_darec.studies.study import Study
 
 __all__ = ["CompareOptions"]
 
@@ -69,6 +73,10 @@ class CompareOptions(CommandOptions):
     def only_shows(self) -> bool:
         """Whether nothing is run."""
         return self.table or self.figures or self.html is not None
+
+    def metrics_of(self, study: Study) -> list[str]:
+        """Return the test metrics that are shown of a study, in lower case."""
+        return [metric.lower() for metric in self.metric or study.options.report]
 
     @property
     def form_of_out(self) -> str | None:

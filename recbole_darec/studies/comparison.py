@@ -121,15 +121,7 @@ def compared(results: Results, metrics: list[str], *, per_user: bool = False) ->
         DataError: nothing is done yet, or a metric was not computed.
         MissingExtraError: statsmodels is not installed.
     """
-    done = results.done
-    if done.empty:
-        raise DataError(
-            f"study '{results.study.name}' has no finished run yet: run it first, without --table"
-        )
-    for metric in metrics:
-        if f"test:{metric}" not in done.columns:
-            known = sorted(name[5:] for name in done.columns if name.startswith("test:"))
-            raise DataError(f"the metric '{metric}' was not computed; there are {', '.join(known)}")
+    done = results.measured(metrics)
     lines: list[Line] = []
     for _, group in done.groupby(["dataset", "backbone"], sort=False):
         lines += _lines(results, group, metrics, per_user=per_user)
@@ -159,7 +151,8 @@ def _lines(
 ) -> list[Line]:
     """Return the lines of one data set and backbone."""
     by_method = {str(name): rows for name, rows in group.groupby("method", sort=False)}
-    study = results.study
+    study, place = results.study, tuple(group.iloc[0][["dataset", "backbone"]])
+    methods = {m.name: m for m in study.methods() if (m.dataset, m.backbone) == place}
     lines = []
     for name, rows in by_method.items():
         first = rows.iloc[0]
@@ -178,8 +171,6 @@ def _lines(
                 found = reported_for(first["dataset"], first["model"], first["align"], metric)
                 cell = replace(cell, reported=found)
             cells.append(cell)
-        method = next(m for m in study.methods() if (m.dataset, m.backbone, m.name) == (
-            first["dataset"], first["backbone"], name))  # fmt: skip
         chosen = pd.DataFrame.from_records(list(rows["chosen"])).mean()
         lines.append(
             Line(
@@ -191,7 +182,7 @@ def _lines(
                 setting=first["setting"],
                 chosen={str(k): float(v) for k, v in chosen.items()},
                 n_seeds=len(rows),
-                n_wanted=len(study.seeds(method)),
+                n_wanted=len(study.seeds(methods[name])),
                 seconds=float(rows["seconds"].mean()),
                 cells=tuple(cells),
             )

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_darec.data.files import replacing
-from recbole_darec.errors import DataError, MissingExtraError
+from recbole_darec.errors import MissingExtraError
 from recbole_darec.studies.drawing import N_STYLES, new_figure, styles
 from recbole_darec.studies.frame import Results
 from recbole_darec.studies.frequency import GROUPS
@@ -59,15 +59,7 @@ def figures_of(results: Results, metric: str) -> Iterator[tuple[str, Any]]:
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "report")
-    done, column = results.done, f"test:{metric}"
-    if done.empty:
-        raise DataError(
-            f"study '{results.study.name}' has no finished run yet, so there is no figure: run it "
-            "first"
-        )
-    if column not in done.columns:
-        known = sorted(name[5:] for name in done.columns if name.startswith("test:"))
-        raise DataError(f"the metric '{metric}' was not computed; there are {', '.join(known)}")
+    done, column = results.measured([metric]), f"test:{metric}"
     for (dataset, backbone), group in done.groupby(["dataset", "backbone"], sort=False):
         end = f"{dataset}_{backbone}"
         title = f"{dataset}, {backbone}"
@@ -132,17 +124,16 @@ def _varied(results: Results, group: pd.DataFrame) -> dict[str, dict[str, pd.Dat
     The method without a variant counts with the value that it has.
     """
     variants = results.study.options.variants
-    by_option: dict[str, dict[str, list[str]]] = {}
+    by_option: dict[str, list[str]] = {}
     for name, entry in variants.items():
         given = entry.get("set") or {}
         if len(given) == 1:
             ((option, value),) = given.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                by_option.setdefault(str(option), {}).setdefault("names", []).append(name)
+                by_option.setdefault(str(option), [""]).append(name)
     found: dict[str, dict[str, pd.DataFrame]] = {}
-    for option, of_option in by_option.items():
-        wanted = ["", *of_option["names"]]
-        for align, rows in group[group["variant"].isin(wanted)].groupby("align", sort=False):
+    for option, names in by_option.items():
+        for align, rows in group[group["variant"].isin(names)].groupby("align", sort=False):
             values = [options.get(option) for options in rows["options"]]
             rows = rows.assign(value=pd.to_numeric(pd.Series(values, index=rows.index)))
             rows = rows.dropna(subset=["value"])

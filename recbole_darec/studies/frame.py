@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from recbole_darec.errors import DataError
 from recbole_darec.studies.plan import Plan, make_plan
 from recbole_darec.studies.resolved import Resolver
-from recbole_darec.studies.results import Row, Store
+from recbole_darec.studies.results import Row, Store, read_results
 from recbole_darec.studies.study import Study
 
-__all__ = ["Results", "read_frame"]
+__all__ = ["Results", "read_frame", "stored_results"]
 
 
 class Results:
@@ -24,7 +28,7 @@ class Results:
             ``align``, ``variant``, ``method`` (aligner and variant), ``alone``, ``seed``,
             ``tuning``, ``setting`` (what tuning chose or tries, as text), ``options`` (all of
             them, a dict), ``key``, ``version``, ``state`` (``pending``, ``running``, ``done``,
-            ``failed``), ``reason``, ``log``, ``model_file``, ``best_epoch``, ``epochs``,
+            ``failed``), ``reason``, ``log``, ``model_file``, ``best_epoch``,
             ``seconds``, ``n_users``, ``chosen`` and ``groups`` (dicts), and a column
             ``valid:<metric>`` and ``test:<metric>`` for each metric.
         plan: the runs that the rows are of.
@@ -40,6 +44,43 @@ class Results:
     def done(self) -> pd.DataFrame:
         """The finished runs of the table."""
         return self.frame[(self.frame["state"] == "done") & ~self.frame["tuning"]]
+
+    def measured(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """Return the finished runs of the table, which have these test metrics.
+
+        Raises:
+            DataError: nothing is done yet, or a metric was not computed.
+        """
+        done = self.done
+        if done.empty:
+            raise DataError(
+                f"study '{self.study.name}' has no finished run yet: run it first, without "
+                "--table, --figures and --html"
+            )
+        for metric in metrics:
+            if f"test:{metric}" not in done.columns:
+                known = sorted(name[5:] for name in done.columns if name.startswith("test:"))
+                raise DataError(
+                    f"the metric '{metric}' was not computed; there are {', '.join(known)}"
+                )
+        return done
+
+
+@contextmanager
+def stored_results(study: Study, path: Path, *, others: bool) -> Iterator[Results]:
+    """Open what a store has of a study, also while its runs go on.
+
+    Args:
+        study: the study.
+        path: of the store.
+        others: whether the runs of other versions of this package count.
+
+    Raises:
+        UserError: the store or the study is at fault.
+    """
+    with read_results(path) as store:
+        store.others = others
+        yield read_frame(study, store)
 
 
 def read_frame(study: Study, store: Store) -> Results:

@@ -94,11 +94,9 @@ def _tune(
     if not done:
         plan.untuned[method] = f"each of its {len(trials)} tuning runs failed: {ended[0][1].reason}"
         return
-    bigger = bool(runs[0].values.get("valid_metric_bigger", True))
     plan.settings[method] = best_setting(
-        [trial for trial, _ in done], [row for _, row in done], study.options.metric.lower(),
-        bigger=bigger,
-    )  # fmt: skip
+        [trial for trial, _ in done], [row for _, row in done], study.options.metric.lower()
+    )
 
 
 def _check(study: Study, plan: Plan) -> None:

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome
 
-__all__ = ["LOG", "LocalProcesses"]
+__all__ = ["LIVES", "LOG", "LocalProcesses"]
 
 LOG = "run.log"
+LIVES = 3
+"""Times that a task is begun whose process is killed."""
+
 # Read when torch and NumPy are imported.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _PAUSE = 0.05  # seconds between two looks at the processes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Mapping
 from typing import TextIO
 
+from recbole_darec.settings.effects import more_is_better
 from recbole_darec.studies.outcome import Outcome
 from recbole_darec.studies.plan import Plan
 from recbole_darec.studies.results import Row
@@ -24,6 +26,7 @@ class Progress:
 
     def __init__(self, study: Study, stream: TextIO) -> None:
         self._metric = study.options.metric.lower()
+        self._better = operator.gt if more_is_better(self._metric) else operator.lt
         self._stream = stream
         self._begun = time.monotonic()
         self._ended = 0
@@ -50,7 +53,7 @@ class Progress:
         seconds = outcome.seconds or 0.0
         shown = "" if score is None else f" {self._metric} {score:.4f}"
         self._last = f"{self.words(trial)}:{shown} in {_duration(seconds)}"
-        if score is not None and (self._best is None or score > self._best[0]):
+        if score is not None and (self._best is None or self._better(score, self._best[0])):
             self._best = score, self.words(trial)
 
     def say(self, text: str) -> None:

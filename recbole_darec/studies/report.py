@@ -20,8 +20,7 @@ from recbole_darec.resources import properties_dir
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import Against, Comparison, Line, compared
 from recbole_darec.studies.figures import figures_of, write_figures
-from recbole_darec.studies.frame import Results, read_frame
-from recbole_darec.studies.results import read_results
+from recbole_darec.studies.frame import Results, stored_results
 from recbole_darec.studies.study import Study
 
 __all__ = ["drawn", "page"]
@@ -44,10 +43,8 @@ def drawn(study: Study, path: Path, options: CompareOptions) -> list[str]:
         UserError: there is nothing to show, or an extra is missing.
     """
     lines = []
-    with read_results(path) as store:
-        store.others = options.other_version == "reuse"
-        results = read_frame(study, store)
-        metrics = [metric.lower() for metric in options.metric or study.options.report]
+    metrics = options.metrics_of(study)
+    with stored_results(study, path, others=options.other_version == "reuse") as results:
         if options.figures:
             folder = path.parent / "figures"
             files = write_figures(results, metrics[0], folder)

@@ -12,7 +12,7 @@ from typing import Protocol
 from recbole_darec.errors import DataError
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome, remove_outcome
 from recbole_darec.studies.plan import Plan, make_plan
-from recbole_darec.studies.processes import LOG
+from recbole_darec.studies.processes import LIVES, LOG
 from recbole_darec.studies.progress import Progress
 from recbole_darec.studies.resolved import Resolved, Resolver
 from recbole_darec.studies.results import Row, Store
@@ -21,7 +21,6 @@ from recbole_darec.studies.study import Study
 
 __all__ = ["Executor", "Failures", "check_versions", "run_study"]
 
-_LIVES = 3  # times that a run is begun whose worker is killed
 Failures = list[tuple[str, str, str]]
 """What failed: the run in words, the reason, the path of its log."""
 
@@ -108,12 +107,10 @@ class _Run:
             for key in plan.keys:
                 if key in rows and rows[key].state == "failed":
                     self.store.set_state(key, "pending", reason=None)
-            rows = self.store.rows()
-            plan = make_plan(self.study, self.resolver, rows)
-        self._note(plan, rows)
         while True:
             rows = self.store.rows()
             plan = make_plan(self.study, self.resolver, rows)
+            self._note(plan, rows)
             todo = self._todo(plan, rows)
             for run in todo[: self.executor.free()]:
                 self._start(run, plan, rows)
@@ -139,7 +136,7 @@ class _Run:
             row = rows.get(run.key)
             if row is None:
                 self._add(run)
-            elif row.state == "running":
+            elif row.state == "running" and run.key not in self.under_way:
                 self.store.set_state(run.key, "pending")
 
     def _add(self, run: Resolved) -> None:
@@ -166,8 +163,6 @@ class _Run:
             if run.key in self.under_way:
                 continue
             row = rows.get(run.key)
-            if row is None:
-                self._add(run)
             waits = run.fault is None and (row is None or row.state == "pending")
             waits = waits and not self.sharing.waits(run, plan, rows)
             # A table's run wins over a tuning run of the same options: it keeps more.
@@ -202,11 +197,11 @@ class _Run:
     def _end(self, key: str, outcome: Outcome | str) -> None:
         run = self.under_way.pop(key)
         if isinstance(outcome, str):
-            if self.begun[key] < _LIVES:
+            if self.begun[key] < LIVES:
                 self.progress.say(f"{self.progress.words(run.trial)}: {outcome}; it goes on")
                 self.store.set_state(key, "pending")
                 return
-            outcome = Outcome("failed", f"{outcome}, {_LIVES} times (out of memory?)")
+            outcome = Outcome("failed", f"{outcome}, {LIVES} times (out of memory?)")
         outcome = self.sharing.completed(key, outcome, self.store)
         self.store.finish(key, outcome, _now())
         self.progress.note(run.trial, outcome)

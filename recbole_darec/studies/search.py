@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_darec.errors import OptionError
 from recbole_darec.resources import properties_dir
+from recbole_darec.settings.effects import more_is_better
 from recbole_darec.studies.results import Row
 from recbole_darec.studies.space import Range, drawn, range_of, read_ranges
 from recbole_darec.studies.study import Method, Study, Trial
@@ -32,23 +33,20 @@ def tuned_with(method: Method) -> Method:
     return Method(method.dataset, method.model, method.align, "", method.alone, method.options)
 
 
-def best_setting(
-    trials: list[Trial], rows: list[Row], metric: str, *, bigger: bool
-) -> dict[str, Any]:
+def best_setting(trials: list[Trial], rows: list[Row], metric: str) -> dict[str, Any]:
     """Return the setting with the best validation metric; of equally good ones the first.
 
     Args:
         trials: the tuning runs of a method.
         rows: what came of them, done.
         metric: the validation metric's name.
-        bigger: whether more of it is better.
 
     Raises:
         KeyError: a run has no such metric.
     """
-    sign = 1.0 if bigger else -1.0
-    scores = [sign * row.valid[metric] for row in rows]
-    return dict(trials[scores.index(max(scores))].setting)
+    scores = [row.valid[metric] for row in rows]
+    best = max(scores) if more_is_better(metric) else min(scores)
+    return dict(trials[scores.index(best)].setting)
 
 
 def _ranges(

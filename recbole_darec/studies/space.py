@@ -45,8 +45,9 @@ class Range:
         if self.kind == "loguniform":
             return float(f"{math.exp(value):.6g}")
         if self.kind == "quniform":
-            step = self.values[2]
-            value = round(value / step) * step
+            low, high, step = self.values
+            # The multiple next to a bound may lie beyond it.
+            value = min(max(round(value / step) * step, low), high)
             return int(value) if float(value).is_integer() else float(f"{value:.6g}")
         return float(f"{value:.6g}")
 

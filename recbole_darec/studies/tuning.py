@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.data.files import file_digest
 from recbole_darec.errors import UserError
 from recbole_darec.resolve import resolve
-from recbole_darec.settings.effects import SMALLER
+from recbole_darec.settings.effects import more_is_better
 from recbole_darec.settings.layers import with_conditions
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.settings.values import read_yaml
 from recbole_darec.studies.fingerprint import content_digest, data_files
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome
-from recbole_darec.studies.processes import LOG, LocalProcesses
+from recbole_darec.studies.processes import LIVES, LOG, LocalProcesses
 from recbole_darec.studies.resolved import key_of, with_whole_paths
 from recbole_darec.studies.space import Range
 from recbole_darec.studies.suggestions import Suggestions, ends
@@ -27,7 +27,6 @@ __all__ = ["Digests", "Teller", "Tuning", "tune_here"]
 
 _THREADS = 1
 _EPOCHS = 300  # RecBole's default
-_LIVES = 3  # times that a trial is begun whose process is killed
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Tuning:
     @property
     def bigger(self) -> bool:
         """Whether more of it is better."""
-        return self.metric.partition("@")[0] not in SMALLER
+        return more_is_better(self.metric)
 
     @property
     def seed(self) -> int:
@@ -223,14 +222,14 @@ def _outcome(
     if kept is not None:
         return kept, True
     print(f"running parameters: {dict(setting)}", flush=True)
-    for _ in range(_LIVES):
+    for _ in range(LIVES):
         executor.start(task)
         ((_, outcome),) = executor.ended()
         if not isinstance(outcome, str):
             break
         print(f"{words(setting)}: {outcome}; it goes on", flush=True)
     if isinstance(outcome, str):
-        return Outcome("failed", f"{outcome}, {_LIVES} times; see {task.folder}/{LOG}"), False
+        return Outcome("failed", f"{outcome}, {LIVES} times; see {task.folder}/{LOG}"), False
     return outcome, False
 
 
@@ -243,9 +242,5 @@ class Digests:
     def of(self, path: Path) -> str:
         """Return the digest of a file's content."""
         if path not in self._known:
-            with path.open("rb") as file:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-            self._known[path] = digest.hexdigest()
+            self._known[path] = file_digest(path)
         return self._known[path]

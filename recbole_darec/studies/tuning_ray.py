@@ -230,8 +230,7 @@ class _Work:
             outcome = kept or done(task, told)
             if kept is None:
                 write_outcome(replace(outcome, users=None), folder)
-        score = outcome.valid.get(self._tuning.metric) if outcome.state == "done" else None
-        loss = self._tuning.loss(score)
+        loss = self._tuning.loss(self._tuning.done(setting, outcome).score)
         plain = {
             "state": outcome.state, "reason": outcome.reason, "valid": outcome.valid,
             "test": outcome.test,
