@@ -84,7 +84,9 @@ def _run(arguments: list[str]) -> int:
         )
     if arguments and arguments[0] not in ("train", "evaluate", "tune"):
         # These take RecBole's options, with underscores; the others shall know data_path, too.
-        arguments = [_with_hyphens(argument) for argument in arguments]
+        arguments = [_spelt(argument, "_", "-") for argument in arguments]
+    elif arguments and arguments[0] == "tune":
+        arguments = [_spelt(argument, "-", "_") for argument in arguments]
     args, rest = parser.parse_known_args(arguments)
     if args.command is None and not rest:
         parser.print_help()
@@ -99,6 +101,9 @@ def _run(arguments: list[str]) -> int:
     return int(args.handler(args) or 0)
 
 
-def _with_hyphens(argument: str) -> str:
+def _spelt(argument: str, theirs: str, ours: str) -> str:
+    """Return a flag as the parser knows it: ``--data_path`` and ``--data-path`` are one."""
     name, equals, value = argument.partition("=")
-    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+    if not name.startswith("--"):
+        return argument
+    return f"--{name[2:].replace(theirs, ours)}{equals}{value}"

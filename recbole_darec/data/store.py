@@ -57,9 +57,10 @@ def open_store(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
             _prepare(connection, path, schema)
             yield connection
         except sqlite3.Error as error:
-            raise DataError(
-                f"the store {path} cannot be used ({error}): free room, or mend or remove the file"
-            ) from error
+            way_out = "free room, or mend or remove the file"
+            if "readonly" in str(error) or "unable to open" in str(error):
+                way_out = "it, or its folder, cannot be written: name another place with --store"
+            raise DataError(f"the store {path} cannot be used ({error}): {way_out}") from error
 
 
 @contextmanager

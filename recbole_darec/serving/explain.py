@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,6 @@ from recbole_darec.serving.output import titles_of
 from recbole_darec.serving.recommender import Recommender
 
 __all__ = ["Explanation", "explain"]
-
-_FAR = 10  # hops up to which a path is counted; a longer one is as good as none
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def _distances(pairs: csr_matrix, row: int) -> np.ndarray:
     distances[row] = 0
     transposed = pairs.T.tocsr()
     frontier = np.array([row])
-    for hops in range(2, _FAR + 1, 2):
+    for hops in itertools.count(2, 2):
         shared = np.unique(pairs[frontier].indices)
         users = np.unique(transposed[shared].indices) if len(shared) else shared
         frontier = users[np.isinf(distances[users])]

@@ -9,12 +9,12 @@ from recbole_darec.data.store import only_run
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import compared
 from recbole_darec.studies.frame import stored_results
-from recbole_darec.studies.plan import make_plan
+from recbole_darec.studies.plan import check_metrics, check_versions, make_plan
 from recbole_darec.studies.processes import LocalProcesses
 from recbole_darec.studies.ray_jobs import RayJobs
 from recbole_darec.studies.resolved import Resolver
 from recbole_darec.studies.results import open_results
-from recbole_darec.studies.runner import Executor, Failures, check_versions, run_study
+from recbole_darec.studies.runner import Executor, Failures, run_study
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import FORMS
 
@@ -37,6 +37,7 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
     """
     with open_results(path) as store, only_run(path, "compare"):
         plan = make_plan(study, Resolver(study.folder, store.digest_of), store.rows())
+        check_metrics(study, plan, options.metrics_of(study))
         check_versions(store, plan.keys, options.other_version)
         executor: Executor
         if options.ray_address is None:
@@ -58,7 +59,7 @@ def shown(study: Study, path: Path, options: CompareOptions) -> str:
     Raises:
         UserError: there is nothing to show.
     """
-    with stored_results(study, path, others=options.other_version == "reuse") as results:
+    with stored_results(study, path, other_version=options.other_version) as results:
         table = compared(results, options.metrics_of(study), per_user=options.per_user)
     text = FORMS[options.form or options.form_of_out or "markdown"](table)
     if options.out is not None:

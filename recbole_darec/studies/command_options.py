@@ -64,8 +64,10 @@ class CompareOptions(CommandOptions):
         if self.only_shows and self.retry_failed:
             flag = "--table" if self.table else "--figures" if self.figures else "--html"
             raise OptionError(f"--retry-failed runs something, and {flag} nothing: give one")
-        if self.html is not None and self.html.is_dir():
-            raise OptionError(f"--html={self.html} is a folder: name a file in it")
+        for name in ("html", "out"):
+            path = getattr(self, name)
+            if path is not None and path.is_dir():
+                raise OptionError(f"--{name}={path} is a folder: name a file in it")
         if self.out is not None and self.form is None and self.form_of_out is None:
             raise OptionError(f"--out={self.out}: end it in .md, .csv or .tex, or give --form")
 

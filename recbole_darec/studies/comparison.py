@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_darec.errors import DataError
+from recbole_darec.settings.effects import more_is_better
 from recbole_darec.studies.frame import Results
 from recbole_darec.studies.reported import Reported, reported_for
 from recbole_darec.studies.statistics import Paired, holm, over_seeds, over_users
@@ -42,6 +43,10 @@ class Against:
         """Whether the corrected t-test has p below 0.05."""
         return self.t_corrected < _SIGNIFICANT
 
+    def better(self, metric: str) -> bool:
+        """Tell whether it is the better one by a metric, beyond chance."""
+        return self.significant and (self.gain > 0) == more_is_better(metric)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -70,6 +75,8 @@ class Line:
         chosen: means over the seeds of what the runs found by themselves.
         n_seeds: seeds that are done.
         n_wanted: seeds that the study wants.
+        seconds: of a run, mean over the seeds.
+        epoch_seconds: of an epoch's training, mean over epochs and seeds; NaN without epochs.
     """
 
     dataset: str
@@ -82,6 +89,7 @@ class Line:
     n_seeds: int
     n_wanted: int
     seconds: float
+    epoch_seconds: float
     cells: tuple[Cell, ...]
 
 
@@ -94,6 +102,7 @@ class Comparison:
             left out.
         unit: what the tests pair: ``seeds`` or ``users``.
         metrics: the test metrics.
+        times: whether the seconds are shown.
         n_done, n_runs: of the table's runs, by key.
         failed: run in words and reason.
     """
@@ -104,6 +113,7 @@ class Comparison:
     lines: tuple[Line, ...]
     unit: str
     metrics: tuple[str, ...]
+    times: bool
     n_done: int
     n_runs: int
     failed: tuple[tuple[str, str], ...]
@@ -137,6 +147,7 @@ def compared(results: Results, metrics: list[str], *, per_user: bool = False) ->
         lines=tuple(_corrected(lines)),
         unit="users" if per_user else "seeds",
         metrics=tuple(metrics),
+        times=results.study.options.times,
         n_done=len(done),
         n_runs=len(table) + results.plan.n_waiting,
         failed=tuple(
@@ -184,6 +195,7 @@ def _lines(
                 n_seeds=len(rows),
                 n_wanted=len(study.seeds(methods[name])),
                 seconds=float(rows["seconds"].mean()),
+                epoch_seconds=_epoch_seconds(results, rows),
                 cells=tuple(cells),
             )
         )
@@ -200,7 +212,14 @@ def _best_rival(
         for other, rows in by_method.items()
         if other != name and not rows.iloc[0]["variant"] and rows.iloc[0]["align"] not in ours
     }
-    return max(rivals, key=lambda other: rivals[other]) if rivals else None
+    best = max if more_is_better(metric) else min
+    return best(rivals, key=lambda other: rivals[other]) if rivals else None
+
+
+def _epoch_seconds(results: Results, rows: pd.DataFrame) -> float:
+    curves = (results.store.curve(results.rows[key]) for key in rows["key"])
+    seconds = [epoch["seconds"] for curve in curves for epoch in curve if "seconds" in epoch]
+    return sum(seconds) / len(seconds) if seconds else math.nan
 
 
 def _mean(values: pd.Series[float]) -> tuple[float, float]:

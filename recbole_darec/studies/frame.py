@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_darec.errors import DataError
-from recbole_darec.studies.plan import Plan, make_plan
+from recbole_darec.studies.plan import Plan, check_versions, make_plan
 from recbole_darec.studies.resolved import Resolver
 from recbole_darec.studies.results import Row, Store, read_results
 from recbole_darec.studies.study import Study
@@ -67,19 +67,20 @@ class Results:
 
 
 @contextmanager
-def stored_results(study: Study, path: Path, *, others: bool) -> Iterator[Results]:
+def stored_results(study: Study, path: Path, *, other_version: str) -> Iterator[Results]:
     """Open what a store has of a study, also while its runs go on.
 
     Args:
         study: the study.
         path: of the store.
-        others: whether the runs of other versions of this package count.
+        other_version: what the runs of other versions of this package are; see
+            :func:`check_versions`.
 
     Raises:
         UserError: the store or the study is at fault.
     """
     with read_results(path) as store:
-        store.others = others
+        check_versions(store, read_frame(study, store).plan.keys, other_version)
         yield read_frame(study, store)
 
 

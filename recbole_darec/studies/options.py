@@ -42,6 +42,9 @@ class StudyOptions(Options):
         "Recall@20", "The validation metric that decides: which epoch, and which setting."
     )
     report: list[str] = option(["recall@20", "ndcg@20"], "The test metrics in the table.")
+    times: bool = option(
+        False, "Show in the table how many seconds an epoch of training and a run take."
+    )
     base: str = option("none", "The aligner over which the gain is told.")
     ours: list[str] = option(
         [],

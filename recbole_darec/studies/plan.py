@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from recbole_darec.errors import OptionError, nearest
+from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.studies.resolved import Resolved, Resolver, metric_names
-from recbole_darec.studies.results import Row
+from recbole_darec.studies.results import Row, Store
 from recbole_darec.studies.search import best_setting, tuned_with, tuning_trials
 from recbole_darec.studies.study import Method, Study, Trial
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "check_metrics", "check_versions", "make_plan"]
 
 
 @dataclass
@@ -76,6 +76,52 @@ def make_plan(study: Study, resolver: Resolver, rows: Mapping[str, Row]) -> Plan
     return plan
 
 
+def check_versions(store: Store, keys: list[str], wanted: str) -> None:
+    """Show what other versions of this package have done, and settle whether it counts.
+
+    Args:
+        store: the store.
+        keys: of the study's runs.
+        wanted: ``error``, ``reuse`` or ``again``.
+
+    Raises:
+        DataError: there is something, and nothing was said about it.
+    """
+    there = store.versions(keys)
+    store.others = wanted == "reuse"
+    if there and wanted == "error":
+        told = " and ".join(f"{count} runs by version {v}" for v, count in sorted(there.items()))
+        raise DataError(
+            f"the store {store.path} has {told}, and this is {store.version}: say "
+            "--other-version=reuse to take them as they are, or --other-version=again to do them "
+            "anew beside them"
+        )
+
+
+def check_metrics(study: Study, plan: Plan, metrics: Iterable[str]) -> None:
+    """Check that each run of a study that is possible computes these metrics.
+
+    Args:
+        study: the study.
+        plan: its runs.
+        metrics: names in lower case.
+
+    Raises:
+        OptionError: one is not computed.
+    """
+    for run in plan.runs:
+        if run.fault is not None:
+            continue
+        known = metric_names(run.values)
+        for asked in metrics:
+            if asked not in known:
+                raise OptionError(
+                    f"the metric '{asked}' is not computed by the runs of study '{study.name}'"
+                    f"{nearest(asked, known)}: see metrics and topk under 'common'; there are "
+                    f"{', '.join(sorted(name for name in known if '@' in name))}"
+                )
+
+
 def _tune(
     study: Study, resolver: Resolver, rows: Mapping[str, Row], method: Method, plan: Plan
 ) -> None:
@@ -100,15 +146,7 @@ def _tune(
 
 
 def _check(study: Study, plan: Plan) -> None:
-    sound = [run for run in plan.runs if run.fault is None]
-    if plan.runs and not sound:
+    if plan.runs and all(run.fault is not None for run in plan.runs):
         raise OptionError(f"no run of study '{study.name}' is possible: {plan.runs[0].fault}")
-    for run in sound:
-        known = metric_names(run.values)
-        for asked in (study.options.metric.lower(), *map(str.lower, study.options.report)):
-            if asked not in known:
-                raise OptionError(
-                    f"the metric '{asked}' is not computed by the runs of study '{study.name}'"
-                    f"{nearest(asked, known)}: see metrics and topk under 'common'; there are "
-                    f"{', '.join(sorted(name for name in known if '@' in name))}"
-                )
+    options = study.options
+    check_metrics(study, plan, [name.lower() for name in (options.metric, *options.report)])

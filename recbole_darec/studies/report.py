@@ -44,7 +44,7 @@ def drawn(study: Study, path: Path, options: CompareOptions) -> list[str]:
     """
     lines = []
     metrics = options.metrics_of(study)
-    with stored_results(study, path, others=options.other_version == "reuse") as results:
+    with stored_results(study, path, other_version=options.other_version) as results:
         if options.figures:
             folder = path.parent / "figures"
             files = write_figures(results, metrics[0], folder)
@@ -102,7 +102,7 @@ def _header(table: Comparison) -> list[str]:
     found = ["data set", "backbone", "method", "setting", "seeds"]
     for metric in table.metrics:
         found += [metric, f"gain over {table.base}", "gain over rival", "rival", "reported"]
-    return [*found, "seconds a run"]
+    return [*found, "seconds an epoch", "seconds a run"]
 
 
 def _cells(line: Line) -> list[dict[str, Any]]:
@@ -118,7 +118,8 @@ def _cells(line: Line) -> list[dict[str, Any]]:
         found.append(
             _text("") if reported is None else _number(reported.value, str(reported.value))
         )
-    found.append(_number(line.seconds, f"{line.seconds:.1f}"))
+    for seconds, shown in ((line.epoch_seconds, 3), (line.seconds, 1)):
+        found.append(_text("") if math.isnan(seconds) else _number(seconds, f"{seconds:.{shown}f}"))
     return found
 
 

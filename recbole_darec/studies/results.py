@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -238,13 +239,27 @@ def read_results(path: Path) -> Iterator[Store]:
             "--table, or name its store with --store"
         )
     try:
-        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=60.0)
-        with closing(connection):
+        with closing(_reader(path)) as connection:
             connection.execute("PRAGMA query_only = ON")
             _check_format(connection, path)
             yield Store(connection, path)
     except sqlite3.Error as error:
-        raise DataError(f"the store {path} cannot be read ({error}); is it a study's?") from error
+        raise DataError(f"the store {path} cannot be read ({error}): name a study's") from error
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """Return a connection for reading, to a file in a folder without write permission, too."""
+    where = f"file:{quote(str(path.resolve()))}?mode=ro"
+    connection = sqlite3.connect(where, uri=True, timeout=60.0)
+    try:
+        connection.execute("PRAGMA user_version")
+    except sqlite3.OperationalError:
+        connection.close()
+        if path.with_name(f"{path.name}-wal").exists():  # somebody writes
+            raise
+        # SQLite wants to make a file beside one that others may write; nobody does.
+        connection = sqlite3.connect(f"{where}&immutable=1", uri=True)
+    return connection
 
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from recbole_darec.errors import DataError
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome, remove_outcome
 from recbole_darec.studies.plan import Plan, make_plan
 from recbole_darec.studies.processes import LIVES, LOG
@@ -19,7 +18,7 @@ from recbole_darec.studies.results import Row, Store
 from recbole_darec.studies.sharing import Sharing
 from recbole_darec.studies.study import Study
 
-__all__ = ["Executor", "Failures", "check_versions", "run_study"]
+__all__ = ["Executor", "Failures", "run_study"]
 
 Failures = list[tuple[str, str, str]]
 """What failed: the run in words, the reason, the path of its log."""
@@ -67,28 +66,6 @@ def run_study(
         run.leave()
 
 
-def check_versions(store: Store, keys: list[str], wanted: str) -> None:
-    """Show what other versions of this package have done, and settle whether it counts.
-
-    Args:
-        store: the store.
-        keys: of the study's runs.
-        wanted: ``error``, ``reuse`` or ``again``.
-
-    Raises:
-        DataError: there is something, and nothing was said about it.
-    """
-    there = store.versions(keys)
-    store.others = wanted == "reuse"
-    if there and wanted == "error":
-        told = " and ".join(f"{count} runs by version {v}" for v, count in sorted(there.items()))
-        raise DataError(
-            f"the store {store.path} has {told}, and this is {store.version}: say "
-            "--other-version=reuse to take them as they are, or --other-version=again to do them "
-            "anew beside them"
-        )
-
-
 class _Run:
     """One run of the command."""
 
@@ -104,9 +81,10 @@ class _Run:
         rows = self.store.rows()
         plan = make_plan(self.study, self.resolver, rows)
         if retry_failed:
-            for key in plan.keys:
-                if key in rows and rows[key].state == "failed":
-                    self.store.set_state(key, "pending", reason=None)
+            for run in plan.runs:
+                # One that is impossible stays what it is, with its reason.
+                if run.fault is None and run.key in rows and rows[run.key].state == "failed":
+                    self.store.set_state(run.key, "pending", reason=None)
         while True:
             rows = self.store.rows()
             plan = make_plan(self.study, self.resolver, rows)

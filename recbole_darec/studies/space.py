@@ -21,6 +21,7 @@ KINDS = ("choice", "uniform", "quniform", "loguniform")
 """RecBole's kinds of ranges, in the notation of its params files."""
 
 _LINE = re.compile(r"(\S+)\s+(\S+)\s+(.+)")
+_LARGEST = 700  # e to the power of it is about the largest number there is
 _DRAWS = 100  # tries for each setting that is not there yet
 
 
@@ -38,18 +39,19 @@ class Range:
     values: tuple[Any, ...]
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """Draw one value."""
+        """Draw one value within the bounds, of six digits."""
         if self.kind == "choice":
             return self.values[int(rng.integers(len(self.values)))]
-        value = float(rng.uniform(self.values[0], self.values[1]))
+        low, high = self.values[:2]
+        value = float(rng.uniform(low, high))
         if self.kind == "loguniform":
-            return float(f"{math.exp(value):.6g}")
-        if self.kind == "quniform":
-            low, high, step = self.values
-            # The multiple next to a bound may lie beyond it.
-            value = min(max(round(value / step) * step, low), high)
-            return int(value) if float(value).is_integer() else float(f"{value:.6g}")
-        return float(f"{value:.6g}")
+            low, high, value = math.exp(low), math.exp(high), math.exp(value)
+        elif self.kind == "quniform":
+            value = round(value / self.values[2]) * self.values[2]
+        # What is rounded next to a bound may lie beyond it.
+        value = min(max(float(f"{value:.6g}"), low), high)
+        whole = self.kind == "quniform" and float(value).is_integer()
+        return int(value) if whole else float(value)
 
 
 def range_of(name: str, kind: str, values: Any) -> Range:
@@ -67,10 +69,17 @@ def range_of(name: str, kind: str, values: Any) -> Range:
             raise OptionError(f"{name}: choice without a value")
         return Range(kind, values)
     wanted = 3 if kind == "quniform" else 2
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    numbers = all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
+    )
     if len(values) != wanted or not numbers or values[0] > values[1]:
         what = "low, high and step" if wanted == 3 else "low and high"
         raise OptionError(f"{name}: {kind} takes {what}, not {list(values)}")
+    if kind == "loguniform" and values[1] > _LARGEST:
+        raise OptionError(
+            f"{name}: loguniform takes natural logarithms of the bounds, not {list(values)}: "
+            "-5,0 is from 0.0067 to 1"
+        )
     if wanted == 3 and values[2] <= 0:
         raise OptionError(f"{name}: {kind} takes a step above 0, not {values[2]}")
     return Range(kind, values)

@@ -20,9 +20,8 @@ def as_markdown(table: Comparison) -> str:
     parts = [f"{table.name}: {table.question}".rstrip(": ")]
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
         lines = [line for line in table.lines if line.dataset == dataset]
-        parts.append(f"**{dataset}**\n\n" + _markdown_rows(_header(table, lines), [
-            _cells(table, line, lines, dagger="†", plus_minus="±") for line in lines
-        ]))  # fmt: skip
+        rows = [_cells(table, line, lines) for line in lines]
+        parts.append(f"**{dataset}**\n\n{_markdown_rows(_header(table, lines), rows)}")
     summary = _summary(table)
     if summary:
         parts.append(f"**Mean over data sets and backbones**\n\n{summary}")
@@ -35,9 +34,7 @@ def as_latex(table: Comparison) -> str:
     for dataset in dict.fromkeys(line.dataset for line in table.lines):
         lines = [line for line in table.lines if line.dataset == dataset]
         header = _header(table, lines)
-        rows = [
-            _cells(table, line, lines, dagger=r"$^\dagger$", plus_minus=r"$\pm$") for line in lines
-        ]
+        rows = [_cells(table, line, lines) for line in lines]
         body = []
         for n, row in enumerate(rows):
             if n and lines[n].backbone != lines[n - 1].backbone:
@@ -71,7 +68,7 @@ def as_csv(table: Comparison) -> str:
     tests = ("gain", "n", "p_t", "p_wilcoxon", "p_t_holm", "p_wilcoxon_holm")
     writer.writerow(
         ["study", "dataset", "backbone", "method", "setting", "chosen", "seeds", "seconds",
-         "metric", "mean", "deviation",
+         "epoch_seconds", "metric", "mean", "deviation",
          *(f"{side}_{name}" for side in ("base", "rival") for name in ("method", *tests)),
          "reported", "reported_in", "unit"]
     )  # fmt: skip
@@ -81,7 +78,8 @@ def as_csv(table: Comparison) -> str:
             reported = cell.reported
             writer.writerow(
                 [table.name, line.dataset, line.backbone, line.method, line.setting, chosen,
-                 line.n_seeds, f"{line.seconds:.1f}", cell.metric, repr(cell.mean),
+                 line.n_seeds, f"{line.seconds:.1f}",
+                 _number(line.epoch_seconds), cell.metric, repr(cell.mean),
                  _number(cell.deviation), *_tests(cell.base), *_tests(cell.rival),
                  "" if reported is None else reported.value,
                  "" if reported is None else f"{reported.paper} {reported.table}", table.unit]
@@ -110,10 +108,10 @@ def _summary(table: Comparison) -> str:
         if {(line.dataset, line.backbone) for line in lines if line.cells[0].base} != places:
             continue
         cells = [method]
-        for n in range(len(table.metrics)):
+        for n, metric in enumerate(table.metrics):
             found = [line.cells[n].base for line in lines]
             gains = [against.gain for against in found if against is not None]
-            better = sum(a is not None and a.significant and a.gain > 0 for a in found)
+            better = sum(a is not None and a.better(metric) for a in found)
             cells += [f"{100 * sum(gains) / len(gains):+.1f} %", f"{better} of {len(places)}"]
         rows.append(cells)
     return _markdown_rows(header, rows)
@@ -127,6 +125,8 @@ def _header(table: Comparison, lines: list[Line]) -> list[str]:
         header += [metric, f"over {table.base}", "over the best rival"]
         if _has_reported(lines, metric):
             header.append("reported")
+    if table.times:
+        header += ["s an epoch", "s in total"]
     return header
 
 
@@ -134,18 +134,19 @@ def _n_numbers(header: list[str]) -> int:
     return len(header) - (3 if "setting" in header else 2)
 
 
-def _cells(
-    table: Comparison, line: Line, lines: list[Line], *, dagger: str, plus_minus: str
-) -> list[str]:
+def _cells(table: Comparison, line: Line, lines: list[Line]) -> list[str]:
     cells = [line.backbone, line.method]
     if line.n_seeds < line.n_wanted:
         cells[1] += f" ({line.n_seeds} of {line.n_wanted} seeds)"
     if any(one.setting for one in lines):
         cells.append(line.setting)
     for metric, cell in zip(table.metrics, line.cells):
-        cells += [_value(cell, plus_minus), _gain(cell.base, dagger), _gain(cell.rival, dagger)]
+        cells += [_value(cell), _gain(cell.base), _gain(cell.rival)]
         if _has_reported(lines, metric):
             cells.append("" if cell.reported is None else f"{cell.reported.value:.{_DIGITS}f}")
+    if table.times:
+        epoch = "" if math.isnan(line.epoch_seconds) else f"{line.epoch_seconds:.2f}"
+        cells += [epoch, f"{line.seconds:.0f}"]
     return cells
 
 
@@ -153,16 +154,16 @@ def _has_reported(lines: list[Line], metric: str) -> bool:
     return any(c.reported for line in lines for c in line.cells if c.metric == metric)
 
 
-def _value(cell: Cell, plus_minus: str) -> str:
+def _value(cell: Cell) -> str:
     if math.isnan(cell.deviation):
         return f"{cell.mean:.{_DIGITS}f}"
-    return f"{cell.mean:.{_DIGITS}f} {plus_minus} {cell.deviation:.{_DIGITS}f}"
+    return f"{cell.mean:.{_DIGITS}f} ± {cell.deviation:.{_DIGITS}f}"
 
 
-def _gain(against: Against | None, dagger: str) -> str:
+def _gain(against: Against | None) -> str:
     if against is None or math.isnan(against.gain):
         return ""
-    return f"{100 * against.gain:+.1f} %{dagger if against.significant else ''}"
+    return f"{100 * against.gain:+.1f} %{'†' if against.significant else ''}"
 
 
 def _tests(against: Against | None) -> list[object]:
@@ -212,7 +213,12 @@ def _markdown_rows(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+_TEX = str.maketrans(
+    {character: f"\\{character}" for character in "%_&#{}$"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"±": r"$\pm$", "†": r"$^\dagger$", "<": "$<$", ">": "$>$", "λ": r"$\lambda$"}
+)
+
+
 def _tex(text: str) -> str:
-    for character in "%_&#":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("†", r"$^\dagger$").replace("<", "$<$")
+    return text.replace("N̂", "\0").translate(_TEX).replace("\0", r"$\hat{N}$")

@@ -14,6 +14,7 @@ from recbole_darec.settings.effects import read_by
 from recbole_darec.settings.options import option_names
 from recbole_darec.settings.run_options import WITHOUT_EFFECT
 from recbole_darec.settings.run_settings import Settings
+from recbole_darec.studies.fingerprint import data_files
 from recbole_darec.studies.space import Range, read_ranges
 from recbole_darec.studies.suggestions import ends
 
@@ -24,6 +25,10 @@ _OF_ALL_TRIALS = frozenset(
     {"model", "dataset", "data_path", "metrics", "topk", "valid_metric", "eval_args", "eval_mask",
      "preset", "split_seed", "num_threads", "gpu_id", "use_gpu"}
 )  # fmt: skip
+# What decides whether a run reads profiles, and which.
+_DECIDES_FILES = frozenset(
+    {"align", "init", "profile_control", "profile_dir", "user_profile_file", "item_profile_file"}
+)
 
 
 def params_file(name: str) -> Path:
@@ -62,6 +67,7 @@ def ranges_of(
 
     Raises:
         OptionError: a parameter is no option of this run, is given elsewhere, or may not be chosen.
+        EmbeddingError: the runs need profiles, and there are none.
     """
     ranges = read_ranges(path)
     if not ranges:
@@ -88,6 +94,8 @@ def ranges_of(
         owner = unread.get(name)
         if owner is not None and "align" not in ranges:
             raise OptionError(f"{where}: '{name}' has no effect: {owner} does not read it")
+    if not _DECIDES_FILES & set(ranges):
+        data_files(fixed)
     return ranges, fixed
 
 

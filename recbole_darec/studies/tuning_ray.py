@@ -183,10 +183,16 @@ def _telling(length: int) -> Any:
             end = "ended" if result.get("ended") else f"stopped after {result.get('epoch')} epochs"
             print(f"{self.over} of {length} trials over: {told} {end}", flush=True)
 
+        def on_trial_recover(
+            self, iteration: int, trials: list[Any], trial: Any, **info: Any
+        ) -> None:
+            print(f"{trial}: its worker was lost; it goes on", flush=True)
+
         def on_trial_error(
             self, iteration: int, trials: list[Any], trial: Any, **info: Any
         ) -> None:
-            print(f"{trial}: its worker was lost", flush=True)
+            self.over += 1
+            print(f"{self.over} of {length} trials over: {trial}: its worker was lost", flush=True)
 
     return Telling()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from recbole_darec.studies.study import Study, read_study
 from recbole_darec.testing.tiny_dataset import write_tiny
+from studies.ray_nodes import Cluster
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -51,3 +54,13 @@ def write_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def make_study(write_study: Callable[..., Path]) -> Callable[..., Study]:
     """``make_study(key=value)``: the same, read."""
     return lambda **changed: read_study(str(write_study(**changed)))
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    # A socket's path has about a hundred characters.
+    folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    made = Cluster(folder)
+    yield made
+    for number in range(len(made.nodes)):
+        made.kill(number)

@@ -17,7 +17,12 @@ import pytest
 from conftest import RunCli, command, environment
 
 from recbole_darec.cli.main import main
-from recbole_darec.studies.results import read_results
+from recbole_darec.studies.outcome import Outcome, Task
+from recbole_darec.studies.plan import make_plan
+from recbole_darec.studies.resolved import Resolver
+from recbole_darec.studies.results import open_results, read_results
+from recbole_darec.studies.runner import run_study
+from recbole_darec.studies.study import Study
 from recbole_darec.testing.tiny_runs import outcome
 
 Write = Callable[..., Path]
@@ -190,6 +195,8 @@ def test_what_trains_alike_is_trained_once_and_comes_out_the_same(
         ({}, ["--table"], "there are no results yet"),
         ({}, ["--table", "--retry-failed"], "--retry-failed runs something, and --table nothing"),
         ({}, ["--out=table.doc"], "end it in .md, .csv or .tex"),
+        ({}, ["--out=.", "--form=csv"], "--out=. is a folder: name a file in it"),
+        ({}, ["--metric=hit@10"], "the metric 'hit@10' is not computed"),
         ({}, ["--jobs=0"], "--jobs=0 must be at least 1"),
         ({}, ["--ray-address=127.0.0.1:9"], "no Ray cluster at '127.0.0.1:9'"),
     ],
@@ -205,6 +212,63 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+def test_an_impossible_run_stays_failed_when_failed_runs_are_done_again(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = make_study(**{**ONE, "variants": {"wrong": {"set": {"n_layers": -1}}}})
+    made: list[str] = []
+
+    class Made:
+        """An executor whose runs fail once, and succeed when they are done again."""
+
+        def free(self) -> int:
+            return 1
+
+        def start(self, task: Task) -> None:
+            self.task = task
+
+        def ended(self) -> list[tuple[Task, Outcome | str]]:
+            made.append(self.task.key)
+            if len(made) == 1:
+                return [(self.task, Outcome("failed", "no memory"))]
+            return [(self.task, Outcome("done", valid={"recall@10": 0.1}))]
+
+        def close(self) -> None:
+            pass
+
+    def failed(*, again: bool) -> list[str]:
+        with open_results(tmp_path / "s.sqlite") as store:
+            found = run_study(study, store, Made(), tmp_path / "runs", retry_failed=again)
+        return [reason for _, reason, _ in found]
+
+    impossible = "n_layers=-1 must be at least 0"
+    assert failed(again=False) == ["no memory", impossible]
+    assert failed(again=False) == ["no memory", impossible]
+    assert failed(again=True) == failed(again=False) == [impossible]
+    assert len(made) == 2
+
+
+def test_what_another_version_has_done_is_said_and_shown_where_asked(
+    make_study: Callable[..., Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(**ONE)
+    with open_results(tmp_path / "s.sqlite") as store:
+        store.version = "0.0.9"
+        (run,) = make_plan(study, Resolver(study.folder, store.digest_of), {}).runs
+        store.add({"key": run.key, "dataset": "tiny", "model": "LightGCN", "align": "none",
+                   "seed": 1, "options": {}, "data": "", "state": "running"})  # fmt: skip
+        metrics = {"recall@10": 0.25, "ndcg@10": 0.125}
+        store.finish(run.key, Outcome("done", None, metrics, metrics, 1, seconds=1.0), "now")
+    show = ["compare", "study.yaml", "--store=s.sqlite"]
+    for what in ([], ["--table"], ["--figures"], ["--html=a.html"]):
+        assert main([*show, *what]) == 2
+        error = capsys.readouterr().err
+        assert "has 1 runs by version 0.0.9" in error
+        assert error.count("\n") == 1
+    assert main([*show, "--table", "--other-version=reuse"]) == 0
+    assert "| LightGCN | none | 0.2500 |" in capsys.readouterr().out
 
 
 def test_a_data_set_without_profiles_is_one_line(
@@ -247,3 +311,21 @@ def test_a_read_only_store_is_one_line(
         pytest.skip("this user may write everything")
     assert main(["compare", study, f"--store={store}"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_store_that_sqlite_may_not_write_is_one_line(
+    write_study: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As above, for a user who may write everything."""
+    study, connect = str(write_study()), sqlite3.connect
+    sqlite3.connect(tmp_path / "s.sqlite").close()
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **more: connect(f"file:{path}?mode=ro", uri=True, **more)
+    )
+    assert main(["compare", study, f"--store={tmp_path / 's.sqlite'}"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written: name another place with --store" in error
+    assert error.count("\n") == 1

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,25 @@ def test_settings_are_different_and_the_same_for_the_same_seed(trials: int, seed
     for one in found:
         assert one["a"] in (1, 2, 3)
         assert math.exp(-5) * 0.999 <= one["b"] <= 1.001
+
+
+@given(
+    kind=st.sampled_from(["uniform", "quniform", "loguniform"]),
+    low=st.floats(-20, 20),
+    width=st.floats(0, 20),
+    step=st.floats(0.001, 30),
+    seed=st.integers(0, 1000),
+)
+def test_what_is_drawn_is_within_the_bounds(
+    kind: str, low: float, width: float, step: float, seed: int
+) -> None:
+    bounds = (low, low + width)
+    of = Range(kind, (*bounds, step) if kind == "quniform" else bounds)
+    value = of.draw(np.random.default_rng(seed))
+    smallest, largest = map(math.exp, bounds) if kind == "loguniform" else bounds
+    assert smallest <= value <= largest
+    if kind == "quniform" and smallest < value < largest:
+        assert value == pytest.approx(round(value / step) * step, rel=1e-5)
 
 
 def test_a_grid_that_does_not_fit_is_drawn_from() -> None:
@@ -70,6 +90,8 @@ def test_a_params_file_of_recbole(tmp_path: Path) -> None:
         ("a uniform 2,1\n", "uniform takes low and high"),
         ("a quniform 1,2,0\n", "a step above 0"),
         ("a choice []\n", "choice without a value"),
+        ("a uniform 0,1e999\n", "uniform takes low and high"),
+        ("a loguniform 0,1000\n", "loguniform takes natural logarithms"),
     ],
 )
 def test_a_faulty_params_file_is_one_line(tmp_path: Path, text: str, message: str) -> None:

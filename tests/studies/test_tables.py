@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,10 @@ from recbole_darec.errors import DataError
 from recbole_darec.studies.comparison import Comparison, compared
 from recbole_darec.studies.frame import read_frame
 from recbole_darec.studies.outcome import Outcome
-from recbole_darec.studies.plan import make_plan
-from recbole_darec.studies.resolved import Resolver
+from recbole_darec.studies.plan import check_versions, make_plan
+from recbole_darec.studies.progress import Progress
+from recbole_darec.studies.resolved import Resolved, Resolver
 from recbole_darec.studies.results import Store, open_results
-from recbole_darec.studies.runner import check_versions
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import as_csv, as_latex, as_markdown
 
@@ -64,6 +66,14 @@ def fill(study: Study, store: Store, *, version: str | None = None) -> list[str]
     return plan.keys
 
 
+def keep(store: Store, run: Resolved, outcome: Outcome) -> None:
+    """Put a run's outcome into a store."""
+    method = run.trial.method
+    store.add({"key": run.key, "dataset": "tiny", "model": method.model, "align": method.align,
+               "seed": run.trial.seed, "options": {}, "data": "", "state": "running"})  # fmt: skip
+    store.finish(run.key, outcome, "now")
+
+
 def table_of(study: Study, store: Store, *, per_user: bool = False) -> Comparison:
     return compared(read_frame(study, store), ["recall@10", "ndcg@10"], per_user=per_user)
 
@@ -84,6 +94,64 @@ def test_means_gains_and_rivals(study: Study, store: Store) -> None:
     assert none.base is None
     assert none.rival is not None
     assert none.rival.other == "rlmrec_con"  # text_filter is the study's own, no_text a variant
+
+
+def test_of_a_metric_that_is_better_when_smaller_the_best_is_the_smallest(
+    make_study: Make, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting that is chosen, the best so far, the rival, the methods that are better."""
+    study = make_study(
+        aligners=["none", "rlmrec_con", "text_filter"],
+        backbones=["LightGCN", "SimGCL"],
+        variants=None,
+        seeds=[1, 2, 3],
+        metric="GiniIndex@10",
+        report=["giniindex@10"],
+        common={"metrics": ["GiniIndex", "AveragePopularity"], "topk": [10]},
+        tune={
+            "trials": 3,
+            "space": {
+                **{name: {} for name in ("LightGCN", "SimGCL", "none", "text_filter")},
+                "rlmrec_con": {"kd_weight": [0.01, 0.1, 1.0]},
+            },
+        },
+    )
+    resolver = Resolver(study.folder, store.digest_of)
+    progress = Progress(study, sys.stderr)
+
+    def finish(run: Resolved, score: float) -> None:
+        noise = np.random.default_rng(run.trial.seed).standard_normal(50) / 1000
+        users = {
+            "users": np.arange(50, dtype=np.int32),
+            "giniindex@10": (score + noise).astype(np.float32),
+        }
+        metrics = {"giniindex@10": score, "averagepopularity@10": score}
+        outcome = Outcome("done", None, metrics, metrics, 1, users=users, seconds=1.0)
+        keep(store, run, outcome)
+        progress.note(run.trial, outcome)
+
+    for run in make_plan(study, resolver, {}).runs:
+        if run.trial.tuning:
+            finish(run, {0.01: 0.5, 0.1: 0.3, 1.0: 0.4}[run.values["kd_weight"]])
+    plan = make_plan(study, resolver, store.rows())
+    runs = [run for run in plan.runs if not run.trial.tuning]
+    weights = {run.values["kd_weight"] for run in runs if run.trial.method.align == "rlmrec_con"}
+    assert weights == {0.1}
+    scores = {"none": 0.8, "rlmrec_con": 0.75, "text_filter": 0.7}
+    for run in runs:
+        finish(run, scores[run.trial.method.align])
+    progress.tell(plan, store.rows())
+    assert "best so far 0.3000 (tiny" in capsys.readouterr().err
+
+    table = compared(read_frame(study, store), ["giniindex@10"], per_user=True)
+    rivals = {line.method: line.cells[0].rival for line in table.lines}
+    assert {name: rival and rival.other for name, rival in rivals.items()} == {
+        "none": "text_filter",
+        "rlmrec_con": "text_filter",
+        "text_filter": "rlmrec_con",
+    }
+    summary = as_markdown(table).partition("**Mean over data sets and backbones**")[2]
+    assert "| text_filter | -12.5 % | 2 of 2 |" in summary
 
 
 def test_p_values_are_corrected_over_the_whole_table(study: Study, store: Store) -> None:
@@ -150,6 +218,40 @@ def test_several_backbones_have_their_mean_gain(make_study: Make, store: Store) 
     gain = 100 * (0.803 / 0.63 - 1)
     assert f"| text_filter | {gain:+.1f} % | 2 of 2 | {gain:+.1f} % | 2 of 2 |" in summary
     assert "| none |" not in summary
+
+
+def test_times_stand_in_the_table_where_the_study_asks_for_them(
+    make_study: Make, store: Store
+) -> None:
+    study = make_study(aligners=["none", "rlmrec_con"], variants=None, seeds=[1, 2], times=True)
+    for run in make_plan(study, Resolver(study.folder, store.digest_of), {}).runs:
+        each = run.trial.seed / 4
+        curve = [{"epoch": n, "seconds": each, "losses": {}, "valid": 0.1} for n in range(4)]
+        if run.trial.method.align == "rlmrec_con":
+            curve = [{"epoch": 0, "valid": 0.1}]  # nothing was trained: an epoch took no time
+        metrics = {"recall@10": 0.2, "ndcg@10": 0.1}
+        keep(store, run, Outcome("done", None, metrics, metrics, 1, curve=curve, seconds=30.0))
+    table = table_of(study, store)
+    lines = as_markdown(table).splitlines()
+    assert lines[4].endswith("| s an epoch | s in total |")
+    assert lines[6].endswith("| 0.38 | 30 |")
+    assert lines[7].endswith("|  | 30 |")
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
+    assert [row["epoch_seconds"] for row in rows] == ["0.375", "0.375", "", ""]
+    assert "s an epoch" not in as_markdown(replace(table, times=False))
+
+
+def test_names_are_escaped_in_latex(study: Study, store: Store) -> None:
+    fill(study, store)
+    table = table_of(study, store)
+    line = replace(table.lines[0], method=r"λ=1 N̂ {a}$b^2\c~d_e")
+    (row,) = (
+        row for row in as_latex(replace(table, lines=(line,))).splitlines() if "lambda" in row
+    )
+    assert row.startswith(
+        r"LightGCN & $\lambda$=1 $\hat{N}$ \{a\}\$b\textasciicircum{}2\textbackslash{}c"
+        r"\textasciitilde{}d\_e & 0.2100 $\pm$ 0.0100 &"
+    )
 
 
 def test_a_part_of_the_seeds_is_said(study: Study, store: Store) -> None:

@@ -16,7 +16,8 @@ import yaml
 from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
 
 from recbole_darec.errors import OptionError
-from recbole_darec.studies.outcome import read_outcome
+from recbole_darec.studies.outcome import Outcome, read_outcome
+from recbole_darec.studies.tuning import Teller, Tuning
 from recbole_darec.studies.tuning_files import trials_folder
 from recbole_darec.studies.tuning_params import params_file, ranges_of
 from recbole_darec.testing import write_tiny_sequences
@@ -132,6 +133,12 @@ def test_killed_worker_and_killed_driver(
         ("n_layers choice [1]", ["--tool=Optuna"], "--tool='Optuna' must be one of Hyperopt, Ray"),
         ("n_layers choice [1]", ["--output_file=no/o.result"], "there is no folder 'no'"),
         ("n_layers choice [1]", ["--ray_address=a:1"], "goes with --tool=Ray"),
+        ("n_layers choice [1]", ["--ray-address=a:1"], "goes with --tool=Ray"),
+        (
+            "n_layers choice [1]",
+            ["--ray-adress=a:1"],
+            "unknown option 'ray_adress' on the command line",
+        ),
         ("n_layers choice [1]", ["--model=LightGCM"], "LightGCN"),
     ],
 )
@@ -161,6 +168,48 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert words in error
     assert len(error.strip().splitlines()) == 1
     assert set(tmp_path.iterdir()) == before
+
+
+def test_a_data_set_without_profiles_is_one_line_before_the_first_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from recbole_darec.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    write_tiny(tmp_path / "dataset")
+    for path in (tmp_path / "dataset" / "tiny").glob("*emb*"):
+        path.unlink()
+    args = ["--model=LightGCN", "--dataset=tiny", "--align=rlmrec_con", "--params_file=rlmrec_con"]
+    before = set(tmp_path.iterdir())
+    assert main(["tune", *args]) == 2
+    error = capsys.readouterr().err
+    assert "'tiny' has no profile embeddings" in error
+    assert error.count("\n") == 1
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_of_a_metric_that_is_better_when_smaller_the_best_trial_has_the_smallest(
+    tmp_path: Path,
+) -> None:
+    write_tiny(tmp_path)
+    params = written(tmp_path / "p.hyper", "learning_rate choice [0.1,0.2,0.3,0.4]\n")
+    for metric, best in (("AveragePopularity@10", 0.3), ("GiniIndex@10", 0.3), ("Recall@10", 0.2)):
+        name = metric.partition("@")[0]
+        given = {"data_path": str(tmp_path), "align": "none", "metrics": ["Recall", name],
+                 "topk": [10], "valid_metric": metric}  # fmt: skip
+        ranges, fixed = ranges_of(Path(params), "LightGCN", "tiny", [], given)
+        tuning = Tuning("LightGCN", "tiny", [], given, ranges, fixed, tmp_path)
+        scores = {0.1: 0.5, 0.2: 0.7, 0.3: 0.2, 0.4: None}
+        teller = Teller(tuning, 4)
+        for rate, score in scores.items():
+            valid = {} if score is None else {metric.lower(): score}
+            outcome = Outcome("failed" if score is None else "done", valid=valid)
+            teller.note(tuning.done({"learning_rate": rate}, outcome), known=True)
+        assert teller.best is not None
+        assert teller.best.setting == {"learning_rate": best}
+        # What the search is told: less is better, whatever the metric.
+        losses = {rate: tuning.loss(score) for rate, score in scores.items() if score is not None}
+        assert min(losses, key=lambda rate: losses[rate] or 0.0) == best
 
 
 def test_a_setting_that_fails_ends_no_tuning(
