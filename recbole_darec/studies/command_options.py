@@ -41,7 +41,7 @@ class CompareOptions(CommandOptions):
     out: Path | None = option(
         None, "Write the table into this file, .md, .csv or .tex, instead of printing it."
     )
-    metric: list[str] | None = option(
+    metric: tuple[str, ...] | None = option(
         None, "Test metrics of the table, instead of the study's.", metavar="METRIC,..."
     )
     per_user: bool = option(False, "Test over users, not over seeds.")

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import MissingExtraError
-from recbole_darec.studies.drawing import N_STYLES, new_figure, styles
+from recbole_darec.studies.drawing import N_STYLES, new_figure, save, styles
 from recbole_darec.studies.frame import Results
 from recbole_darec.studies.frequency import GROUPS
 from recbole_darec.studies.shared_rows import shared_rows_figure
@@ -45,7 +45,7 @@ def write_figures(results: Results, metric: str, folder: Path) -> list[Path]:
         for form in _FORMS:
             path = folder / f"{name}.{form}"
             with replacing(path) as file:
-                figure.savefig(file, format=form, dpi=150, bbox_inches="tight")
+                save(figure, file, form)
             written.append(path)
     return written
 

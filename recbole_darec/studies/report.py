@@ -19,6 +19,7 @@ from recbole_darec.errors import MissingExtraError
 from recbole_darec.resources import properties_dir
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import Against, Comparison, Line, compared
+from recbole_darec.studies.drawing import save
 from recbole_darec.studies.figures import figures_of, write_figures
 from recbole_darec.studies.frame import Results, stored_results
 from recbole_darec.studies.study import Study
@@ -28,7 +29,6 @@ __all__ = ["drawn", "page"]
 _PACKAGES = (
     "recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn", "ray", "hyperopt", "matplotlib",
 )  # fmt: skip
-_DPI = 110
 
 
 def drawn(study: Study, path: Path, options: CompareOptions) -> list[str]:
@@ -141,7 +141,7 @@ def _number(value: float, text: str) -> dict[str, Any]:
 
 def _embedded(name: str, figure: Any) -> dict[str, Any]:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=_DPI, bbox_inches="tight")
+    save(figure, file, "png")
     content = file.getvalue()
     # Width and height stand in a PNG's first chunk; with them the page does not jump.
     width, height = (int.from_bytes(content[n : n + 4], "big") for n in (16, 20))

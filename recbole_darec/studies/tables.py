@@ -122,8 +122,10 @@ def _header(table: Comparison, lines: list[Line]) -> list[str]:
     if any(line.setting for line in lines):
         header.append("setting")
     for metric in table.metrics:
-        header += [metric, f"over {table.base}", "over the best rival"]
-        if _has_reported(lines, metric):
+        header.append(metric)
+        titles = {"base": f"over {table.base}", "rival": "over the best rival"}
+        header += [title for side, title in titles.items() if _has(lines, metric, side)]
+        if _has(lines, metric, "reported"):
             header.append("reported")
     if table.times:
         header += ["s an epoch", "s in total"]
@@ -141,8 +143,11 @@ def _cells(table: Comparison, line: Line, lines: list[Line]) -> list[str]:
     if any(one.setting for one in lines):
         cells.append(line.setting)
     for metric, cell in zip(table.metrics, line.cells):
-        cells += [_value(cell), _gain(cell.base), _gain(cell.rival)]
-        if _has_reported(lines, metric):
+        cells.append(_value(cell))
+        for side, against in (("base", cell.base), ("rival", cell.rival)):
+            if _has(lines, metric, side):
+                cells.append(_gain(against))
+        if _has(lines, metric, "reported"):
             cells.append("" if cell.reported is None else f"{cell.reported.value:.{_DIGITS}f}")
     if table.times:
         epoch = "" if math.isnan(line.epoch_seconds) else f"{line.epoch_seconds:.2f}"
@@ -150,8 +155,10 @@ def _cells(table: Comparison, line: Line, lines: list[Line]) -> list[str]:
     return cells
 
 
-def _has_reported(lines: list[Line], metric: str) -> bool:
-    return any(c.reported for line in lines for c in line.cells if c.metric == metric)
+def _has(lines: list[Line], metric: str, name: str) -> bool:
+    """Tell whether there is a base, a rival or a reported number in a column of the table."""
+    cells = (cell for line in lines for cell in line.cells if cell.metric == metric)
+    return any(getattr(cell, name) is not None for cell in cells)
 
 
 def _value(cell: Cell) -> str:
@@ -179,10 +186,13 @@ def _number(value: float) -> str:
 
 
 def _notes(table: Comparison) -> list[str]:
-    notes = [
-        f"Mean {'± standard deviation ' if _has_deviation(table) else ''}over seeds; gain over "
-        f"{table.base} and over the best other method that is no variant."
-    ]
+    notes = [f"Mean {'± standard deviation ' if _has_deviation(table) else ''}over seeds."]
+    cells = [cell for line in table.lines for cell in line.cells]
+    if any(cell.base or cell.rival for cell in cells):
+        notes[0] = (
+            f"{notes[0][:-1]}; gain over {table.base} and over the best other method that is no "
+            "variant."
+        )
     if any(_tested(line) for line in table.lines):
         notes.append(
             f"† p < 0.05 in a paired t-test over {table.unit}, Holm-corrected within the table; "

@@ -267,8 +267,11 @@ def test_what_another_version_has_done_is_said_and_shown_where_asked(
         error = capsys.readouterr().err
         assert "has 1 runs by version 0.0.9" in error
         assert error.count("\n") == 1
-    assert main([*show, "--table", "--other-version=reuse"]) == 0
+    show += ["--table", "--other-version=reuse"]
+    assert main(show) == 0
     assert "| LightGCN | none | 0.2500 |" in capsys.readouterr().out
+    assert main([*show, "--metric=NDCG@10,recall@10"]) == 0
+    assert "| LightGCN | none | 0.1250 | 0.2500 |" in capsys.readouterr().out
 
 
 def test_a_data_set_without_profiles_is_one_line(

@@ -51,6 +51,7 @@ def test_ml_100k_on_a_cluster_with_a_worker_killed(
     args = [
         "--model=LightGCN", "--dataset=ml-100k", "--align=darec", "--params_file=p.hyper",
         "--epochs=5", "--eval_step=5", "--align_mlp_hidden=[64]", "--align_sample=512",
+        "--metrics=['Recall']", "--topk=[20]", "--valid_metric=Recall@20",
     ]  # fmt: skip
     on_ray = ["--tool=Ray", f"--ray-address={cluster.address}", "--output_file=ray.result"]
     driver = subprocess.Popen(
