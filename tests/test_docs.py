@@ -40,8 +40,9 @@ from recbole_darec.testing.aligner_contract import AlignerContract, embeddings, 
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "atomic_data" / "README.md"]
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "atomic_data" / "README.md"]
 )
+SCRIPTS = [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "docs" / "results").glob("*.py")]
 GENERATOR = ROOT / "docs" / "make_configuration.py"
 
 
@@ -287,8 +288,8 @@ def test_options_named_in_the_documents_exist() -> None:
     known = known_options()
     known |= {"help", "version", "check", "index-url", "no-deps", "strict"}
     known |= {"option", "cosine_weight"}  # for any option; the example's own
-    for benchmark in sorted((ROOT / "benchmarks").glob("*.py")):
-        known |= set(re.findall(r'add_argument\(\s*"--([\w-]+)"', benchmark.read_text("utf-8")))
+    for script in SCRIPTS:
+        known |= set(re.findall(r'add_argument\(\s*"--([\w-]+)"', script.read_text("utf-8")))
     for document in DOCUMENTS:
         for code in re.findall(r"`([^`\n]+)`", prose(document)):
             for name in re.findall(r"(?<![\w-])--([A-Za-z][\w-]*)", code):

@@ -15,7 +15,8 @@ import torch
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.errors import UserError
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = (REPOSITORY / "benchmarks", REPOSITORY / "docs" / "results")
 
 
 def raising(error: BaseException) -> int:
@@ -85,6 +86,8 @@ def own_process() -> Iterator[None]:
         ("pair_times.py --dataset nonesuch", "has no split files nonesuch.*.inter"),
         ("profile_signal.py --dataset nonesuch", "nonesuch.train.inter'; check the name"),
         ("stack_equality.py compare nonesuch.csv x.csv", "'nonesuch.csv'; check the name"),
+        ("cold_items.py --dataset nonesuch --out x", "unknown data set 'nonesuch'"),
+        ("stored_rows.py paper_base nonesuch.csv --store x", "No such file or directory 'nonesuch"),
         ("prime_pantry.py --source nonesuch --out x", "metadata_Prime_Pantry.csv'; check the name"),
         ("embed_throughput.py --profiles nonesuch.jsonl", "cannot read nonesuch.jsonl"),
     ],
@@ -98,10 +101,11 @@ def test_a_benchmark_tells_bad_input_as_the_commands_do(
 ) -> None:
     name, *arguments = command.split()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    (folder,) = (folder for folder in SCRIPTS if (folder / name).is_file())
+    monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
+        runpy.run_path(str(folder / name), run_name="__main__")
     assert ended.value.code == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1, told

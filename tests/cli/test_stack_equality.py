@@ -13,7 +13,7 @@ from conftest import REPOSITORY
 
 from recbole_darec.errors import DataError
 
-SCRIPT = REPOSITORY / "benchmarks" / "stack_equality.py"
+SCRIPT = REPOSITORY / "docs" / "results" / "stack_equality.py"
 RECORDED = REPOSITORY / "docs" / "results" / "stack_equality.csv"
 HEAD = "model,align,part,metric,value,stack\n"
 

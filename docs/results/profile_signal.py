@@ -1,6 +1,6 @@
 """How much the profiles by themselves say of each part of a data set.
 
-    python benchmarks/profile_signal.py --dataset xrec_yelp --data_path dataset
+    python docs/results/profile_signal.py --dataset xrec_yelp --data_path dataset
 
 For each interaction: the share of the items that the user never met whose profile is farther from
 the user's than that of the item (0.5 says nothing, 1 everything), by the cosine of the centred

@@ -1,6 +1,6 @@
 """How each method ranks items that were held out whole, next to what reads no model.
 
-    python benchmarks/cold_items.py --dataset xrec_yelp --seeds 1 2 3 \\
+    python docs/results/cold_items.py --dataset xrec_yelp --seeds 1 2 3 \\
         --common eval_step=3 stopping_step=10 --out docs/results/cold_items.csv
 
 Each run holds a tenth of the items out with all their interactions (``cold_items=0.1``), the same

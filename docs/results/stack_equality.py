@@ -1,8 +1,8 @@
 """Do two installations of RecBole, NumPy and pandas train to the same numbers?
 
-    pinned/bin/python benchmarks/stack_equality.py train pinned.csv
-    current/bin/python benchmarks/stack_equality.py train current.csv
-    python benchmarks/stack_equality.py compare pinned.csv current.csv --out both.csv
+    pinned/bin/python docs/results/stack_equality.py train pinned.csv
+    current/bin/python docs/results/stack_equality.py train current.csv
+    python docs/results/stack_equality.py compare pinned.csv current.csv --out both.csv
 
 ``train`` runs LightGCN, SGL and NCL, each alone and with DaRec, for a few epochs on ml-100k, with
 one seed and one thread, and writes every metric with all its digits. ``compare`` prints the largest
