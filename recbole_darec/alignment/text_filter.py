@@ -74,16 +74,12 @@ class TextFilter(Aligner):
         """Return ``(1 - w) z(scores) + w z(F)``; with w = 0 the scores themselves."""
         import torch
 
-        from recbole_darec.filters.equations import standardised
+        from recbole_darec.filters.equations import mixed
 
         if self.leaves_scores():
             return scores
-        weight = float(self.modules.fusion)
         filtered = torch.from_numpy(self.fitted(ranking).scores(users.cpu().numpy()))
-        mixed = weight * standardised(filtered.to(scores.device))
-        if weight < 1.0:
-            mixed += (1.0 - weight) * standardised(scores.float())
-        return mixed
+        return mixed(scores.float(), filtered.to(scores.device), float(self.modules.fusion))
 
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
@@ -104,16 +100,7 @@ class TextFilter(Aligner):
             return standardised(scores.float(), new.float())
         if self._new is None or self._new[0] is not profiles:
             _, items, _ = _inputs(ranking)
-            self._new = (
-                profiles,
-                NewItemScores(
-                    fitted,
-                    items.cpu(),
-                    profiles.cpu(),
-                    width=self.options.filter_width,
-                    n_neighbours=self.options.filter_neighbours,
-                ),
-            )
+            self._new = profiles, NewItemScores(fitted, items.cpu(), profiles.cpu())
         known, ours = (torch.from_numpy(f.scores(rows)) for f in (fitted, self._new[1]))
         mixed = weight * standardised(known.to(new.device), ours.to(new.device))
         if weight < 1.0:

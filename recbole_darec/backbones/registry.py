@@ -35,6 +35,7 @@ BACKBONES: dict[str, str] = {
     "AutoCF": "recbole_darec.backbones.autocf:AutoCF",
     "DCCF": "recbole_darec.backbones.dccf:DCCF",
     "GCCF": "recbole_darec.backbones.gccf:GCCF",
+    "GFCF": "recbole_darec.backbones.gf_cf:GFCF",
     "LightGCN": "recbole_darec.backbones.lightgcn:LightGCN",
     "NCL": "recbole_darec.backbones.ncl:NCL",
     "SGL": "recbole_darec.backbones.sgl:SGL",

@@ -5,7 +5,8 @@ co-occurrence part is GF-CF's linear filter (Shen et al., CIKM 2021) with an exp
 the items; a text kernel as a second item graph is MM-GF's idea (2025); how they are put together,
 and that the profiles of users and items meet beside them, is ours.
 
-No ``n x n`` and no ``users x items`` matrix is made: rows of users pass through sparse products.
+No ``n x n`` and no ``users x items`` matrix is made: rows of users pass through sparse products
+(:mod:`~recbole_darec.filters.cooccurrence`).
 """
 
 from __future__ import annotations
@@ -17,22 +18,20 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics.neighbours import nearest_among, nearest_rows
-from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
 __all__ = [
     "centred_unit_rows",
     "largest_eigenvalue",
+    "mixed",
     "normalised_interactions",
+    "present_rows",
     "standardised",
-    "text_graph",
-    "text_graph_to",
-    "two_step",
 ]
 
 # What is left of a row that equals the mean is rounding, not a direction.
 _ZERO_ROW = 1e-6
+_BLOCK_ROWS = 1 << 16
 
 
 def normalised_interactions(
@@ -77,104 +76,6 @@ def largest_eigenvalue(matrix: Any) -> float:
     return float(values[0] ** 2)
 
 
-def two_step(rows: Any, matrix: Any, transpose: Any, eigenvalue: float) -> Any:
-    """Return ``rows · P`` with ``P = YᵀY / eigenvalue``, by two products and without P.
-
-    Args:
-        rows: ``[b, n_items]``, scipy sparse or a NumPy array; the result is of the same kind.
-        matrix: Y, scipy CSR ``[n_users, n_items]``.
-        transpose: Yᵀ, scipy CSR.
-        eigenvalue: of :func:`largest_eigenvalue`.
-    """
-    return ((rows @ transpose) @ matrix) * np.float32(1.0 / eigenvalue)
-
-
-def text_graph(rows: Tensor, *, width: int = 128, n_neighbours: int = 20) -> Any:
-    """Return the graph T of nearest profiles, ``D^-1/2 T D^-1/2``.
-
-    The rows are made unit, centred, and taken in their leading directions (singular values kept),
-    unit again; the cosines of the nearest ones, negatives 0, are squared and made symmetric by the
-    larger of both.  A zero row has no profile: it has no neighbour, and counts in no mean.
-
-    Args:
-        rows: profile embeddings of one kind, float ``[n, w]``.
-        width: number of leading directions.
-        n_neighbours: nearest ones of a row.
-
-    Returns:
-        scipy CSR float32 ``[n, n]``, symmetric, with a zero diagonal.
-    """
-    return _symmetric(_nearest(rows, width, n_neighbours))
-
-
-def text_graph_to(rows: Tensor, new: Tensor, *, width: int = 128, n_neighbours: int = 20) -> Any:
-    """Return the columns that new rows would have in the graph T of :func:`text_graph`.
-
-    A new row's neighbours are looked for among ``rows``, in their directions; the degrees of these
-    are those that they have without it.
-
-    Args:
-        rows: profile embeddings of one kind, float ``[n, w]``.
-        new: others of the same kind, float ``[m, w]``.
-        width: number of leading directions.
-        n_neighbours: nearest ones of a row.
-
-    Returns:
-        scipy CSR float32 ``[n, m]``.
-    """
-    present, asked = _present(rows), _present(new)
-    shape = (len(rows), len(new))
-    if len(present) < 2 or not len(asked):
-        return sp.csr_matrix(shape, dtype=np.float32)
-    directions = PrincipalDirections.of(rows[torch.from_numpy(present)], width)
-    numbers, cosines = nearest_among(
-        directions(new[torch.from_numpy(asked)]),
-        directions(rows[torch.from_numpy(present)]),
-        n_neighbours,
-    )
-    near = cosines.cpu().numpy().clip(min=0.0) ** 2
-    columns = np.repeat(asked, near.shape[1])
-    found = sp.csr_matrix(
-        (near.ravel(), (present[numbers.cpu().numpy().ravel()], columns)), shape=shape
-    )
-    known = _nearest(rows, width, n_neighbours).sum(1)
-    scaled = _scale(known) @ found @ _scale(found.sum(0))
-    return sp.csr_matrix(scaled, dtype=np.float32)
-
-
-def _nearest(rows: Tensor, width: int, n_neighbours: int) -> Any:
-    """Return the symmetric graph of squared cosines."""
-    n = len(rows)
-    present = _present(rows)
-    if len(present) < 2:
-        return sp.csr_matrix((n, n), dtype=np.float32)
-    numbers, cosines = nearest_rows(
-        principal_rows(rows[torch.from_numpy(present)], width), n_neighbours
-    )
-    near = cosines.cpu().numpy().clip(min=0.0) ** 2
-    own = np.repeat(present, near.shape[1])
-    graph = sp.csr_matrix(
-        (near.ravel(), (own, present[numbers.cpu().numpy().ravel()])), shape=(n, n)
-    )
-    graph = graph.maximum(graph.T)
-    graph.eliminate_zeros()
-    return graph
-
-
-def _symmetric(graph: Any) -> Any:
-    """Return ``D^-1/2 G D^-1/2`` of a symmetric graph of non-negative weights."""
-    scale = _scale(graph.sum(1))
-    return sp.csr_matrix(scale @ graph @ scale, dtype=np.float32)
-
-
-def _scale(degrees: Any) -> Any:
-    """Return ``D^-1/2``, scipy sparse diagonal, with 0 for a degree of 0."""
-    degrees = np.asarray(degrees).ravel()
-    factor = np.zeros_like(degrees)
-    np.power(degrees, -0.5, where=degrees > 0, out=factor)
-    return sp.diags(factor)
-
-
 def centred_unit_rows(rows: Tensor, new: Tensor | None = None) -> Tensor:
     """Return unit rows less their mean, unit again; zero rows (no profile) stay zero.
 
@@ -185,15 +86,28 @@ def centred_unit_rows(rows: Tensor, new: Tensor | None = None) -> Tensor:
     Returns:
         float32 ``[n, w]``.
     """
-    found = unit_rows(rows.float())
-    present = torch.from_numpy(_present(rows)).to(rows.device)
+    present = present_rows(rows)
+    asked = rows if new is None else new
     if not len(present):
-        return found if new is None else unit_rows(new.float())
-    mean = found[present].mean(0)
-    if new is not None:
-        found, present = unit_rows(new.float()), torch.from_numpy(_present(new)).to(new.device)
-    found[present] = unit_rows(found[present] - mean, eps=_ZERO_ROW)
+        return unit_rows(asked.float())
+    mean = _mean_of_units(rows, present)
+    found = torch.zeros(asked.shape, dtype=torch.float32, device=asked.device)
+    for block in _blocks(present if new is None else present_rows(new)):
+        units = unit_rows(asked[block].float()) - mean.to(asked.device)
+        found[block] = unit_rows(units, eps=_ZERO_ROW)
     return found
+
+
+def _mean_of_units(rows: Tensor, present: np.ndarray) -> Tensor:
+    """Return the mean of the unit rows that are present, a block of rows at a time."""
+    mean = torch.zeros(rows.shape[1], device=rows.device)
+    for block in _blocks(present):
+        mean += unit_rows(rows[block].float()).mean(0) * (len(block) / len(present))
+    return mean
+
+
+def _blocks(numbers: np.ndarray) -> tuple[Tensor, ...]:
+    return torch.split(torch.from_numpy(numbers), _BLOCK_ROWS)
 
 
 def standardised(scores: Tensor, new: Tensor | None = None) -> Tensor:
@@ -203,13 +117,33 @@ def standardised(scores: Tensor, new: Tensor | None = None) -> Tensor:
         scores: ``[b, n_items]``; a row of equal scores becomes zero.
         new: scores of other items ``[b, m]``, which are returned in their place.
     """
+    centred, mean, deviation = _centred(scores)
+    return (centred if new is None else new - mean) / deviation
+
+
+def mixed(scores: Tensor, others: Tensor, weight: float) -> Tensor:
+    """Return ``(1 - w) z(scores) + w z(others)``.
+
+    Args:
+        scores, others: ``[b, n_items]``.
+        weight: w.
+    """
+    found, _, deviation = _centred(others)
+    found *= weight / deviation
+    if weight < 1.0:
+        own, _, deviation = _centred(scores)
+        found.addcmul_(own, (1.0 - weight) / deviation)
+    return found
+
+
+def _centred(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores less their mean, their mean and their deviation, 1 where that is 0."""
     mean = scores.mean(1, keepdim=True)
     centred = scores - mean
-    deviation = centred.square().mean(1, keepdim=True).sqrt()
-    centred = centred if new is None else new - mean
-    return centred / torch.where(deviation > 0, deviation, 1.0)
+    deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / scores.shape[1] ** 0.5
+    return centred, mean, torch.where(deviation > 0, deviation, 1.0)
 
 
-def _present(rows: Tensor) -> np.ndarray:
-    """Return the numbers of the rows that are not zero."""
-    return np.flatnonzero((rows != 0).any(1).cpu().numpy())
+def present_rows(rows: Tensor) -> np.ndarray:
+    """Return the numbers of the rows that are not zero, which have a profile; int64."""
+    return np.flatnonzero(rows.any(1).cpu().numpy())

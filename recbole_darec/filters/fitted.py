@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,21 +11,21 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.filters.equations import (
-    centred_unit_rows,
-    largest_eigenvalue,
-    normalised_interactions,
-    text_graph,
-    two_step,
-)
+from recbole_darec.filters.cooccurrence import Cooccurrence
+from recbole_darec.filters.equations import centred_unit_rows, normalised_interactions, present_rows
+from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.numerics.rows import unit_rows
 
-__all__ = ["FilterInputs", "FilterWeights", "FittedFilter"]
+__all__ = ["TEXT_PIECES", "FilterInputs", "FilterWeights", "FittedFilter"]
 
-# Users whose scores the deviations of the pieces are taken from, evenly spaced; and the elements of
-# one block of their scores.
-_DEVIATION_USERS = 2048
+# The deviations of the pieces are taken from the scores of so many evenly spaced users, fewer where
+# there are many items; and the elements of one block of their scores.
+_DEVIATION_USERS, _FEWEST_DEVIATION_USERS = 2048, 256
+_DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
+
+TEXT_PIECES = ("text", "match", "user_text")
+"""The weights of pieces that read profiles."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ class FilterInputs:
 
     Attributes:
         interactions: X, scipy CSR ``[n_users, n_items]``, binary.
-        item_graph: T, scipy CSR ``[n_items, n_items]``, or None without item profiles.
-        user_graph: S, scipy CSR ``[n_users, n_users]``, or None without user profiles.
+        item_texts: T, or None without item profiles.
+        user_texts: S, or None without user profiles.
         item_rows: centred unit profiles of the items, float32 ``[n_items, w]``, or None.
         user_rows: those of the users; a user without one has the mean of the own training items'.
     """
 
     interactions: Any
-    item_graph: Any = None
-    user_graph: Any = None
+    item_texts: TextGraph | None = None
+    user_texts: TextGraph | None = None
     item_rows: Tensor | None = None
     user_rows: Tensor | None = None
 
@@ -83,8 +83,11 @@ class FilterInputs:
         item_profiles: Tensor | None = None,
         user_profiles: Tensor | None = None,
         *,
+        pieces: Collection[str] = TEXT_PIECES,
         width: int = 128,
         n_neighbours: int = 20,
+        search: str = "auto",
+        device: Any = None,
     ) -> FilterInputs:
         """Make the graphs and the centred rows of profiles; a zero row is no profile.
 
@@ -94,32 +97,34 @@ class FilterInputs:
             interactions: X, scipy sparse ``[n_users, n_items]``; values other than 0 count as 1.
             item_profiles: float ``[n_items, w]``, or None.
             user_profiles: float ``[n_users, w]``, or None.
+            pieces: those of the texts that may have a weight, by its name; others are not made.
             width: leading directions in which profiles are compared.
             n_neighbours: profile neighbours of a row.
+            search, device: as :meth:`TextGraph.of` takes them.
         """
         item_profiles, user_profiles = (
-            rows if rows is not None and bool((rows != 0).any()) else None
+            rows if rows is not None and bool(rows.any()) else None
             for rows in (item_profiles, user_profiles)
         )
         matrix = sp.csr_matrix(interactions, dtype=np.float32)
         matrix.sum_duplicates()
         matrix.data[:] = 1.0
-        graphs = [
-            None if rows is None else text_graph(rows, width=width, n_neighbours=n_neighbours)
-            for rows in (item_profiles, user_profiles)
-        ]
-        items = None if item_profiles is None else centred_unit_rows(item_profiles)
-        users = None
-        if items is not None and (
-            user_profiles is None or user_profiles.shape[1] == items.shape[1]
-        ):
-            users = _user_rows(matrix, items, user_profiles)
-        return cls(matrix, graphs[0], graphs[1], items if users is not None else None, users)
-
-    @property
-    def has_text(self) -> bool:
-        """Tell whether any piece reads a profile."""
-        return not (self.item_graph is None and self.user_graph is None)
+        item_texts, user_texts = (
+            None
+            if rows is None or piece not in pieces
+            else TextGraph.of(
+                rows, width=width, n_neighbours=n_neighbours, search=search, device=device
+            )
+            for rows, piece in ((item_profiles, "text"), (user_profiles, "user_text"))
+        )
+        comparable = item_profiles is not None and (
+            user_profiles is None or user_profiles.shape[1] == item_profiles.shape[1]
+        )
+        if item_profiles is None or not comparable or "match" not in pieces:
+            return cls(matrix, item_texts, user_texts)
+        items = centred_unit_rows(item_profiles)
+        users = _user_rows(matrix, items, user_profiles)
+        return cls(matrix, item_texts, user_texts, items, users)
 
     def trained_on(self, interactions: Any) -> FilterInputs:
         """Return the same texts over other interactions."""
@@ -145,8 +150,7 @@ class FittedFilter:
         self.inputs = inputs
         self.weights = weights
         self._y = normalised_interactions(inputs.interactions, 0.5, weights.item_exponent)
-        self._y_transposed = sp.csr_matrix(self._y.T)
-        self._eigenvalue = largest_eigenvalue(self._y)
+        self._p = Cooccurrence(self._y)
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
         self._popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
         self.deviations = dict.fromkeys(("once", "twice", "text", "graph", "users", "match"), 1.0)
@@ -169,7 +173,8 @@ class FittedFilter:
 
     def neighbours(self, users: np.ndarray) -> Any:
         """Return the rows of S Y of some users, scipy CSR ``[b, n_items]``."""
-        return self.inputs.user_graph[users] @ self._y
+        assert self.inputs.user_texts is not None
+        return self.inputs.user_texts.matrix[users] @ self._y
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return the rows F of some users, float32 ``[b, n_items]``.
@@ -179,13 +184,12 @@ class FittedFilter:
         """
         deviation = self.deviations
         w = self.weights
-        rows = self.rows(users)
-        found = self._graph_scores(rows) / deviation["graph"]
-        if w.user_text and self.inputs.user_graph is not None:
+        found = self._graph_scores(self.rows(users), 1.0 / deviation["graph"])
+        if w.user_text and self.inputs.user_texts is not None:
             neighbours = self.neighbours(users)
-            found += (w.user_text / deviation["users"]) * self._graph_scores(neighbours)
+            found += self._graph_scores(neighbours, w.user_text / deviation["users"])
         if w.match and self.inputs.user_rows is not None:
-            found += (w.match / deviation["match"]) * self.matches(users)
+            found += np.float32(w.match / deviation["match"]) * self.matches(users)
         return found
 
     def matches(self, users: np.ndarray) -> np.ndarray:
@@ -195,45 +199,51 @@ class FittedFilter:
         chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
         return (self.inputs.user_rows[chosen] @ self.inputs.item_rows.T).numpy()
 
-    def pieces(self, rows: Any) -> dict[str, np.ndarray]:
+    def pieces(self, rows: Any) -> dict[str, Any]:
         """Return ``rows P``, ``rows P²`` and ``rows T``, as far as their weights are not 0.
 
         Args:
             rows: of Y or of S Y, scipy CSR ``[b, n_items]``.
+
+        Returns:
+            each ``[b, n_items]``: scipy CSR while that is sparse, else a NumPy array.
         """
-        once = two_step(rows, self._y, self._y_transposed, self._eigenvalue)
-        found = {"once": once.toarray()}
+        found = {"once": self._p.of(rows)}
         if self.weights.two_hops:
-            # Sparse times sparse is the faster one while the rows are sparse; after two steps over
-            # a data set of some size they are not.
-            found["twice"] = _dense_two_step(
-                found["once"], self._y, self._y_transposed, self._eigenvalue
-            )
-        if self.weights.text and self.inputs.item_graph is not None:
-            found["text"] = (rows @ self.inputs.item_graph).toarray()
+            found["once"] = dense(found["once"])  # it is not sparse after a second step
+            found["twice"] = self._p.of_dense(found["once"])
+        if self.weights.text and self.inputs.item_texts is not None:
+            found["text"] = rows @ self.inputs.item_texts.matrix
         return found
 
-    def _graph_scores(self, rows: Any) -> np.ndarray:
-        """Return F0 for rows of Y, or of S Y: the filter is linear in them."""
-        found = self.pieces(rows)
-        factors = {"once": 1.0, "twice": self.weights.two_hops, "text": self.weights.text}
-        total: np.ndarray = found.pop("once")
-        total /= np.float32(self.deviations["once"])
-        for name, piece in found.items():
-            total += np.float32(factors[name] / self.deviations[name]) * piece
-        total *= self._popularity
+    def _graph_scores(self, rows: Any, factor: float = 1.0) -> np.ndarray:
+        """Return F0 for rows of Y, or of S Y, times a factor: the filter is linear in them."""
+        weights = {"once": 1.0, "twice": self.weights.two_hops, "text": self.weights.text}
+        total: np.ndarray | None = None
+        for name, piece in self.pieces(rows).items():
+            piece *= np.float32(weights[name] / self.deviations[name])
+            if total is None:
+                total = dense(piece)
+            elif sp.issparse(piece):
+                add_sparse(total, piece)
+            else:
+                total += piece
+        assert total is not None
+        if self.weights.popularity or factor != 1.0:
+            total *= self._popularity * np.float32(factor)
         return total
 
     def _measure(self) -> None:
         """Find the deviation of each piece's scores over evenly spaced users."""
-        blocks = list(user_blocks(self.n_users, self.n_items, _DEVIATION_USERS))
+        fit = max(_FEWEST_DEVIATION_USERS, _DEVIATION_ELEMENTS // max(1, self.n_items))
+        blocks = list(user_blocks(self.n_users, self.n_items, min(_DEVIATION_USERS, fit)))
         self.deviations.update(_deviations(self.pieces(self.rows(users)) for users in blocks))
         self.deviations.update(_deviations(self.whole_pieces(users) for users in blocks))
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
         """Return F0, S F0 and J of some users, as far as their weights are not 0."""
         found = {"graph": self._graph_scores(self._y[users])}
-        if self.weights.user_text and self.inputs.user_graph is not None:
+        if self.weights.user_text and self.inputs.user_texts is not None:
             found["users"] = self._graph_scores(self.neighbours(users))
         if self.weights.match and self.inputs.user_rows is not None:
             found["match"] = self.matches(users)
@@ -248,12 +258,14 @@ def user_blocks(n_users: int, n_items: int, most: int) -> Iterator[np.ndarray]:
         yield chosen[start : start + height]
 
 
-def _deviations(blocks: Any) -> dict[str, float]:
+def _deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Return the standard deviation of each named piece over all blocks; 1 where it is 0."""
     sums: dict[str, np.ndarray] = {}
     for pieces in blocks:
         for name, piece in pieces.items():
-            moments = [piece.size, piece.sum(dtype=np.float64), np.square(piece).sum(dtype=float)]
+            values = piece.data if sp.issparse(piece) else piece
+            size = piece.shape[0] * piece.shape[1]
+            moments = [size, values.sum(dtype=np.float64), np.square(values).sum(dtype=float)]
             sums[name] = sums.get(name, np.zeros(3)) + np.array(moments)
     found = {}
     for name, (count, total, squares) in sums.items():
@@ -262,11 +274,15 @@ def _deviations(blocks: Any) -> dict[str, float]:
     return found
 
 
-def _dense_two_step(rows: np.ndarray, matrix: Any, transpose: Any, eigenvalue: float) -> np.ndarray:
-    """Return :func:`two_step` of dense rows, as products of the sparse matrix with columns."""
-    columns = np.ascontiguousarray(rows.T)
-    result: np.ndarray = (transpose @ (matrix @ columns)).T
-    return result * np.float32(1.0 / eigenvalue)
+def dense(piece: Any) -> np.ndarray:
+    """Return a piece as a NumPy array ``[b, n_items]`` whose rows are contiguous."""
+    found = piece.toarray() if sp.issparse(piece) else piece
+    return np.ascontiguousarray(found)
+
+
+def add_sparse(total: np.ndarray, piece: Any) -> None:
+    """Add a scipy CSR matrix, each entry of which stands there once, to an array in place."""
+    total[np.repeat(np.arange(total.shape[0]), np.diff(piece.indptr)), piece.indices] += piece.data
 
 
 def _user_rows(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:
@@ -275,6 +291,7 @@ def _user_rows(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:
     if profiles is None:
         return means
     found = centred_unit_rows(profiles)
-    missing = ~(profiles != 0).any(1)
+    missing = np.ones(len(found), dtype=bool)
+    missing[present_rows(profiles)] = False
     found[missing] = means[missing]
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_darec.filters.equations import centred_unit_rows, text_graph_to
+from recbole_darec.filters.equations import centred_unit_rows
 from recbole_darec.filters.fitted import FittedFilter
 
 __all__ = ["NewItemScores"]
@@ -21,14 +23,12 @@ class NewItemScores:
         fitted: the filter.
         profiles: of its items, float ``[n_items, w]``.
         new: of the new ones, float ``[m, w]``.
-        width, n_neighbours: as the filter's graph was made with.
     """
 
-    def __init__(
-        self, fitted: FittedFilter, profiles: Tensor, new: Tensor, *, width: int, n_neighbours: int
-    ) -> None:
+    def __init__(self, fitted: FittedFilter, profiles: Tensor, new: Tensor) -> None:
         self._fitted = fitted
-        self._graph = text_graph_to(profiles, new, width=width, n_neighbours=n_neighbours)
+        texts = fitted.inputs.item_texts
+        self._graph = None if texts is None else texts.columns_of(profiles, new)
         self._rows = centred_unit_rows(profiles, new)
 
     def scores(self, users: np.ndarray) -> np.ndarray:
@@ -38,9 +38,8 @@ class NewItemScores:
             users: row numbers, int ``[b]``.
         """
         fitted, w = self._fitted, self._fitted.weights
-        rows = fitted.rows(users)
-        found = self._of_graph(rows) / fitted.deviations["graph"]
-        if w.user_text and fitted.inputs.user_graph is not None:
+        found = self._of_graph(fitted.rows(users)) / fitted.deviations["graph"]
+        if w.user_text and fitted.inputs.user_texts is not None:
             neighbours = fitted.neighbours(users)
             found += (w.user_text / fitted.deviations["users"]) * self._of_graph(neighbours)
         if w.match and fitted.inputs.user_rows is not None:
@@ -49,7 +48,9 @@ class NewItemScores:
             found += (w.match / fitted.deviations["match"]) * cosines
         return found.astype(np.float32)
 
-    def _of_graph(self, rows: object) -> np.ndarray:
-        text = self._fitted.weights.text / self._fitted.deviations["text"]
-        result: np.ndarray = text * (rows @ self._graph).toarray()
+    def _of_graph(self, rows: Any) -> np.ndarray:
+        weight = self._fitted.weights.text / self._fitted.deviations["text"]
+        if self._graph is None or not weight:
+            return np.zeros((rows.shape[0], len(self._rows)))
+        result: np.ndarray = weight * (rows @ self._graph).toarray()
         return result

@@ -32,6 +32,12 @@ class FilterOptions(Options):
         128, "Leading directions of the centred profiles in which neighbours are found.", low=1
     )
     filter_neighbours: int = option(20, "Profile neighbours of an item, and of a user.", low=1)
+    filter_search: str = option(
+        "auto",
+        "How profile neighbours are found: exact compares all profiles of a kind, cells those of "
+        "near cells of the space, which finds most of them, auto is exact up to 200,000.",
+        choices=("auto", "exact", "cells"),
+    )
 
     def fixed_weights(self) -> dict[str, float]:
         """Return the weights that are given, under the names of the filter's weights."""

@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from recbole_darec.errors import OptionError
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.equations import present_rows
+from recbole_darec.filters.fitted import TEXT_PIECES, FilterInputs, FilterWeights, FittedFilter
 from recbole_darec.filters.options import FilterOptions
 from recbole_darec.filters.tuning import FEWEST, GRID, tuned_weights
 
 __all__ = ["SelfTuningFilter"]
+
+# Whose profiles a weight's piece cannot do without; users without one have their items'.
+_READS = {"text": "item", "match": "item", "user_text": "user"}
 
 
 class SelfTuningFilter(nn.Module):
@@ -46,36 +50,41 @@ class SelfTuningFilter(nn.Module):
                 training items to hold one out of, or there are too few rows to be neighbours.
         """
         given = self._options.fixed_weights()
-        if not bool((items != 0).any()) and not bool((users != 0).any()):
-            for name in ("text", "match", "user_text"):
-                if given.get(name):
-                    raise OptionError(
-                        f"filter_{name}={given[name]:g} is a weight of profiles, and there are "
-                        "none: leave it out, or bring profiles in"
-                    )
+        there = {"item": len(present_rows(items)), "user": len(present_rows(users))}
+        for name, kind in _READS.items():
+            if given.get(name) and not there[kind]:
+                what = f"{kind} profiles" if any(there.values()) else "profiles"
+                raise OptionError(
+                    f"filter_{name}={given[name]:g} is a weight of {what}, and there are none: "
+                    "leave it out, or bring profiles in"
+                )
         counts = np.diff(interactions.indptr)
         if set(given) != set(GRID) and not (counts >= FEWEST).any():
             raise OptionError(
                 f"the filter's weights are found on users with {FEWEST} training items or more, "
                 "and there are none: give all of " + ", ".join(f"filter_{name}" for name in GRID)
             )
-        for kind, rows in (("items", items), ("users", users)):
-            there = int((rows != 0).any(1).sum())
-            asked = self._options.filter_neighbours
-            if there and asked > there:
+        asked = self._options.filter_neighbours
+        for kind, count in there.items():
+            if count and asked > count:
                 raise OptionError(
-                    f"filter_neighbours={asked}: only {there:,} {kind} have a profile; give fewer"
+                    f"filter_neighbours={asked}: only {count:,} {kind}s have a profile; give fewer"
                 )
 
     def fitted(self, interactions: Any, items: Tensor, users: Tensor) -> FittedFilter:
         """Return the filter of a training part, made once; the arguments are :meth:`check`'s."""
         if self._fitted is None:
+            # A piece whose weight is known to be 0 is not made.
+            known = self.found() or self._options.fixed_weights()
             inputs = FilterInputs.of(
                 interactions,
                 items,
                 users,
+                pieces=[name for name in TEXT_PIECES if known.get(name) != 0.0],
                 width=self._options.filter_width,
                 n_neighbours=self._options.filter_neighbours,
+                search=self._options.filter_search,
+                device=self.weights.device,
             )
             if not bool(self.weights_known):
                 found = tuned_weights(inputs, self._options.fixed_weights())

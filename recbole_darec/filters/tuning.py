@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter, dense
+from recbole_darec.numerics.topk import top_k
 
 __all__ = ["FEWEST", "GRID", "hold_out", "recall", "tuned_weights"]
 
@@ -27,8 +28,10 @@ GRID: dict[str, tuple[float, ...]] = {
 _CUT = 20
 _SHARE = 0.2
 FEWEST = 3
-# Elements of users x items that one candidate ranks: some seconds of a core for the whole grid.
+# Elements of users x items that one candidate ranks at a time: some seconds of a core for the whole
+# grid.  Where that is too few users to tell weights apart by, there is more than one such block.
 _RANKED_ELEMENTS = 40_000_000
+_FEWEST_RANKED = 256
 
 
 def tuned_weights(
@@ -49,33 +52,22 @@ def tuned_weights(
     """
     fixed = dict(fixed or {})
     kept, held = hold_out(inputs.interactions, seed)
-    reduced = inputs.trained_on(kept)
-    users = np.flatnonzero(np.diff(held.indptr))
-    most = max(64, _RANKED_ELEMENTS // inputs.interactions.shape[1])
-    if len(users) > most:
-        users = users[np.linspace(0, len(users) - 1, most).astype(np.int64)]
+    task = _Task.of(inputs.trained_on(kept), held)
     grid = _grid(inputs, fixed)
-    task = _Task(reduced, held, users)
     best = FilterWeights(**fixed)
-    found = -1.0
+    found: dict[FilterWeights, float] = {}
     for exponent in grid["item_exponent"]:
-        ranked = _Sums(task, replace(best, item_exponent=exponent), _useful(grid))
-        for c, t, p in product(grid["two_hops"], grid["text"], grid["popularity"]):
-            score = task.recall(ranked.sum(c, t, p))
-            if score > found:
-                found = score
-                first = replace(best, item_exponent=exponent, two_hops=c, text=t, popularity=p)
-    best, found = first, -1.0
-    pieces = _whole_pieces(reduced, users, first, grid)
-    for h, g in product(grid["match"], grid["user_text"]):
-        total = pieces["graph"]
-        for weight, name in ((h, "match"), (g, "users")):
-            if weight:
-                total = total + weight * pieces[name]
-        score = task.recall(total)
-        if score > found:
-            found, best = score, replace(first, match=h, user_text=g)
-    return best
+        tried = [
+            replace(best, item_exponent=exponent, two_hops=c, text=t, popularity=p)
+            for c, t, p in product(grid["two_hops"], grid["text"], grid["popularity"])
+        ]
+        found |= dict(zip(tried, _recalls_of_sums(task, tried)))
+    first = max(found, key=found.__getitem__)  # the first one of equals
+    tried = [
+        replace(first, match=h, user_text=g) for h, g in product(grid["match"], grid["user_text"])
+    ]
+    recalls = _recalls_of_wholes(task, tried)
+    return tried[int(np.argmax(recalls))]
 
 
 def hold_out(interactions: Any, seed: int = 0) -> tuple[Any, Any]:
@@ -111,28 +103,31 @@ def hold_out(interactions: Any, seed: int = 0) -> tuple[Any, Any]:
     return parts[0], parts[1]
 
 
-def recall(scores: torch.Tensor, known: Any, wanted: Any, cut: int = _CUT) -> float:
-    """Return the mean Recall@cut of a block of users; known items are left out of the ranking.
+def recall(scores: torch.Tensor, known: Any, wanted: Any, cut: int = _CUT) -> np.ndarray:
+    """Return the Recall@cut of each of a block of users; known items are left out of the ranking.
 
     Args:
         scores: ``[b, n_items]``.
         known: scipy CSR ``[b, n_items]``, what is masked.
         wanted: scipy CSR ``[b, n_items]``, what is to be found; no row is empty.
+
+    Returns:
+        float64 ``[b]``.
     """
     known, wanted = known.tocoo(), wanted.tocsr()
     masked = scores.clone()
     masked[torch.from_numpy(known.row).long(), torch.from_numpy(known.col).long()] = -torch.inf
-    top = masked.topk(min(cut, scores.shape[1]), dim=1).indices.numpy()
+    top = top_k(masked, min(cut, scores.shape[1]))[1].numpy()
     row = np.repeat(np.arange(len(top)), top.shape[1])
     hits = np.asarray(wanted[row, top.ravel()]).reshape(top.shape).astype(bool).sum(1)
-    return float(np.mean(hits / np.diff(wanted.indptr)))
+    return np.asarray(hits / np.diff(wanted.indptr))
 
 
 def _grid(inputs: FilterInputs, fixed: Mapping[str, float]) -> dict[str, tuple[float, ...]]:
     """Return the candidates of each weight; a piece that cannot be made has weight 0 alone."""
     missing = {
-        "text": inputs.item_graph is None,
-        "user_text": inputs.user_graph is None,
+        "text": inputs.item_texts is None,
+        "user_text": inputs.user_texts is None,
         "match": inputs.user_rows is None,
     }
     grid = {}
@@ -150,55 +145,103 @@ class _Task:
     Attributes:
         inputs: the reduced training part.
         held: what was held out, scipy CSR.
-        users: those whose held-out items are looked for, int ``[b]``.
+        blocks: row numbers of those whose held-out items are looked for; where all their scores
+            would take too much memory, a block of them is ranked at a time.
     """
 
     inputs: FilterInputs
     held: Any
-    users: np.ndarray
+    blocks: list[np.ndarray]
 
-    def recall(self, scores: torch.Tensor) -> float:
-        return recall(scores, self.inputs.interactions[self.users], self.held[self.users])
+    @classmethod
+    def of(cls, inputs: FilterInputs, held: Any) -> _Task:
+        users = np.flatnonzero(np.diff(held.indptr))
+        fit = max(1, _RANKED_ELEMENTS // held.shape[1])
+        most = max(_FEWEST_RANKED, fit)
+        if len(users) > most:
+            users = users[np.linspace(0, len(users) - 1, most).astype(np.int64)]
+        return cls(inputs, held, [users[n : n + fit] for n in range(0, len(users), fit)])
 
+    def recalls(
+        self,
+        pieces_of: Callable[[np.ndarray], Mapping[str, Any]],
+        candidates: Sequence[Callable[[Mapping[str, torch.Tensor]], torch.Tensor]],
+    ) -> list[float]:
+        """Return the mean recall of each candidate.
 
-class _Sums:
-    """The first three pieces of some users, made once for all weights of one exponent."""
-
-    def __init__(self, task: _Task, weights: FilterWeights, names: set[str]) -> None:
-        # Every piece whose weight may become other than 0 is made.
-        wanted = replace(weights, **dict.fromkeys(names, 1.0))
-        filter_ = FittedFilter(task.inputs, wanted, measured=False)
-        pieces = filter_.pieces(filter_.rows(task.users))
-        self._pieces = {name: scaled(torch.from_numpy(piece)) for name, piece in pieces.items()}
-        degrees = np.asarray(task.inputs.interactions.sum(0)).ravel().clip(min=1.0)
-        self._degrees = torch.from_numpy(degrees.astype(np.float32))
-
-    def sum(self, two_hops: float, text: float, popularity: float) -> torch.Tensor:
-        total = self._pieces["once"].clone()
-        for name, weight in (("twice", two_hops), ("text", text)):
-            if weight:
-                total.add_(self._pieces[name], alpha=weight)
-        return total.mul_(self._degrees**popularity) if popularity else total
-
-
-def _useful(grid: Mapping[str, tuple[float, ...]]) -> set[str]:
-    return {name for name in ("two_hops", "text") if any(grid[name])}
-
-
-def _whole_pieces(
-    inputs: FilterInputs,
-    users: np.ndarray,
-    weights: FilterWeights,
-    grid: Mapping[str, tuple[float, ...]],
-) -> dict[str, torch.Tensor]:
-    """Return F0, J and S F0 of some users, each by its deviation, as far as they are candidates."""
-    wanted = {name: 1.0 for name in ("match", "user_text") if any(grid[name])}
-    filter_ = FittedFilter(inputs, replace(weights, **wanted))
-    pieces = filter_.whole_pieces(users)
-    return {name: scaled(torch.from_numpy(piece)) for name, piece in pieces.items()}
+        Args:
+            pieces_of: users to named scores ``[b, n_items]``.
+            candidates: those scores, each by its deviation over all users, to what ranks.
+        """
+        made = [pieces_of(self.blocks[0])] if len(self.blocks) == 1 else map(pieces_of, self.blocks)
+        deviation = _deviations(made)
+        found: list[list[np.ndarray]] = [[] for _ in candidates]
+        for n, users in enumerate(self.blocks):
+            pieces = made[n] if isinstance(made, list) else pieces_of(users)
+            scaled = {
+                name: torch.from_numpy(dense(piece)).div_(deviation[name])
+                for name, piece in pieces.items()
+            }
+            known, wanted = self.inputs.interactions[users], self.held[users]
+            for recalls, candidate in zip(found, candidates):
+                recalls.append(recall(candidate(scaled), known, wanted))
+        return [float(np.mean(np.concatenate(recalls))) for recalls in found]
 
 
-def scaled(scores: torch.Tensor) -> torch.Tensor:
-    """Return scores by their deviation, as they are where that is 0."""
-    deviation = float(scores.double().std(correction=0))
-    return scores / deviation if deviation > 0 else scores
+def _recalls_of_sums(task: _Task, tried: Sequence[FilterWeights]) -> list[float]:
+    """Return the recall of F0 with several weights c, t and p, and one exponent."""
+    # Every piece that one of them has a weight for is made once.
+    largest = {name: max(getattr(w, name) for w in tried) for name in ("two_hops", "text")}
+    filter_ = FittedFilter(task.inputs, replace(tried[0], **largest), measured=False)
+    degrees = np.asarray(task.inputs.interactions.sum(0)).ravel().clip(min=1.0)
+    popular = torch.from_numpy(degrees.astype(np.float32))
+
+    def ranking(w: FilterWeights) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+        def total(pieces: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            found = pieces["once"].clone()
+            for name, weight in (("twice", w.two_hops), ("text", w.text)):
+                if weight:
+                    found.add_(pieces[name], alpha=weight)
+            return found.mul_(popular**w.popularity) if w.popularity else found
+
+        return total
+
+    return task.recalls(
+        lambda users: filter_.pieces(filter_.rows(users)), [ranking(w) for w in tried]
+    )
+
+
+def _recalls_of_wholes(task: _Task, tried: Sequence[FilterWeights]) -> list[float]:
+    """Return the recall of F with several weights h and g, and one F0."""
+    largest = {name: max(getattr(w, name) for w in tried) for name in ("match", "user_text")}
+    filter_ = FittedFilter(task.inputs, replace(tried[0], **largest))
+
+    def ranking(w: FilterWeights) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+        def total(pieces: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            found = pieces["graph"]
+            for name, weight in (("match", w.match), ("users", w.user_text)):
+                if weight:
+                    found = found + weight * pieces[name]
+            return found
+
+        return total
+
+    return task.recalls(filter_.whole_pieces, [ranking(w) for w in tried])
+
+
+def _deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the deviation of each named piece over all blocks, 1 where it is 0."""
+    sums: dict[str, torch.Tensor] = {}
+    for pieces in blocks:
+        for name, piece in pieces.items():
+            values = torch.from_numpy(piece.data if sp.issparse(piece) else dense(piece)).flatten()
+            total = sums.setdefault(name, torch.zeros(3, dtype=torch.float64))
+            total[0] += piece.shape[0] * piece.shape[1]
+            for part in torch.split(values, 1 << 22):
+                part = part.double()
+                total[1:] += torch.stack([part.sum(), part.square().sum()])
+    found = {}
+    for name, (count, total_, squares) in sums.items():
+        variance = float(squares / count - (total_ / count) ** 2)
+        found[name] = variance**0.5 if variance > 0 else 1.0
+    return found

@@ -15,6 +15,10 @@ __all__ = ["NeighbourMean", "nearest_among", "nearest_rows"]
 # Elements of the block of cosines: 16 MiB of float32 on a CPU.
 _CPU_ELEMENTS = 1 << 22
 _ACCELERATOR_ELEMENTS = 1 << 26
+_FEWEST_ROWS = 64  # of a block; a product of fewer is no faster
+# Below, FAISS saves nothing that is felt, and a data set ranks alike with and without it.
+INDEXED_ROWS = 50_000
+_INDEXED_BLOCK = 4096
 
 
 def nearest_rows(
@@ -22,7 +26,9 @@ def nearest_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the rows of greatest cosine with each row, itself left out.
 
-    Time O(N² d), memory O(N (d + n_nearest) + max_elements).
+    Time O(N² d), memory O(N (d + n_nearest) + max_elements).  Many rows on a CPU are searched by
+    FAISS where it is installed (the extra ``index``): its exact index keeps the best ones while it
+    multiplies.
 
     Args:
         rows: shape (N, d), of any scale.
@@ -38,13 +44,74 @@ def nearest_rows(
         k = max(0, min(n_nearest, n - 1))
         numbers = torch.empty((n, k), dtype=torch.int64, device=unit.device)
         cosines = unit.new_empty((n, k))
-        height = max(1, (max_elements or _elements(unit)) // max(1, n))
+        if k and n >= INDEXED_ROWS and unit.device.type == "cpu" and max_elements is None:
+            faiss = _faiss()
+            if faiss is not None:
+                return _by_index(faiss, unit, k)
+        height, width = _tile(n, max_elements or _elements(unit))
         with no_autocast(unit):
             for start in range(0, n if k else 0, height):
                 block = slice(start, min(start + height, n))
-                tile = unit[block] @ unit.T
-                tile[:, start:].diagonal().fill_(-torch.inf)
-                cosines[block], numbers[block] = tile.topk(k, dim=1)
+                cosines[block], numbers[block] = _nearest_of(unit, block, k, width)
+    return numbers, cosines
+
+
+def _tile(n: int, elements: int) -> tuple[int, int]:
+    """Return rows and columns of a block of cosines: all columns while some rows fit beside."""
+    height = max(1, elements // n)
+    if height >= _FEWEST_ROWS or n <= _FEWEST_ROWS:
+        return height, n
+    return _FEWEST_ROWS, max(1, elements // _FEWEST_ROWS)
+
+
+def _nearest_of(unit: Tensor, block: slice, k: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and numbers of the k nearest of some rows, a block of columns at a time."""
+    best: tuple[Tensor, Tensor] | None = None
+    for first in range(0, len(unit), width):
+        tile = unit[block] @ unit[first : first + width].T
+        start, end = max(block.start, first), min(block.stop, first + tile.shape[1])
+        if start < end:
+            tile[start - block.start :, start - first : end - first].diagonal().fill_(-torch.inf)
+        values, columns = tile.topk(min(k, tile.shape[1]), dim=1)
+        columns = columns + first
+        if best is not None:
+            values, columns = torch.cat([best[0], values], 1), torch.cat([best[1], columns], 1)
+            values, order = values.topk(min(k, values.shape[1]), dim=1)
+            columns = columns.gather(1, order)
+        best = values, columns
+    assert best is not None
+    return best
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def _by_index(faiss: Any, unit: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what :func:`nearest_rows` does, by FAISS's exact index of inner products."""
+    table = unit.float().contiguous().numpy()
+    index = faiss.IndexFlatIP(table.shape[1])
+    index.add(table)
+    numbers = torch.empty((len(unit), k), dtype=torch.int64)
+    cosines = unit.new_empty((len(unit), k))
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    try:
+        for start in range(0, len(table), _INDEXED_BLOCK):
+            block = slice(start, min(start + _INDEXED_BLOCK, len(table)))
+            values, found = (torch.from_numpy(part) for part in index.search(table[block], k + 1))
+            # A row need not be the nearest of its equals: itself is left out wherever it stands,
+            # and the last one where equals have crowded it out.
+            own = found == torch.arange(block.start, block.stop).unsqueeze(1)
+            own[:, -1] |= ~own.any(1)
+            numbers[block] = found[~own].view(-1, k)
+            cosines[block] = values[~own].view(-1, k).to(unit.dtype)
+    finally:
+        faiss.omp_set_num_threads(before)
     return numbers, cosines
 
 

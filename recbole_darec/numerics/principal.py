@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from recbole_darec.numerics.rows import no_autocast, unit_rows
 
 __all__ = ["PrincipalDirections", "principal_rows", "whitened_rows"]
+
+_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,32 @@ class PrincipalDirections:
         if width < 1:
             raise ValueError(f"there must be at least one direction, got width {width}")
         with torch.no_grad():
-            unit = unit_rows(rows)
-            mean = unit.mean(0)
-            centred = unit - mean
-            with no_autocast(centred):
+            # A block of rows at a time: what stands beside a large table stays small.
+            blocks = torch.split(rows, _BLOCK_ROWS)
+            mean = _sum(unit_rows(b).mean(0) * (len(b) / len(rows)) for b in blocks)
+            with no_autocast(mean):
                 # In float64: the small eigenvalues of a float32 product of squares are noise.
-                covariance = centred.T.double() @ centred.double()
+                centred = (unit_rows(b) - mean for b in blocks)
+                covariance = _sum(c.T.double() @ c.double() for c in centred)
                 directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
-                return cls(mean, directions[:, : min(width, *rows.shape)].to(centred.dtype))
+                return cls(mean, directions[:, : min(width, *rows.shape)].to(mean.dtype))
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Return rows (N, w), these or others, in the directions; see :func:`principal_rows`."""
-        with torch.no_grad():
-            centred = unit_rows(rows) - self.mean
-            with no_autocast(centred):
-                # The eps is absolute: what is left of a row that equals the mean is rounding.
-                return unit_rows(centred @ self.kept, eps=1e-6)
+        with torch.no_grad(), no_autocast(self.mean):
+            # The eps is absolute: what is left of a row that equals the mean is rounding.
+            found = [
+                unit_rows((unit_rows(block) - self.mean) @ self.kept, eps=1e-6)
+                for block in torch.split(rows, _BLOCK_ROWS)
+            ]
+            return torch.cat(found)
+
+
+def _sum(parts: Iterator[Tensor]) -> Tensor:
+    total = next(parts)
+    for part in parts:
+        total += part
+    return total
 
 
 def principal_rows(rows: Tensor, width: int) -> Tensor:

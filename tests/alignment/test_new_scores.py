@@ -42,8 +42,6 @@ def test_both_parts_are_standardised_over_the_trained_items(text: float) -> None
         np.testing.assert_allclose(found, z(own, new), rtol=1e-4, atol=1e-5)
         return
     fitted = aligner.fitted(ranking)
-    ours = NewItemScores(fitted, profiles[USERS:], new_profiles, width=128, n_neighbours=20).scores(
-        users.numpy()
-    )
+    ours = NewItemScores(fitted, profiles[USERS:], new_profiles).scores(users.numpy())
     of_filter = z(fitted.scores(users.numpy()), ours)
     np.testing.assert_allclose(found, 0.4 * of_filter + 0.6 * z(own, new), rtol=1e-4, atol=1e-5)

@@ -105,6 +105,24 @@ def test_a_weight_of_texts_needs_texts(name: str) -> None:
     made(**{name: 0.0}).check_ranking(ranking(profiles=False))
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "refused"),
+    [
+        ("item", "text", True), ("item", "match", True), ("item", "user_text", False),
+        ("user", "user_text", True), ("user", "text", False), ("user", "match", False),
+    ],
+)  # fmt: skip
+def test_a_weight_needs_the_profiles_of_its_kind(kind: str, name: str, refused: bool) -> None:
+    data = ranking()
+    data.profiles[data.kinds[kind]] = 0.0
+    aligner = made(**{f"filter_{name}": 0.3, "filter_neighbours": 3})
+    if not refused:
+        aligner.check_ranking(data)
+        return
+    with pytest.raises(OptionError, match=rf"is a weight of {kind} profiles, and there are none"):
+        aligner.check_ranking(data)
+
+
 def test_tuning_needs_users_with_three_items() -> None:
     data = ranking()
     pairs = csr_matrix(np.eye(USERS, ITEMS, dtype=np.float32))

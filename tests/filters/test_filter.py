@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_darec.filters.equations import standardised, text_graph
+from recbole_darec.filters.equations import mixed, standardised
 from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.filters.tuning import hold_out, recall, tuned_weights
 
 from . import naive
@@ -97,7 +98,7 @@ def test_weight_zero_of_text_is_the_filter_without_profiles() -> None:
 
 def test_the_text_graph_leaves_out_rows_without_a_profile() -> None:
     rows = torch.from_numpy(profiles(1, 9, (2, 6)))
-    graph = text_graph(rows, width=3, n_neighbours=2).toarray()
+    graph = TextGraph.of(rows, width=3, n_neighbours=2).matrix.toarray()
     np.testing.assert_allclose(graph, naive.graph(rows.numpy(), 3, 2), rtol=1e-4, atol=1e-5)
     assert not graph[[2, 6]].any()
     assert not graph[:, [2, 6]].any()
@@ -107,7 +108,7 @@ def test_the_text_graph_leaves_out_rows_without_a_profile() -> None:
 def test_a_single_profile_has_no_neighbour() -> None:
     rows = torch.zeros(4, 3)
     rows[1] = 1.0
-    assert text_graph(rows).nnz == 0
+    assert TextGraph.of(rows).matrix.nnz == 0
 
 
 def test_standardised_rows() -> None:
@@ -118,6 +119,31 @@ def test_standardised_rows() -> None:
     others = found[[0, 1, 3, 4]]
     torch.testing.assert_close(others.mean(1), torch.zeros(4, dtype=torch.float64))
     torch.testing.assert_close(others.std(1, correction=0), torch.ones(4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_mixed_rows(weight: float) -> None:
+    scores, others = torch.randn(2, 4, 30, dtype=torch.float64)
+    scores[1], others[2] = 5.0, -1.0  # rows of equal scores say nothing
+    wanted = (1 - weight) * standardised(scores) + weight * standardised(others)
+    torch.testing.assert_close(mixed(scores, others, weight), wanted)
+
+
+@pytest.mark.parametrize("search", ["cells", "exact", "auto"])
+def test_neighbours_in_cells_make_the_same_graph(search: str) -> None:
+    rows = torch.from_numpy(profiles(4, 40, (3,)))  # so few are one cell
+    found = TextGraph.of(rows, width=3, n_neighbours=4, search=search).matrix.toarray()
+    np.testing.assert_allclose(found, naive.graph(rows.numpy(), 3, 4), rtol=1e-4, atol=1e-5)
+
+
+def test_pieces_without_a_weight_are_not_made() -> None:
+    x, items, users = blocks(5)
+    given = sp.csr_matrix(x), torch.from_numpy(items).float(), torch.from_numpy(users).float()
+    bare = FilterInputs.of(*given, pieces=[])
+    assert (bare.item_texts, bare.user_texts, bare.item_rows) == (None, None, None)
+    some = FilterInputs.of(*given, pieces=["text"])
+    assert some.item_texts is not None
+    assert (some.user_texts, some.user_rows) == (None, None)
 
 
 @given(seed=st.integers(0, 500))
@@ -143,8 +169,8 @@ def test_recall_by_hand() -> None:
     known = sp.csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]))
     wanted = sp.csr_matrix(np.array([[0, 1, 0, 0, 1], [1, 0, 0, 1, 0]]))
     # First user: items 1 and 2 are on top, one of two found; second: 3 and 2, one of two.
-    assert recall(scores, known, wanted, cut=2) == 0.5
-    assert recall(scores, known, wanted, cut=4) == 1.0
+    assert recall(scores, known, wanted, cut=2).tolist() == [0.5, 0.5]
+    assert recall(scores, known, wanted, cut=4).tolist() == [1.0, 1.0]
 
 
 def blocks(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -186,6 +212,16 @@ def test_fixed_weights_stay_and_tuning_repeats() -> None:
     found = tuned_weights(inputs, fixed)
     assert (found.text, found.item_exponent, found.match) == (0.7, 0.45, 0.05)
     assert tuned_weights(inputs, fixed) == found
+
+
+def test_tuning_ranks_a_block_of_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, items, users = blocks(4)
+    inputs = FilterInputs.of(
+        sp.csr_matrix(x), torch.from_numpy(items).float(), torch.from_numpy(users).float()
+    )
+    wanted = tuned_weights(inputs)
+    monkeypatch.setattr("recbole_darec.filters.tuning._RANKED_ELEMENTS", 37 * x.shape[1])
+    assert tuned_weights(inputs) == wanted
 
 
 def test_pieces_that_cannot_be_made_have_weight_zero() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_darec.filters.equations import text_graph_to
 from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
 from recbole_darec.filters.new_items import NewItemScores
+from recbole_darec.filters.text_graph import TextGraph
 
 USERS, ITEMS, NEW, WIDTH, NEAREST = 14, 11, 3, 5, 3
 
@@ -53,18 +53,16 @@ def test_a_new_item_has_the_text_pieces_of_the_filter(weights: FilterWeights) ->
     fitted = FittedFilter(inputs, weights)
     graph = naive_graph(items, new)
     np.testing.assert_allclose(
-        text_graph_to(
-            torch.from_numpy(items), torch.from_numpy(new), width=WIDTH, n_neighbours=NEAREST
-        ).toarray(),
+        inputs.item_texts.columns_of(torch.from_numpy(items), torch.from_numpy(new)).toarray(),
         graph,
         atol=1e-5,
     )
-    scores = NewItemScores(
-        fitted, torch.from_numpy(items), torch.from_numpy(new), width=WIDTH, n_neighbours=NEAREST
-    ).scores(np.arange(USERS))
+    scores = NewItemScores(fitted, torch.from_numpy(items), torch.from_numpy(new)).scores(
+        np.arange(USERS)
+    )
     d = fitted.deviations
     y = np.asarray(fitted.rows(np.arange(USERS)).todense())
-    s = np.asarray(inputs.user_graph.todense())
+    s = np.asarray(inputs.user_texts.matrix.todense())
     of_graph = weights.text / d["text"] * (y @ graph)
     expected = of_graph / d["graph"]
     expected += weights.user_text / d["users"] * (weights.text / d["text"]) * (s @ y @ graph)
@@ -75,6 +73,6 @@ def test_a_new_item_has_the_text_pieces_of_the_filter(weights: FilterWeights) ->
 
 
 def test_without_any_profile_nothing_is_near() -> None:
-    none = text_graph_to(torch.zeros(4, 3), torch.zeros(2, 3))
+    none = TextGraph.of(torch.zeros(4, 3)).columns_of(torch.zeros(4, 3), torch.zeros(2, 3))
     assert none.shape == (4, 2)
     assert none.nnz == 0

@@ -27,6 +27,32 @@ def test_the_nearest_rows_are_those_of_the_loop(
         assert cosines[i].tolist() == pytest.approx(found, abs=1e-12)
 
 
+def test_columns_are_searched_a_block_at_a_time() -> None:
+    rows = torch.randn(203, 5, dtype=torch.float64)
+    whole = nearest_rows(rows, 7, max_elements=203 * 203)
+    parts = nearest_rows(rows, 7, max_elements=64 * 9)  # 64 rows by 9 columns
+    assert torch.equal(parts[0], whole[0])
+    torch.testing.assert_close(parts[1], whole[1])
+
+
+def test_the_index_finds_what_the_products_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(90, 6)
+    rows[40:80] = rows[7]  # more equals than are asked for
+    wanted = nearest_rows(rows, 5)[1]
+    monkeypatch.setattr("recbole_darec.numerics.neighbours.INDEXED_ROWS", 1)
+    monkeypatch.setattr("recbole_darec.numerics.neighbours._INDEXED_BLOCK", 32)
+    numbers, cosines = nearest_rows(rows, 5)
+    torch.testing.assert_close(cosines, wanted, rtol=0, atol=1e-5)
+    unit = rows / rows.norm(dim=1, keepdim=True)
+    of_found = (unit.unsqueeze(1) * unit[numbers]).sum(2)
+    torch.testing.assert_close(of_found, cosines, rtol=0, atol=1e-5)
+    for n, near in enumerate(numbers.tolist()):
+        assert n not in near
+        assert len(set(near)) == 5
+    monkeypatch.setattr("recbole_darec.numerics.neighbours._faiss", lambda: None)
+    torch.testing.assert_close(nearest_rows(rows, 5)[1], wanted)
+
+
 def test_a_mean_is_that_of_the_neighbours_of_the_same_kind() -> None:
     profiles = torch.randn(30, 6, dtype=torch.float64)
     kinds = [slice(0, 18), slice(18, 30)]
