@@ -74,12 +74,16 @@ class TextFilter(Aligner):
         """Return ``(1 - w) z(scores) + w z(F)``; with w = 0 the scores themselves."""
         import torch
 
-        from recbole_darec.filters.equations import mixed
+        from recbole_darec.filters.equations import mixed, row_blocks
 
         if self.leaves_scores():
             return scores
-        filtered = torch.from_numpy(self.fitted(ranking).scores(users.cpu().numpy()))
-        return mixed(scores.float(), filtered.to(scores.device), float(self.modules.fusion))
+        fitted, weight, numbers = self.fitted(ranking), float(self.modules.fusion), users.cpu()
+        found = torch.empty_like(scores, dtype=torch.float32)
+        for rows in row_blocks(*scores.shape):
+            filtered = torch.from_numpy(fitted.scores(numbers[rows].numpy())).to(scores.device)
+            found[rows] = mixed(scores[rows].float(), filtered, weight)
+        return found
 
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking

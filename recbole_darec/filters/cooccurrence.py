@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_darec.filters.equations import largest_eigenvalue
+from recbole_darec.filters.equations import largest_eigenvalue, row_blocks
 
 __all__ = ["Cooccurrence"]
 
@@ -52,7 +53,7 @@ class Cooccurrence:
         if users.nnz <= _SPARSE_SHARE * users.shape[0] * users.shape[1]:
             return users @ self._y
         _, transpose = self._as_tensors()
-        return (transpose @ torch.from_numpy(np.ascontiguousarray(users.toarray().T))).T.numpy()
+        return _in_columns(users.toarray(), self._y.shape[1], lambda columns: transpose @ columns)
 
     def of_dense(self, rows: np.ndarray) -> np.ndarray:
         """Return ``rows P`` of dense rows, as products of sparse matrices with columns.
@@ -61,14 +62,25 @@ class Cooccurrence:
             rows: float32 ``[b, n_items]``.
         """
         matrix, transpose = self._as_tensors()
-        columns = torch.from_numpy(rows).T.contiguous()
-        users = (matrix @ columns).mul_(1.0 / self.eigenvalue)
-        return (transpose @ users).T.numpy()
+        found = _in_columns(rows, rows.shape[1], lambda columns: transpose @ (matrix @ columns))
+        found /= np.float32(self.eigenvalue)
+        return found
 
     def _as_tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self._tensors is None:
             self._tensors = _tensor(self._y), _tensor(self._transpose)
         return self._tensors
+
+
+def _in_columns(
+    rows: np.ndarray, width: int, product: Callable[[torch.Tensor], torch.Tensor]
+) -> np.ndarray:
+    """Return ``[b, width]``: a product with the rows as columns, a block of rows at a time."""
+    given = torch.from_numpy(rows)
+    found = torch.empty(len(rows), width)
+    for block in row_blocks(*found.shape):
+        found[block] = product(given[block].T.contiguous()).T
+    return found.numpy()
 
 
 def _tensor(matrix: Any) -> torch.Tensor:

@@ -11,6 +11,7 @@ No ``n x n`` and no ``users x items`` matrix is made: rows of users pass through
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,14 @@ __all__ = [
     "mixed",
     "normalised_interactions",
     "present_rows",
+    "row_blocks",
     "standardised",
 ]
 
 # What is left of a row that equals the mean is rounding, not a direction.
 _ZERO_ROW = 1e-6
 _BLOCK_ROWS = 1 << 16
+_CACHED_ELEMENTS, _FEWEST_ROWS = 1 << 19, 32  # 2 MiB
 
 
 def normalised_interactions(
@@ -108,6 +111,17 @@ def _mean_of_units(rows: Tensor, present: np.ndarray) -> Tensor:
 
 def _blocks(numbers: np.ndarray) -> tuple[Tensor, ...]:
     return torch.split(torch.from_numpy(numbers), _BLOCK_ROWS)
+
+
+def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Yield slices of the rows of a matrix of float32 that stay in a core's cache.
+
+    What passes over scores more than once is several times as fast a block at a time.  A block has
+    32 rows at the least, which pass through a sparse matrix together.
+    """
+    height = max(_FEWEST_ROWS, _CACHED_ELEMENTS // max(1, n_columns))
+    for start in range(0, n_rows, height):
+        yield slice(start, min(start + height, n_rows))
 
 
 def standardised(scores: Tensor, new: Tensor | None = None) -> Tensor:

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from recbole_darec.filters.cooccurrence import Cooccurrence
-from recbole_darec.filters.equations import centred_unit_rows, normalised_interactions, present_rows
+from recbole_darec.filters.equations import (
+    centred_unit_rows,
+    normalised_interactions,
+    present_rows,
+    row_blocks,
+)
 from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.numerics.rows import unit_rows
 
@@ -182,8 +187,13 @@ class FittedFilter:
         Args:
             users: row numbers, int ``[b]``.
         """
-        deviation = self.deviations
-        w = self.weights
+        found = np.empty((len(users), self.n_items), dtype=np.float32)
+        for rows in row_blocks(*found.shape):
+            found[rows] = self._scores(users[rows])
+        return found
+
+    def _scores(self, users: np.ndarray) -> np.ndarray:
+        deviation, w = self.deviations, self.weights
         found = self._graph_scores(self.rows(users), 1.0 / deviation["graph"])
         if w.user_text and self.inputs.user_texts is not None:
             neighbours = self.neighbours(users)

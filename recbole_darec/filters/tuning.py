@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_darec.filters.equations import row_blocks
 from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter, dense
 from recbole_darec.numerics.topk import top_k
 
@@ -32,6 +33,7 @@ FEWEST = 3
 # grid.  Where that is too few users to tell weights apart by, there is more than one such block.
 _RANKED_ELEMENTS = 40_000_000
 _FEWEST_RANKED = 256
+_MOMENT_ELEMENTS = 1 << 17
 
 
 def tuned_weights(
@@ -182,9 +184,11 @@ class _Task:
                 name: torch.from_numpy(dense(piece)).div_(deviation[name])
                 for name, piece in pieces.items()
             }
-            known, wanted = self.inputs.interactions[users], self.held[users]
-            for recalls, candidate in zip(found, candidates):
-                recalls.append(recall(candidate(scaled), known, wanted))
+            for rows in row_blocks(*next(iter(scaled.values())).shape):
+                part = {name: piece[rows] for name, piece in scaled.items()}
+                known, wanted = self.inputs.interactions[users[rows]], self.held[users[rows]]
+                for recalls, candidate in zip(found, candidates):
+                    recalls.append(recall(candidate(part), known, wanted))
         return [float(np.mean(np.concatenate(recalls))) for recalls in found]
 
 
@@ -237,7 +241,7 @@ def _deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
             values = torch.from_numpy(piece.data if sp.issparse(piece) else dense(piece)).flatten()
             total = sums.setdefault(name, torch.zeros(3, dtype=torch.float64))
             total[0] += piece.shape[0] * piece.shape[1]
-            for part in torch.split(values, 1 << 22):
+            for part in torch.split(values, _MOMENT_ELEMENTS):
                 part = part.double()
                 total[1:] += torch.stack([part.sum(), part.square().sum()])
     found = {}

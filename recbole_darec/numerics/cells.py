@@ -12,8 +12,8 @@ __all__ = ["CELL_ROWS", "PROBED", "nearest_in_cells"]
 
 CELL_ROWS = 256  # of a cell, on average
 PROBED = 32
-_SAMPLED = 32  # rows of a cell on average from which the centers are found
-_ITERATIONS = 8
+_SAMPLED = 16  # rows of a cell on average from which the centers are found
+_ITERATIONS = 5
 
 
 def nearest_in_cells(
