@@ -49,7 +49,14 @@ class _Made:
 
 
 class ExpertRecommender(PhasedRecommender):
-    """Mixin over a RecBole sequential recommender, for an aligner that names experts."""
+    """Mixin over a RecBole sequential recommender, for an aligner that names experts.
+
+    Attributes:
+        sparse_gradients: whether a step's gradient of a table has the rows of its own items alone;
+            set where the optimiser can do with that.
+    """
+
+    sparse_gradients = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self._folded_once = MadeOnce()
@@ -125,12 +132,17 @@ class ExpertRecommender(PhasedRecommender):
             if expert.name in names:
                 if expert.has_table:
                     # Taken at once: the gradient of each take is as large as the table.
-                    taken = self._table(expert.name)[ids]
+                    taken = self._taken(self._table(expert.name), ids)
                     paddings[expert.name], tables[expert.name] = taken[:1], taken[1:]
                 rows[expert.name] = self.aligner.expert_rows(
                     expert.name, tables.get(expert.name), texts
                 )
         return _Made(items, texts, paddings, tables, rows)
+
+    def _taken(self, table: Tensor, ids: Tensor) -> Tensor:
+        if self.sparse_gradients:
+            return torch.nn.functional.embedding(ids, table, sparse=True)
+        return table[ids]
 
     def _texts(self, items: Tensor) -> Tensor:
         """Return the items' profile embeddings, float32 ``[u, width]``."""
@@ -214,6 +226,10 @@ class ExpertRecommender(PhasedRecommender):
     def final_tables(self, config: Any) -> dict[str, Tensor] | None:
         """Return what ranks the items, the experts' rows side by side, ``[n_items, K d]``."""
         return {"item": self.folded_table()}
+
+    def forget_tables(self) -> None:
+        """Free what was made for an evaluation that is over."""
+        self._folded_once.forget()
 
     def folded_table(self) -> Tensor:
         """Return the items' table that ranks, under a padding row."""

@@ -84,6 +84,11 @@ class PhasedRecommender(AlignedSequential):
             for expert in self._experts:
                 self._table(expert.name).requires_grad_(False)
 
+    def trained_tables(self) -> list[Tensor]:
+        """Return the item tables that the phase trains."""
+        tables = [self._table(expert.name) for expert in self._experts if expert.has_table]
+        return [table for table in tables if table.requires_grad]
+
     def optimised(self) -> list[dict[str, Any]]:
         """Return what the phase trains as groups of an optimiser."""
         groups: dict[bool, list[Tensor]] = {True: [], False: []}

@@ -225,6 +225,9 @@ class AlignedRecommender(AlteredBackbone):
         """Return the backbone's own parameters, which are what its L2 term is of."""
         return [p for name, p in self.named_parameters() if not name.startswith("alignment.")]
 
+    def forget_tables(self) -> None:
+        """Free large tables that were made for an evaluation that is over; here there are none."""
+
     def _training_step(self, interaction: Any, final: Mapping[str, Tensor]) -> TrainingStep:
         return TrainingStep(
             collaborative=stacked(final),

@@ -56,15 +56,12 @@ class CTRL(ExpertAligner):
         """Return ``contrast``: InfoNCE of E and P(T) over the step's items, from both sides."""
         if not step.wanted or "contrast" not in step.wanted:
             return {}
-        import torch
+        from recbole_darec.alignment.equations import info_nce
 
-        from recbole_darec.numerics import unit_rows
-
-        texts = unit_rows(self.modules["project"](step.profiles))
-        logits = unit_rows(step.tables["id"]) @ texts.t() / self.options.ctrl_temperature
-        own = torch.arange(len(logits), device=logits.device)
-        sides = [torch.nn.functional.cross_entropy(side, own) for side in (logits, logits.t())]
-        return {"contrast": 0.5 * (sides[0] + sides[1])}
+        ids, texts = step.tables["id"], self.modules["project"](step.profiles)
+        temperature = self.options.ctrl_temperature
+        both = info_nce(ids, texts, temperature) + info_nce(texts, ids, temperature)
+        return {"contrast": 0.5 * both}
 
     def sides(
         self, tables: Mapping[str, Tensor], profiles: Tensor

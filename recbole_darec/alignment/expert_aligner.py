@@ -49,8 +49,8 @@ class GateOptions(Options):
     expert_gate: str = option(
         "bucket",
         "Weights of the experts: by the item's bucket (bucket), by its bucket and its rows "
-        "(network), or all alike (none).",
-        choices=("bucket", "network", "none"),
+        "(network), learned and the same for all items (shared), or all alike (none).",
+        choices=("bucket", "network", "shared", "none"),
     )
     gate_buckets: int = option(
         10, "Buckets of items of the same total training count, for the gate.", low=1
@@ -104,6 +104,9 @@ class ExpertAligner(Aligner):
         opt = self.options
         if opt.expert_gate == "none":
             return {}
+        if opt.expert_gate == "shared":
+            middle = {name: (warm + cold) / 2.0 for name, (warm, cold) in starts.items()}
+            return {"gate": BucketGate({name: (a, a) for name, a in middle.items()}, 1)}
         width = self.widths.backbone if opt.expert_gate == "network" else 0
         return {"gate": BucketGate(starts, opt.gate_buckets, width)}
 

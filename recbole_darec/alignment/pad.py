@@ -58,9 +58,11 @@ class PADOptions(ThreeExpertsOptions):
     )
     pad_kernel: str = option(
         "gaussian",
-        "Kernel of the discrepancy: five Gaussians, Laplace, linear or cosine.",
-        choices=("gaussian", "laplace", "linear", "cosine"),
+        "Kernel of the discrepancy: five Gaussians, Laplace, linear or cosine; infonce has the "
+        "contrast of equation (16) in its place, which the paper gives the weight 0.01.",
+        choices=("gaussian", "laplace", "linear", "cosine", "infonce"),
     )
+    pad_temperature: float = option(0.1, "Temperature of that contrast.", low=0.02)
     pad_anchor: str = option(
         "with",
         "The second phase: with the ranking loss beside the discrepancy (with), by the discrepancy "
@@ -160,13 +162,19 @@ class PAD(ThreeExperts):
         return PRETRAIN, align, cls.last_phase(options)
 
     def expert_losses(self, step: ExpertStep) -> dict[str, Tensor]:
-        """Return ``mmd``: gamma times equation (5), of the step's rows P_a(T) and E_a."""
+        """Return ``mmd``: gamma times equation (5), of the step's rows P_a(T) and E_a.
+
+        Or gamma times equation (16) of them.
+        """
         if not step.wanted or "mmd" not in step.wanted:
             return {}
-        from recbole_darec.alignment.equations import mean_discrepancy
+        from recbole_darec.alignment.equations import info_nce, mean_discrepancy
 
         assert self._projected is not None
         projected, self._projected = self._projected, None
-        opt = self.options
-        found = mean_discrepancy(projected, step.tables["align"], step.counts, opt.pad_kernel)
+        opt, table = self.options, step.tables["align"]
+        if opt.pad_kernel == "infonce":
+            found = info_nce(projected, table, opt.pad_temperature)
+        else:
+            found = mean_discrepancy(projected, table, step.counts, opt.pad_kernel)
         return {"mmd": opt.pad_gamma * found}

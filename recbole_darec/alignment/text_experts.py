@@ -51,7 +51,7 @@ class BucketGate(nn.Module):
     items: Tensor
 
     def __init__(
-        self, starts: Mapping[str, tuple[float, float]], n_buckets: int, width: int
+        self, starts: Mapping[str, tuple[float, float]], n_buckets: int, width: int = 0
     ) -> None:
         super().__init__()
         self.n_buckets = n_buckets

@@ -19,7 +19,7 @@ from recbole_darec.embeddings.table import EmbeddingTable
 
 __all__ = ["MappedRows", "lookup_or_map", "mapped_rows"]
 
-_MAPPED_ROWS = 512
+_MAPPED_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +43,8 @@ class MappedRows:
         """Copy the rows of some ids ``[m]``, none of them the padding, as ``[m, width]``."""
         rows = self.rows[ids]
         found = np.empty((len(rows), self.table.width), self.table.matrix.dtype)
-        # A few at a time, in the order of the file: the system maps sixteen pages for one that is
-        # touched, and they are given back after each block.
+        # A few at a time, in the order of the file: the system maps up to megabytes around a page
+        # that is touched, and they are given back after each block.
         order = np.argsort(rows, kind="stable")
         for start in range(0, len(order), _MAPPED_ROWS):
             some_of_them = order[start : start + _MAPPED_ROWS]

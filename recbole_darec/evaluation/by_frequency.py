@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.ranking import scored_batches
 from recbole_darec.numerics import frequency_buckets
 from recbole_darec.numerics.topk import top_k
-from recbole_darec.recbole_compat.metrics import MetricEvaluator, hits
+from recbole_darec.recbole_compat.metrics import KeptRanking, MetricEvaluator, hits
+from recbole_darec.settings.run_options import bucket_names
 
-__all__ = ["bucket_names", "check_buckets", "evaluate_by_frequency"]
-
-
-def bucket_names(n_buckets: int) -> list[str]:
-    """Return the names of the buckets, the most frequent first."""
-    if n_buckets == 3:
-        return ["warm", "median", "cold"]
-    return [f"bucket{n}" for n in range(1, n_buckets + 1)]
+__all__ = ["check_buckets", "evaluate_by_frequency", "rows_by_frequency"]
 
 
 def check_buckets(config: Any, train_data: Any, n_buckets: int) -> None:
@@ -100,6 +95,34 @@ def evaluate_by_frequency(
         if len(lists):
             results[name].update(evaluator.of_lists(lists))
     return results
+
+
+def rows_by_frequency(
+    ranking: KeptRanking, evaluator: MetricEvaluator, train_data: Any, n_buckets: int
+) -> dict[str, np.ndarray]:
+    """Return what :func:`evaluate_by_frequency` takes the means of: the metrics of each row.
+
+    Args:
+        ranking: what an evaluation found.
+        evaluator: of the same metrics.
+        train_data, n_buckets: as there.
+
+    Returns:
+        ``<metric> <bucket>`` by metric and bucket, float32 ``[n]``; NaN for a row without one of
+        the bucket's items to be found.
+    """
+    counts = _counts(train_data)
+    buckets = np.zeros(len(counts), dtype=np.int64)
+    buckets[1:] = frequency_buckets(counts[1:], n_buckets).numpy()
+    listed = torch.from_numpy(ranking.items)
+    found: dict[str, np.ndarray] = {}
+    for number, name in enumerate(bucket_names(n_buckets)):
+        own = buckets[ranking.wanted_items] == number + 1
+        rows, items = ranking.wanted_rows[own], ranking.wanted_items[own]
+        counted = hits(listed, len(counts), torch.from_numpy(rows), torch.from_numpy(items))
+        for metric, values in evaluator.rows_of_lists(counted).items():
+            found[f"{metric} {name}"] = np.where(counted[:, -1] > 0, values, np.float32(np.nan))
+    return found
 
 
 def _counts(train_data: Any) -> torch.Tensor:

@@ -197,6 +197,15 @@ class MetricEvaluator(Evaluator):
             results.update(metric.calculate_metric({"rec.topk": found}))
         return results
 
+    def rows_of_lists(self, found: torch.Tensor) -> dict[str, np.ndarray]:
+        """Return the metrics that :meth:`of_lists` has the means of, of each user, float32."""
+        before, self.kept = self.kept, {}
+        try:
+            self.of_lists(found)
+            return self.kept
+        finally:
+            self.kept = before
+
     def _kept_result(self, metric: Any, mean_of: Any, name: str, values: np.ndarray) -> Any:
         for k in metric.topk:
             self.kept[f"{name}@{k}"] = values[:, k - 1].astype(np.float32)

@@ -16,6 +16,7 @@ __all__ = [
     "ProfileSourceOptions",
     "RunOptions",
     "SequenceOptions",
+    "bucket_names",
 ]
 
 SEQUENTIAL_MASKS = ("none", "history", "history_all")
@@ -225,6 +226,13 @@ class EvaluationOptions(Options):
     def users_per_batch(self, n_items: int) -> int:
         """Return how many users are ranked at a time with float32 scores of ``n_items`` items."""
         return max(1, min(self.eval_batch_users, self.eval_block_mb * 2**20 // (4 * n_items)))
+
+
+def bucket_names(n_buckets: int) -> list[str]:
+    """Return the names of ``result_buckets``, the most frequent first."""
+    if n_buckets == 3:
+        return ["warm", "median", "cold"]
+    return [f"bucket{n}" for n in range(1, n_buckets + 1)]
 
 
 COMMON_OPTIONS: tuple[type[Options], ...] = (RunOptions, ProfileSourceOptions, EvaluationOptions)

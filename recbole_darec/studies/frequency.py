@@ -38,9 +38,11 @@ def by_frequency(ranking: Any, of_users: np.ndarray, of_items: np.ndarray) -> di
         ``most``, the most training interactions in the group.
     """
     found: dict[str, Any] = {"users": {}, "items": {}}
+    # Those of buckets of items are told apart already, and not of each user.
+    of_all = {name: values for name, values in ranking.metrics.items() if " " not in name}
     counts = of_users[ranking.users]
     for group, chosen, most in _thirds(counts):
-        metrics = {name: float(values[chosen].mean()) for name, values in ranking.metrics.items()}
+        metrics = {name: float(values[chosen].mean()) for name, values in of_all.items()}
         found["users"][group] = {"n": int(chosen.sum()), "most": most, **metrics}
     k = ranking.items.shape[1]
     n_items = len(of_items)

@@ -13,7 +13,11 @@ from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve, restore
 from recbole_darec.settings.options import option_names, parse_options
-from recbole_darec.settings.run_options import WITHOUT_EFFECT, ProfileSourceOptions
+from recbole_darec.settings.run_options import (
+    WITHOUT_EFFECT,
+    ProfileSourceOptions,
+    bucket_names,
+)
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.studies.fingerprint import content_digest, data_files, needs_profiles
 from recbole_darec.studies.study import Trial
@@ -181,7 +185,10 @@ def with_whole_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def metric_names(values: Mapping[str, Any]) -> set[str]:
     """Return the names under which a run reports its metrics."""
     metrics = [str(m).lower() for m in _listed(values.get("metrics", []))]
-    return {*metrics, *(f"{m}@{k}" for m in metrics for k in _listed(values.get("topk", [])))}
+    of_lists = [f"{m}@{k}" for m in metrics for k in _listed(values.get("topk", []))]
+    n_buckets = int(values.get("result_buckets") or 0)
+    names = bucket_names(n_buckets) if n_buckets else []
+    return {*metrics, *of_lists, *(f"{m} {name}" for m in of_lists for name in names)}
 
 
 def _listed(value: Any) -> list[Any]:

@@ -19,7 +19,7 @@ _SETTINGS = "settings of "  # the range of whole settings is no option's
 
 def tuning_trials(study: Study, method: Method) -> list[Trial]:
     """Return the runs by which a method is tuned; none where it has nothing to choose from."""
-    if study.tune is None or method.variant:
+    if study.tune is None or (method.variant and not method.tuned):
         return []
     ranges = _ranges(study.tune.space, method)
     if not ranges:
@@ -29,7 +29,12 @@ def tuning_trials(study: Study, method: Method) -> list[Trial]:
 
 
 def tuned_with(method: Method) -> Method:
-    """Return the method whose setting this one takes: its own without the variant's overrides."""
+    """Return the method whose setting this one takes.
+
+    That is itself, or for a variant that is not tuned by itself the method that it is one of.
+    """
+    if method.tuned:
+        return method
     return Method(method.dataset, method.model, method.align, "", method.alone, method.options)
 
 

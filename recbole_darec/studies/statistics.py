@@ -90,9 +90,10 @@ def _by_user(
     found = []
     for one in (ours, theirs):
         # A user has several rows where sequences have several targets.
-        users, row = np.unique(one["users"], return_inverse=True)
-        counts = np.bincount(row)
-        found.append((users, np.bincount(row, one[metric].astype(float)) / counts))
+        values = one[metric].astype(float)
+        there = ~np.isnan(values)  # of a bucket of items, only those who have one to be found
+        users, row = np.unique(one["users"][there], return_inverse=True)
+        found.append((users, np.bincount(row, values[there]) / np.bincount(row)))
     (a, of_a), (b, of_b) = found
     common, in_a, in_b = np.intersect1d(a, b, return_indices=True)
     return common, of_a[in_a], of_b[in_b]

@@ -37,6 +37,7 @@ class Method:
         alone: whether the model is compared by itself, beside all backbones.
         options: what the study sets for it, the variant's overrides left out.
         overrides: the variant's.
+        tuned: whether the variant is tuned by itself, and does not take its method's setting.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Method:
     alone: bool = False
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tuned: bool = False
 
     @property
     def backbone(self) -> str:
@@ -134,7 +136,7 @@ class Study:
             if _applies(entry, method.place):
                 yield Method(
                     method.dataset, method.model, method.align, name, method.alone,
-                    method.options, overrides,
+                    method.options, overrides, bool(entry.get("tuned")),
                 )  # fmt: skip
 
     def seeds(self, method: Method) -> list[int]:
@@ -201,7 +203,7 @@ def _check(options: StudyOptions) -> None:
         "variant": ["", *options.variants],
     }
     for name, entry in options.variants.items():
-        _check_entry(entry, "set", f"variant '{name}'", names)
+        _check_entry(entry, "set", f"variant '{name}'", names, "tuned")
     for entry in options.more_seeds:
         _check_entry(entry, "seeds", "an entry of 'more_seeds'", names)
         seeds = entry["seeds"]
@@ -213,7 +215,9 @@ def _check(options: StudyOptions) -> None:
         )
 
 
-def _check_entry(entry: Any, content: str, what: str, names: Mapping[str, list[str]]) -> None:
+def _check_entry(
+    entry: Any, content: str, what: str, names: Mapping[str, list[str]], flag: str | None = None
+) -> None:
     if not isinstance(entry, dict) or content not in entry:
         raise OptionError(f"{what} is a mapping with '{content}'")
     if content == "set" and not isinstance(entry["set"], dict):
@@ -221,10 +225,14 @@ def _check_entry(entry: Any, content: str, what: str, names: Mapping[str, list[s
     for key, wanted in entry.items():
         if key == content:
             continue
+        if key == flag:
+            if not isinstance(wanted, bool):
+                raise OptionError(f"{what}: '{flag}' is true or false, not {wanted!r}")
+            continue
         if key not in _CONDITIONS:
             raise OptionError(
                 f"{what} has the unknown key '{key}'{nearest(key, [*_CONDITIONS, content])}; it "
-                f"takes {', '.join(_CONDITIONS)} and {content}"
+                f"takes {', '.join([*_CONDITIONS, *([flag] if flag else [])])} and {content}"
             )
         for one in _listed(wanted):
             if one not in names[key]:

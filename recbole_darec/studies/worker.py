@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +103,7 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
     return Outcome(
         "done",
         valid=_plain(result["best_valid_result"]),
-        test=_plain(result["test_result"]),
+        test={**_plain(result["test_result"]), **_by_bucket(result)},
         best_epoch=int(result["best_epoch"]),
         chosen=notes.chosen,
         groups=notes.groups,
@@ -135,11 +136,13 @@ class _Notes(Watch):
         self.groups: dict[str, Any] = {}
         self.chosen: dict[str, float] = {}
 
-    def trained(self, epoch: int, seconds: float, losses: Mapping[str, float]) -> None:
-        self._note({"epoch": epoch, "seconds": seconds, "losses": _plain(losses)})
+    def trained(
+        self, epoch: int, seconds: float, losses: Mapping[str, float], phase: int = 0
+    ) -> None:
+        self._note({"epoch": epoch, "seconds": seconds, "losses": _plain(losses)}, phase)
 
-    def validated(self, epoch: int, score: float) -> None:
-        self._note({"epoch": epoch, "valid": score})
+    def validated(self, epoch: int, score: float, phase: int = 0) -> None:
+        self._note({"epoch": epoch, "valid": score}, phase)
         if self._told is not None:
             self._told(epoch, score)
 
@@ -152,25 +155,44 @@ class _Notes(Watch):
         self.users = {"users": ids, "trained": counts, **ranking.metrics}
 
     def curve(self) -> list[dict[str, Any]]:
-        """Return the epochs; what a run did twice, before a kill and after it, counts once."""
-        epochs: dict[int, dict[str, Any]] = {}
+        """Return the epochs, counted through all phases.
+
+        What a run did twice, before a kill and after it, counts once.
+        """
+        epochs: dict[tuple[int, int], dict[str, Any]] = {}
         if self._path.is_file():
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 try:
                     noted = json.loads(line)
                 except ValueError:  # the driver's machine was killed while the line was written
                     continue
-                epochs.setdefault(noted["epoch"], {}).update(noted)
+                place = noted.get("phase", 0), noted["epoch"]
+                epochs.setdefault(place, {}).update(noted)
         self._path.unlink(missing_ok=True)
-        return [epochs[number] for number in sorted(epochs)]
+        lengths = Counter({phase: epoch + 1 for phase, epoch in sorted(epochs)})
+        before = {phase: sum(lengths[n] for n in range(phase)) for phase in lengths}
+        return [
+            {**epochs[place], "epoch": before[place[0]] + place[1]} for place in sorted(epochs)
+        ]
 
-    def _note(self, what: Mapping[str, Any]) -> None:
+    def _note(self, what: Mapping[str, Any], phase: int) -> None:
+        noted = {**what, "phase": phase} if phase else what
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(what) + "\n")
+            file.write(json.dumps(noted) + "\n")
 
 
 def _plain(values: Mapping[str, Any] | None) -> dict[str, float]:
     return {name: float(value) for name, value in (values or {}).items()}
+
+
+def _by_bucket(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return ``<metric> <bucket>`` of a run that tells its metrics apart by buckets of items."""
+    return {
+        f"{metric} {bucket}": float(value)
+        for bucket, found in result.get("test_by_frequency", {}).items()
+        for metric, value in found.items()
+        if "@" in metric
+    }
 
 
 def _end_with_driver() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
+from recbole_darec.training.blocks import give_back_memory, in_blocks, is_large
 from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
+from recbole_darec.training.set_aside import set_aside
 from recbole_darec.training.snapshots import Length
 
 __all__ = ["Phases", "check_pretrained"]
@@ -39,6 +42,11 @@ class Phases:
     def is_last(self) -> bool:
         """Whether no phase follows."""
         return self.number >= len(self._phases) - 1
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the phase trains what ranks, so that validation judges it."""
+        return not self._phases or self._phases[self.number].ranks
 
     @property
     def model_file(self) -> str:
@@ -71,15 +79,20 @@ class Phases:
         if self._phases:
             self._begin(number, copying=False)
 
-    def score_by_loss(self) -> tuple[float, dict[str, float]] | None:
-        """Return what stands for validation where the phase does not train what ranks.
+    def validated(self, validate: Callable[[], tuple[float, Any]]) -> tuple[float, Any]:
+        """Return score and metrics of the validation part.
 
-        Returns:
-            the last epoch's training loss as a score, and by its name; None where the phase ranks.
+        Where the phase does not train what ranks, they are the last epoch's training loss.
+
+        Args:
+            validate: ranks the validation part.
         """
-        if not self._phases or self._phases[self.number].ranks:
-            return None
         trainer = self._trainer
+        if self.ranks:
+            with set_aside(trainer.optimizer, Path(trainer.checkpoint_dir)):
+                found = validate()
+                trainer.model.forget_tables()
+            return found
         loss = float(trainer.train_loss_dict[max(trainer.train_loss_dict)])
         return -loss if trainer.valid_metric_bigger else loss, {"train_loss": loss}
 
@@ -110,6 +123,7 @@ class Phases:
             UserError: a file cannot be read or written.
         """
         trainer = self._trainer
+        trainer.optimizer.state.clear()  # twice what the phase has trained, and it is over
         if keep_files and trainer.best_epoch >= 0:
             path = Path(trainer.saved_model_file)
             load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
@@ -134,15 +148,30 @@ class Phases:
         trainer.saved_model_file = self._file_of_now()
         phase, config = self._phases[number], trainer.config
         own = {"learning_rate": phase.learning_rate, "weight_decay": phase.weight_decay}
-        trainer.optimizer = trainer._build_optimizer(
-            params=trainer.model.optimised(),
-            **{name: value for name, value in own.items() if value is not None},
+        given = {name: value for name, value in own.items() if value is not None}
+        tables = self._tables_in_blocks()
+        trainer.model.sparse_gradients = bool(tables) and config["loss_type"] != "CE"
+        trainer.optimizer = in_blocks(
+            lambda groups: trainer._build_optimizer(params=groups, **given),
+            trainer.model.optimised(),
+            tables,
         )
+        if tables:
+            give_back_memory()  # of what the phase before had, or the making of data and model
         length = Length.of(config, phase)
         trainer.epochs, trainer.eval_step = length.epochs, length.eval_step
         trainer.stopping_step = length.stopping_step
         if len(self._phases) > 1:
             trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {phase.name}")
+
+
+    def _tables_in_blocks(self) -> list[Any]:
+        """Return the tables that are too large to be stepped at once, where all are."""
+        trainer = self._trainer
+        tables = trainer.model.trained_tables()
+        if trainer.clip_grad_norm or not all(map(is_large, tables)):
+            return []
+        return list(tables)
 
 
 def _pretrained_file(model: Any) -> Path | None:

@@ -140,7 +140,8 @@ class ResumableTrainer(_Trainer):
         def after_validation(epoch_idx: int, valid_score: float) -> None:
             if self.cur_step == 0:  # RecBole counts from the best epoch, and keeps no note of it
                 self.best_epoch = epoch_idx
-            self.watch.validated(epoch_idx, float(valid_score))
+            if self.phases.ranks:
+                self.watch.validated(epoch_idx, float(valid_score), self.phases.number)
             if callback_fn is not None:
                 callback_fn(epoch_idx, valid_score)
 
@@ -198,7 +199,8 @@ class ResumableTrainer(_Trainer):
     ) -> str:
         digits = self.config["loss_decimal_place"] or 4
         named = by_name(self.model, losses)
-        self.watch.trained(epoch_idx, e_time - s_time, named)  # logged or not
+        # Logged or not.
+        self.watch.trained(epoch_idx, e_time - s_time, named, self.phases.number)
         return loss_line(epoch_idx, e_time - s_time, named, digits)
 
     def _add_train_loss_to_tensorboard(
@@ -218,8 +220,8 @@ class ResumableTrainer(_Trainer):
     # ---- the best model --------------------------------------------------------------------
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> Any:
-        by_loss = self.phases.score_by_loss()
-        score, result = by_loss or super()._valid_epoch(valid_data, show_progress)  # type: ignore[misc]
+        stock = super()._valid_epoch  # type: ignore[misc]
+        score, result = self.phases.validated(lambda: stock(valid_data, show_progress))
         self._latest_valid_result = dict(result)
         return score, result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_darec.evaluation.by_frequency import rows_by_frequency
 from recbole_darec.recbole_compat.metrics import KeptRanking, kept_ranking
 
 __all__ = ["Watch", "tested"]
@@ -19,11 +20,13 @@ class Watch:
 
     asks_for_rows = False
 
-    def trained(self, epoch: int, seconds: float, losses: Mapping[str, float]) -> None:
-        """An epoch, from 0, has been trained in so many seconds; its losses by name."""
+    def trained(
+        self, epoch: int, seconds: float, losses: Mapping[str, float], phase: int = 0
+    ) -> None:
+        """An epoch, from 0 in each phase, has been trained in so many seconds; its losses by name."""
 
-    def validated(self, epoch: int, score: float) -> None:
-        """The model was validated after an epoch."""
+    def validated(self, epoch: int, score: float, phase: int = 0) -> None:
+        """The model was validated after an epoch of a phase that trains what ranks."""
 
     def tested(self, model: Any, train_data: Any, ranking: KeptRanking) -> None:
         """The best model was tested: what it found for each row of the test part."""
@@ -44,5 +47,8 @@ def tested(trainer: Any, train_data: Any, test_data: Any, **how: Any) -> Any:
     result = trainer.evaluate(test_data, **how)
     ranking = kept_ranking(trainer.eval_collector, trainer.evaluator)
     trainer.eval_collector.kept = None
+    if n_buckets := trainer.config.settings.evaluation.result_buckets:
+        found = rows_by_frequency(ranking, trainer.evaluator, train_data, n_buckets)
+        ranking.metrics.update(found)
     trainer.watch.tested(trainer.model, train_data, ranking)
     return result

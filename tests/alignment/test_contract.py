@@ -7,6 +7,7 @@ import sys
 from typing import ClassVar
 
 import pytest
+import torch
 from conftest import environment
 
 from recbole_darec.alignment.registry import aligner_class, aligner_names
@@ -146,6 +147,21 @@ class TestPADByTheNetworksGateWithoutItsAnchor(TestPAD):
         "pad_anchor": "without",
         "pad_kernel": "laplace",
     }
+
+
+class TestPADByASharedGateAndItsContrast(TestPAD):
+    options: ClassVar = {"expert_gate": "shared", "pad_kernel": "infonce", "pad_gamma": 0.01}
+
+    def test_the_weights_are_learned_and_those_of_every_item(self) -> None:
+        gate = self.make().modules["gate"]
+        gate.count(torch.tensor([9, 0, 3, 1]))
+        rows = dict.fromkeys(("id", "align", "llm"), torch.zeros(4, 2))
+        weights = gate(torch.arange(4), rows)
+        assert weights.requires_grad
+        # Half-way between the warmest bucket's start and the coldest one's.
+        logits = torch.tensor([0.5, -4.5, 0.5])
+        expected = logits.sigmoid() / logits.sigmoid().sum()
+        assert torch.allclose(weights, expected.expand(4, 3))
 
 
 class TestPADOfOneExpertWithoutAGate(TestPAD):

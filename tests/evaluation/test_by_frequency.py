@@ -19,8 +19,9 @@ from recbole_darec.cli.main import main
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.by_frequency import evaluate_by_frequency
 from recbole_darec.evaluation.ranking import evaluate
-from recbole_darec.run import Prepared
+from recbole_darec.run import Prepared, make_trainer
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+from recbole_darec.training.watch import Watch, tested
 
 METRICS = {
     "metrics": ["Recall", "NDCG", "ItemCoverage"],
@@ -117,6 +118,35 @@ def test_of_sequences_the_buckets_share_the_users(sequences: Path) -> None:
     for name in ("recall@1", "recall@5", "ndcg@5"):
         mean = sum(b["users"] * b[name] for b in found.values()) / len(scores(run))
         assert mean == pytest.approx(whole[name], abs=1e-12)
+
+
+@pytest.mark.parametrize("family", ["general", "sequential"])
+def test_the_rows_of_a_bucket_have_its_metrics_as_mean(
+    family: str, data_path: Path, sequences: Path
+) -> None:
+    """Those of each user, which a study's paired tests are of."""
+    if family == "general":
+        run = prepared(data_path, **METRICS)
+    else:
+        run = prepared(sequences, model="SASRec", **{**METRICS, "hidden_size": 8})
+    trainer = make_trainer(run)
+    given: dict[str, Any] = {}
+
+    class Looking(Watch):
+        asks_for_rows = True
+
+        def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
+            given.update(ranking.metrics)
+
+    trainer.watch = Looking()
+    run.config.settings.evaluation.result_buckets = 3
+    tested(trainer, run.train_data, run.test_data, load_best_model=False)
+    expected = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, 3)
+    for bucket, metrics in expected.items():
+        for name in ("recall@5", "ndcg@5", "recall@1"):
+            values = given[f"{name} {bucket}"]
+            assert np.isfinite(values).sum() == metrics["users"]
+            assert float(np.nanmean(values)) == pytest.approx(metrics[name], rel=1e-6)
 
 
 def test_the_commands_tell_the_buckets_apart(

@@ -63,6 +63,10 @@ def test_methods_are_data_sets_times_backbones_times_aligners_and_their_variants
         ({"variants": {"a": {"align": "darec", "set": {}}}}, "asks for align 'darec'"),
         ({"variants": {"a": {"algn": "none", "set": {}}}}, "did you mean 'align'?"),
         ({"variants": {"a": {"align": "none"}}}, "variant 'a' is a mapping with 'set'"),
+        (
+            {"variants": {"a": {"align": "none", "tuned": 1, "set": {}}}},
+            "variant 'a': 'tuned' is true or false, not 1",
+        ),
         ({"more_seeds": [{"seeds": "x"}]}, "is not a list of whole numbers"),
         ({"tune": {"trails": 3}}, "unknown key 'trails' under 'tune' (did you mean 'trials'?)"),
         ({"tune": {"trials": 0}}, "trials=0 must be at least 1"),
@@ -101,7 +105,33 @@ def test_the_studies_that_there_are_resolve(
     for method in (method for method in study.methods() if method.dataset == first):
         for trial in (*tuning_trials(study, method), Trial(method, 1)):
             values = resolver.settings(trial).values
-            assert {"recall@20", "ndcg@20"} <= metric_names(values)
+            asked = {study.options.metric.lower(), *study.options.report}
+            assert asked <= metric_names(values)
+
+
+def test_a_variant_may_be_tuned_by_itself(make_study: Make, tmp_path: Path) -> None:
+    rates = {"learning_rate": [0.1, 0.2]}
+    study = make_study(
+        aligners=["none"],
+        variants={
+            "deep": {"tuned": True, "set": {"n_layers": 2}},
+            "wide": {"set": {"embedding_size": 16}},
+        },
+        tune={"trials": 2, "space": {"LightGCN": {}, "none": rates}},
+    )
+    with open_results(tmp_path / "s.sqlite") as store:
+        plan = make_plan(study, Resolver(study.folder, store.digest_of), {})
+    tried = [(r.trial.method.name, r.values["n_layers"], r.values["learning_rate"]) for r in plan.runs]
+    assert tried == [("none", 1, 0.1), ("none", 1, 0.2), ("none deep", 2, 0.1), ("none deep", 2, 0.2)]
+    assert all(run.trial.tuning for run in plan.runs)
+    assert plan.n_waiting == 6
+
+
+def test_a_run_that_tells_buckets_apart_has_their_metrics() -> None:
+    values = {"metrics": ["Hit"], "topk": [10], "result_buckets": 3}
+    assert metric_names(values) == {
+        "hit", "hit@10", "hit@10 warm", "hit@10 median", "hit@10 cold",
+    }  # fmt: skip
 
 
 def test_bundled_studies_are_read_by_name() -> None:

@@ -15,7 +15,8 @@ from recbole_darec.errors import CheckpointError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import make_trainer, prepare
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
-from recbole_darec.training.checkpoint import load_checkpoint
+from recbole_darec.training.checkpoint import load_checkpoint, save_checkpoint
+from recbole_darec.training.run_state import state_of
 from training.killing import Moment, train_until
 
 # Three phases, 4 epochs each: a validation, a best model now and then, a snapshot an epoch.
@@ -174,6 +175,25 @@ def test_a_first_phase_that_does_not_fit_is_refused(
             given.pop("gate_buckets")
         with pytest.raises(CheckpointError, match=message):
             train(data, given, model)
+    assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
+
+
+def test_a_file_of_other_phases_or_of_other_data_is_refused(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = prepare(resolve("SASRec", "tiny", None, options(Path(data), **PAD)))
+    trainer = make_trainer(run)
+    save_checkpoint(state_of(trainer, run.train_data, 1), tmp_path / "a.resume")
+    with pytest.raises(CheckpointError, match="was made with other options than this run's"):
+        train(data, {**PAD, "pad_anchor": "none", "resume": "a.resume"}, "SASRec")
+    other = write_tiny_sequences(tmp_path / "other")
+    lines = (other.folder / "tiny.inter").read_text("utf-8").splitlines(keepends=True)
+    (other.folder / "tiny.inter").write_text("".join(lines[:-1]), "utf-8")
+    folder, result = whole
+    first = (folder / result["model_file"]).with_suffix(".pretrain.pth")
+    with pytest.raises(CheckpointError, match="is of another data set than this run's"):
+        train(str(other.data_path), {**PAD, "pretrained": str(first)}, "SASRec")
     assert not (tmp_path / "saved").exists() or not list((tmp_path / "saved").iterdir())
 
 

@@ -17,7 +17,7 @@ equation function
 
 PAD (SIGIR 2025): (2), (3) and (5) are :func:`mean_discrepancy`, the ranking loss
 of (1) and (6) :func:`recbole_darec.numerics.bce_loss`, the gate of (11) :func:`frequency_buckets`
-and :func:`gate_weights`; :func:`folded` makes one table of several experts'.
+and :func:`gate_weights`, (16) :func:`info_nce`; :func:`folded` makes one table of several experts'.
 
 Beside them stand :func:`principal_rows` and :func:`relation_matching`, which no paper has, and
 :func:`decorrelation`, our reading of DisCo's disentanglement.
@@ -34,6 +34,7 @@ from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.principal import principal_rows
 from recbole_darec.numerics.rows import unit_rows
 
+from .contrast import info_nce
 from .decorrelation import decorrelation
 from .discrepancy import KERNELS, mean_discrepancy
 from .gate import gate_weights
@@ -57,6 +58,7 @@ __all__ = [
     "global_structure",
     "greedy_matching",
     "hungarian_matching",
+    "info_nce",
     "kmeans",
     "local_structure",
     "mean_discrepancy",

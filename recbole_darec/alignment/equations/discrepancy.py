@@ -67,10 +67,11 @@ class _Gaussians(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: Tensor, n: float) -> Tensor:
+        # Distances are differences of products: what all rows have in common would drown them.
+        rows = rows - (counts @ rows) / (2.0 * n)
         squares = rows.square().sum(1)
-        mean = (counts @ rows) / (2.0 * n)
         # The mean squared distance of all pairs, without one of them being formed.
-        scale = 2.0 * (float(counts @ squares) / (2.0 * n) - float(mean.square().sum()))
+        scale = float(counts @ squares) / n
         if not scale > 0.0:  # all rows are one
             ctx.save_for_backward(rows, None)
             return (_weights(counts, n).sum() * (_SQUARINGS + 1)).to(rows.dtype)

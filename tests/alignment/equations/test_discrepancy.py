@@ -55,6 +55,20 @@ def test_it_is_the_papers_sum_over_pairs(kernel: str, n: int) -> None:
     assert single == pytest.approx(found, rel=1e-5, abs=1e-5)
 
 
+def test_rows_that_lie_far_from_the_origin_keep_their_distances() -> None:
+    """As those of P do, whose GELU lets little below 0: in float32, with a gradient."""
+    x, y = rows(7, 0), rows(7, 1) + 0.5
+    near = x.clone().requires_grad_()
+    mean_discrepancy(near, y).backward()
+    far = (x + 100.0).float().requires_grad_()
+    value = mean_discrepancy(far, (y + 100.0).float())
+    value.backward()
+    expected = naive(x.numpy(), y.numpy(), "gaussian")
+    assert float(value.detach()) == pytest.approx(expected, abs=1e-5)
+    assert near.grad is not None and far.grad is not None
+    assert torch.allclose(far.grad.double(), near.grad, rtol=0.0, atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", list(KERNELS))
 def test_a_count_is_a_repeated_row(kernel: str) -> None:
     x, y, counts = rows(4, 2), rows(4, 3), torch.tensor([1, 3, 1, 2])

@@ -1,0 +1,72 @@
+"""Runs of a study that train in phases, or tell their metrics apart by buckets of items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbole_darec.resolve import resolve
+from recbole_darec.studies.outcome import Task
+from recbole_darec.studies.statistics import over_users
+from recbole_darec.studies.worker import _Notes, done
+from recbole_darec.testing.tiny_runs import options
+from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+
+
+def test_the_epochs_of_phases_are_counted_on(tmp_path: Path) -> None:
+    notes = _Notes(tmp_path / "curve.jsonl", None)
+    for phase, epoch in ((0, 0), (0, 1), (1, 0), (2, 0), (1, 0), (2, 1)):  # one of them twice
+        notes.trained(epoch, 1.0, {"base": 10.0 * phase + epoch}, phase)
+    notes.validated(1, 0.5, 2)
+    curve = notes.curve()
+    assert [(e["epoch"], e.get("phase", 0), e["losses"]["base"]) for e in curve] == [
+        (0, 0, 0.0), (1, 0, 1.0), (2, 1, 10.0), (3, 2, 20.0), (4, 2, 21.0),
+    ]  # fmt: skip
+    assert curve[-1]["valid"] == 0.5
+    assert not (tmp_path / "curve.jsonl").exists()
+
+
+@pytest.mark.parametrize("align", ["pad", "ctrl"])
+def test_a_worker_brings_phases_and_buckets(
+    align: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = write_tiny_sequences(tmp_path / "dataset").data_path
+    given: dict[str, Any] = {
+        "align": align,
+        "hidden_size": 8,
+        "inner_size": 8,
+        "n_layers": 1,
+        "epochs": 2,
+        "result_buckets": 3,
+        "eval_mask": "history_all",
+        "metrics": ["Hit", "NDCG"],
+        "topk": [5],
+        "valid_metric": "Hit@5",
+    }
+    if align == "pad":
+        given["gate_buckets"] = 4
+    values = resolve("SASRec", "tiny", None, options(data, **given)).values
+    folder = tmp_path / "run"
+    folder.mkdir()
+    outcome = done(Task("key", "SASRec", "tiny", align, values, str(folder), False))
+    assert outcome.state == "done", outcome.reason
+    n_phases = {"pad": 3, "ctrl": 2}[align]
+    assert [epoch["epoch"] for epoch in outcome.curve] == list(range(2 * n_phases))
+    # The contrast's own phase is judged by its loss, which is no validation.
+    assert sum("valid" in epoch for epoch in outcome.curve) == {"pad": 6, "ctrl": 2}[align]
+    assert outcome.users is not None
+    for bucket in ("warm", "median", "cold"):
+        rows = outcome.users[f"hit@5 {bucket}"]
+        assert float(np.nanmean(rows)) == pytest.approx(outcome.test[f"hit@5 {bucket}"])
+    assert set(outcome.groups["users"]["cold"]) == {"n", "most", "hit@5", "ndcg@5"}
+
+
+def test_users_without_a_target_in_the_bucket_are_no_pairs() -> None:
+    users = np.arange(4, dtype=np.int32)
+    one = {"users": users, "hit@5 cold": np.array([1.0, 1.0, np.nan, 0.0], np.float32)}
+    other = {"users": users, "hit@5 cold": np.array([0.0, 1.0, np.nan, 0.0], np.float32)}
+    assert over_users({1: one}, {1: other}, "hit@5 cold").n == 3
