@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "backbones": {"environment", "filters", "numerics", "settings"},
     "resolve": {"alignment", "backbones", "settings"},
     "recbole_compat": {"data", "environment", "numerics", "settings"},
-    "evaluation": {"numerics", "recbole_compat", "settings"},
+    "evaluation": {"data", "numerics", "recbole_compat", "settings"},
     "training": {"data", "evaluation", "recbole_compat", "settings"},
     "aligned": {
         "alignment", "alignment.equations", "data", "embeddings", "numerics", "resources",

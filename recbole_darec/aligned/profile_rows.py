@@ -107,7 +107,8 @@ def _loaded(
     tokens = {kind: dataset.field2id_token[_field(dataset, kind)] for kind in kinds}
     training = None
     if _changed(source):  # the principal directions are those of what is trained
-        training = {k: np.unique(dataset.inter_feat[_field(dataset, k)].numpy()) for k in kinds}
+        ids = {k: dataset.inter_feat[_field(dataset, k)].numpy() for k in kinds}
+        training = {kind: np.flatnonzero(np.bincount(found)) for kind, found in ids.items()}
     found = _load(config, source, tokens, some=some, mapped_from=mapped_from, training=training)
     # A configuration of RecBole's own knows of no split.
     check_split(found.meta, getattr(config, "split", None), source.profile_split)

@@ -61,22 +61,29 @@ class BipartiteGraph:
         """
         n_nodes = n_users + n_items
         half = sp.csr_matrix(
-            (np.ones(len(users), dtype=np.float64), (users, np.asarray(items) + n_users)),
-            shape=(n_nodes, n_nodes),
+            (np.ones(len(users), dtype=np.int8), (users, items)), shape=(n_users, n_items)
         )
         half.sum_duplicates()
-        half.data[:] = 1.0
-        adjacency = (half + half.T).tocsr()
+        mirrored = half.T.tocsr()
+        adjacency = sp.csr_matrix(
+            (
+                np.ones(2 * half.nnz, dtype=np.int8),
+                np.concatenate([half.indices + n_users, mirrored.indices]),
+                np.concatenate([half.indptr, mirrored.indptr[1:] + half.indptr[-1]]),
+            ),
+            shape=(n_nodes, n_nodes),
+        )
         if self_loops:
-            adjacency = adjacency + sp.identity(n_nodes, format="csr")
+            adjacency = adjacency + sp.identity(n_nodes, dtype=np.int8, format="csr")
         adjacency.sort_indices()
         degree = np.diff(adjacency.indptr)
         # RecBole adds 1e-7 to every degree; kept, so that the values are RecBole's to rounding.
         scale = (degree + 1e-7) ** -0.5
         rows = np.repeat(np.arange(n_nodes), degree)
         values = scale[rows] * scale[adjacency.indices]
-        # Sorting the edges by (column, row) lists, for each edge of the pattern, its mirror image.
-        mirror = np.lexsort((rows, adjacency.indices))
+        # The edges by (column, row): for each edge of the pattern, its mirror image.
+        adjacency.data = np.arange(adjacency.nnz)
+        mirror = adjacency.tocsc().data
         return cls(
             row_starts=torch.from_numpy(adjacency.indptr.astype(np.int64)),
             columns=torch.from_numpy(adjacency.indices.astype(np.int64)),

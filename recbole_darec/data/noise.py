@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recbole_darec.data.distinct import sorted_distinct
 from recbole_darec.errors import OptionError
 
 __all__ = ["random_pairs"]
@@ -28,7 +29,7 @@ def random_pairs(
     """
     width = n_items - 1
     # The r-th free pair is r + k, where k of the taken ones come before it.
-    taken = np.unique((users.astype(np.int64) - 1) * width + items.astype(np.int64) - 1)
+    taken = sorted_distinct((users.astype(np.int64) - 1) * width + items.astype(np.int64) - 1)
     free = (n_users - 1) * width - len(taken)
     if wanted > free:
         raise OptionError(

@@ -24,7 +24,7 @@ __all__ = ["WORTH_KEEPING", "parsed_once"]
 WORTH_KEEPING = 8 << 20
 """Bytes of a file that is parsed sooner than its cache would be written and read."""
 
-_VERSION = 1
+_VERSION = 2
 _SAMPLE = 1 << 20
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def parsed_once(path: Path, asked: Mapping[str, Any], parse: Callable[[], Any]) 
     Args:
         path: of the file.
         asked: how it is parsed, plain values; another way is not read from the cache.
-        parse: returns a ``pandas.DataFrame`` of text (``str`` or missing) and of float64.
+        parse: returns a ``pandas.DataFrame`` of text (``str`` or missing), of categories of
+            text, and of float64.
     """
     if path.stat().st_size < WORTH_KEEPING:
         return parse()
@@ -68,9 +69,15 @@ def _read(cache: Path, key: Mapping[str, Any]) -> Any | None:
                 if f"numbers{n}" in held:
                     columns[name] = held[f"numbers{n}"]
                     continue
-                texts = pd.array(json.loads(held[f"texts{n}"].tobytes()), dtype=_text_type())
-                # The place of a missing cell is -1.
-                columns[name] = texts.take(held[f"places{n}"], allow_fill=True)
+                coded = f"categories{n}" in held
+                what = f"categories{n}" if coded else f"texts{n}"
+                texts = pd.array(json.loads(held[what].tobytes()), dtype=_text_type())
+                places = held[f"places{n}"]  # of a missing cell -1
+                columns[name] = (
+                    pd.Categorical.from_codes(places, pd.Index(texts, dtype=object))
+                    if coded
+                    else texts.take(places, allow_fill=True)
+                )
             return pd.DataFrame(columns, copy=False)
     except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
         _log.warning("%s is damaged (%s) and is made anew", cache, error)
@@ -86,9 +93,12 @@ def _write(cache: Path, key: Mapping[str, Any], frame: Any) -> None:
         if values.dtype.kind == "f":
             arrays[f"numbers{n}"] = values.to_numpy()
             continue
-        places, texts = pd.factorize(values)
+        if coded := hasattr(values, "cat"):
+            places, texts = values.cat.codes.to_numpy(), values.cat.categories
+        else:
+            places, texts = pd.factorize(values)
         arrays[f"places{n}"] = places.astype(np.int32 if len(texts) < 2**31 else np.int64)
-        arrays[f"texts{n}"] = _bytes(list(texts))
+        arrays[f"categories{n}" if coded else f"texts{n}"] = _bytes(list(texts))
     try:
         with replacing(cache) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -13,6 +13,8 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
+from recbole_darec.data.distinct import contained, sorted_distinct
+
 __all__ = ["AllRankLoader", "UserItems"]
 
 
@@ -28,13 +30,13 @@ class UserItems:
 
     def __init__(self, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> None:
         self.n_items = n_items
-        self.keys = np.unique(users.astype(np.int64) * n_items + items)
+        self.keys = sorted_distinct(users.astype(np.int64) * n_items + items)
         self.items = self.keys % n_items
         self.starts = np.searchsorted(self.keys, np.arange(n_users + 1, dtype=np.int64) * n_items)
 
     def without(self, other: UserItems) -> UserItems:
         """Return the pairs that ``other`` does not have."""
-        left = np.setdiff1d(self.keys, other.keys, assume_unique=True)
+        left = self.keys[~contained(self.keys, other.keys)]
         return UserItems(
             left // self.n_items, left % self.n_items, len(self.starts) - 1, self.n_items
         )

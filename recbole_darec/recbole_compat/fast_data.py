@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,19 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data import utils
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
+from recbole.utils import FeatureSource
 
 from recbole_darec.data.atomic_reader import NotPlain, read_plain
+from recbole_darec.data.distinct import contained, sorted_distinct
 from recbole_darec.data.parsed import parsed_once
 from recbole_darec.data.splits import part_sizes
+from recbole_darec.recbole_compat.fast_ids import ColumnIds
 from recbole_darec.recbole_compat.pandas3 import reading_by
 
 __all__ = ["FastData", "SortedSampler", "UsedItems", "sampling_from_arrays"]
 
 
-class FastData:
+class FastData(ColumnIds):
     """Mixin over a RecBole data set: the same values and parts, sooner.
 
     Works around: RecBole reads text by pandas' Python engine, and groups interactions by a list of
@@ -35,7 +39,9 @@ class FastData:
     inter_feat: Any
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
-        with reading_by(_read_csv):
+        # Other tables have far fewer rows, and RecBole works on the texts of some.
+        coded = source == FeatureSource.INTERACTION
+        with reading_by(partial(_read_csv, coded=coded)):
             return super()._load_feat(filepath, source)  # type: ignore[misc]
 
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
@@ -59,24 +65,36 @@ class FastData:
         return made
 
 
-def _read_csv(filepath: str, **options: Any) -> pd.DataFrame:
-    """``pandas.read_csv`` as RecBole calls it, by the fast reader where it gives the same."""
+def _read_csv(filepath: str, *, coded: bool = False, **options: Any) -> pd.DataFrame:
+    """``pandas.read_csv`` as RecBole calls it, by the fast reader where it gives the same.
+
+    Args:
+        filepath: of the table.
+        coded: whether columns of tokens may come as categories, of the same texts.
+        options: of ``pandas.read_csv``.
+    """
     asked = {**options}
     try:
         if asked.pop("engine", None) != "python" or set(asked) != _ASKED:
             raise NotPlain("it is to be read in a way of its own")
-        path, columns, types = Path(filepath), asked["usecols"], asked["dtype"]
+        path, columns, types = Path(filepath), asked["usecols"], dict(asked["dtype"])
+        if coded:
+            types.update((name, "category") for name in columns if name.endswith(":token"))
         separator, encoding = asked["delimiter"], asked["encoding"]
         way = {
             "separator": separator,
             "encoding": encoding,
-            "columns": {column: np.dtype(types[column]).name for column in columns},
+            "columns": {column: _named(types[column]) for column in columns},
         }
         return parsed_once(path, way, lambda: read_plain(path, separator, columns, types, encoding))
     except NotPlain as why:
         getLogger().info(f"'{filepath}' is read in RecBole's own way, which is slower: {why}")
     frame: pd.DataFrame = pd.read_csv(filepath, **options)
     return frame
+
+
+def _named(kind: Any) -> str:
+    return kind if isinstance(kind, str) else np.dtype(kind).name
 
 
 _ASKED = {"delimiter", "usecols", "dtype", "encoding"}
@@ -102,12 +120,7 @@ class UsedItems:
         """
         if len(users) and (users.max() >= self._n_users or users.min() < 0):
             raise IndexError(f"there are {self._n_users} users")
-        wanted = users.astype(np.int64) * self._n_items + items
-        found: np.ndarray = np.zeros(len(wanted), bool)
-        places = np.searchsorted(self._keys, wanted)
-        inside = places < len(self._keys)
-        found[inside] = self._keys[places[inside]] == wanted[inside]
-        return found
+        return contained(users.astype(np.int64) * self._n_items + items, self._keys)
 
     def counts(self) -> np.ndarray:
         """Return the number of items of each user."""
@@ -116,7 +129,7 @@ class UsedItems:
     def joined(self, users: np.ndarray, items: np.ndarray) -> UsedItems:
         """Return these pairs and others."""
         more = users.astype(np.int64) * self._n_items + items
-        keys = np.unique(np.concatenate([self._keys, more]))
+        keys = sorted_distinct(np.concatenate([self._keys, more]))
         return UsedItems(keys, self._n_users, self._n_items)
 
     def __len__(self) -> int:

@@ -22,6 +22,8 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.utils import FeatureType
 
+from recbole_darec.recbole_compat.fast_ids import joined_categories
+
 __all__ = [
     "count_cells",
     "fill_missing_values",
@@ -88,6 +90,11 @@ class _Pandas:
             if column.endswith("_seq"):  # <field>:token_seq or <field>:float_seq
                 frame[column] = frame[column].fillna("")
         return frame
+
+    @staticmethod
+    def concat(frames: Any, **options: Any) -> pd.DataFrame:
+        """``pandas.concat``, which makes texts of categories unless they are the same."""
+        return pd.concat(joined_categories(frames), **options)
 
 
 @functools.cache

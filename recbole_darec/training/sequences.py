@@ -14,6 +14,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_darec.data.distinct import sorted_distinct
 from recbole_darec.data.sequences import PLACES, Sequences
 from recbole_darec.errors import DataError
 
@@ -66,7 +67,7 @@ class Negatives:
 
     def __init__(self, sequences: Sequences, n_items: int) -> None:
         n_users = len(sequences.starts) - 1
-        keys = np.unique(sequences.users().astype(np.int64) * n_items + sequences.items)
+        keys = sorted_distinct(sequences.users().astype(np.int64) * n_items + sequences.items)
         users = keys // n_items
         starts = np.searchsorted(users, np.arange(n_users + 1))
         taken = np.diff(starts)
