@@ -1,11 +1,13 @@
 """Time from a table to a run: import, preparation cold and from the cache, beside stock RecBole's.
 
-    python benchmarks/loading.py                                        # 2 million interactions
-    python benchmarks/loading.py --sizes 1000000 2000000 5000000 10000000
+    python benchmarks/loading.py                                        # 1 million interactions
+    python benchmarks/loading.py --sizes 1000000 2000000 5000000 10000000 --csv FILE --plot FILE
 
-Each step is a process of its own, whose peak memory is told.  Stock RecBole reads the same atomic
-file: ``create_dataset`` and ``data_preparation``, with no more of this package than lets it run on
-today's pandas.  There are a fifth as many items, and a twentieth as many users, as interactions.
+Each step is a process of its own, whose processor time and peak memory are told beside the seconds.
+RecBole imports no table; what one writes without an importer stands for it, ``pandas.read_parquet``
+and ``to_csv``.  Stock RecBole prepares from the same atomic file: ``create_dataset`` and
+``data_preparation``, with no more of this package than lets it run on today's pandas; it makes no
+model, which ``prepare`` does.  Interactions are ten for a user and fifty for an item.
 """
 
 from __future__ import annotations
@@ -23,7 +25,15 @@ import numpy as np
 
 from recbole_darec.cli.ending import exit_code
 
-_STEPS = ("import", "cold", "cached", "stock")
+_STEPS = ("import", "pandas", "cold", "cached", "stock")
+_SAID = {
+    "import": "`import table`",
+    "pandas": "the same by pandas",
+    "cold": "`prepare`, cold",
+    "cached": "`prepare`, cached",
+    "stock": "RecBole's preparation",
+}
+_COLUMNS = ("interactions", "step", "seconds", "processor_seconds", "peak_gb")
 
 
 def main() -> None:
@@ -32,31 +42,79 @@ def main() -> None:
     if args.step:
         _in_process(args.step, Path(args.folder))
         return
-    found: dict[int, dict[str, tuple[float, float]]] = {}
+    found: dict[int, dict[str, tuple[float, float, float]]] = {}
+    print("| interactions | step | seconds | processor's | peak GB |\n| " + "--- | " * 5)
     for size in args.sizes:
+        found[size] = {}
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             _write_table(Path(folder) / "table.parquet", size, args.users, args.items)
-            found[size] = {step: _timed(step, folder) for step in args.steps}
-    print("| interactions | step | seconds | peak GB |\n| --- | --- | --- | --- |")
-    for size, steps in found.items():
-        for step, (seconds, peak) in steps.items():
-            print(f"| {size:,} | {step} | {seconds:.1f} | {peak:.2f} |")
-    if len(found) > 1:
-        sizes = np.log(list(found))
-        for step in args.steps:
-            times = np.log([steps[step][0] for steps in found.values()])
-            print(f"{step}: seconds grow with the interactions to the power of "
-                  f"{np.polyfit(sizes, times, 1)[0]:.2f}")  # fmt: skip
+            for step in args.steps:
+                if step == "stock" and size > args.stock_up_to:
+                    continue
+                seconds, busy, peak = found[size][step] = _timed(step, folder)
+                said = _SAID[step]
+                print(
+                    f"| {size:,} | {said} | {seconds:.1f} | {busy:.1f} | {peak:.2f} |", flush=True
+                )
+        _write_csv(args.csv, found)
+    slopes = {step: _slope(found, step) for step in args.steps}
+    for step, slope in slopes.items():
+        if slope is not None:
+            print(f"{_SAID[step]}: the processor's seconds grow to the power of {slope:.2f}")
+    if args.plot:
+        _plot(Path(args.plot), found, slopes)
+
+
+def _slope(found: dict[int, dict[str, tuple[float, float, float]]], step: str) -> float | None:
+    """Return the power of the interactions that the time goes with, of two sizes or more."""
+    points = [(size, steps[step][1]) for size, steps in found.items() if step in steps]
+    if len(points) < 2:
+        return None
+    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+
+
+def _write_csv(path: str | None, found: dict[int, dict[str, tuple[float, float, float]]]) -> None:
+    if path is None:
+        return
+    rows = [
+        f"{size},{step},{seconds:.2f},{busy:.2f},{peak:.2f}"
+        for size, steps in found.items()
+        for step, (seconds, busy, peak) in steps.items()
+    ]
+    Path(path).write_text("\n".join([",".join(_COLUMNS), *rows]) + "\n")
+
+
+def _plot(
+    path: Path,
+    found: dict[int, dict[str, tuple[float, float, float]]],
+    slopes: dict[str, float | None],
+) -> None:
+    """Draw the processor's seconds over the interactions, both axes logarithmic."""
+    from recbole_darec.studies.drawing import new_figure, styles
+
+    figure, (axes,) = new_figure()
+    for step, style in styles(list(slopes)).items():
+        points = [(size, steps[step][1]) for size, steps in found.items() if step in steps]
+        slope = slopes[step]
+        name = _SAID[step].replace("`", "") + (f" (slope {slope:.2f})" if slope else "")
+        axes.plot(*zip(*points), style["line"], label=name, color=style["color"],
+                  marker=style["marker"])  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="interactions", ylabel="processor's seconds")
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[2_000_000])
-    parser.add_argument("--users", type=float, default=0.05, help="users for each interaction")
-    parser.add_argument("--items", type=float, default=0.025, help="items for each interaction")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1_000_000])
+    parser.add_argument("--users", type=float, default=0.1, help="users for each interaction")
+    parser.add_argument("--items", type=float, default=0.02, help="items for each interaction")
     parser.add_argument("--steps", nargs="+", default=list(_STEPS), choices=_STEPS)
+    parser.add_argument("--stock-up-to", type=int, default=10**12, help="RecBole's sizes end here")
+    parser.add_argument("--csv", help="file that the figures are written to")
+    parser.add_argument("--plot", help="file that the plot is written to (.svg, .png)")
     parser.add_argument("--folder", help="where the data are written (default: temporary)")
     parser.add_argument("--step", choices=_STEPS, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -90,38 +148,49 @@ def _write_table(path: Path, size: int, users: float, items: float) -> None:
     frame.to_parquet(path)
 
 
-def _timed(step: str, folder: str) -> tuple[float, float]:
+def _timed(step: str, folder: str) -> tuple[float, float, float]:
     command = [sys.executable, __file__, "--step", step, "--folder", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{step} failed:\n{done.stderr[-2000:]}")
-    seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return seconds, peak
+    seconds, busy, peak = json.loads(done.stdout.splitlines()[-1])
+    return seconds, busy, peak
 
 
 def _in_process(step: str, folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    begin = time.perf_counter()
-    if step == "import":
-        _import(folder)
-    elif step == "stock":
-        begin = _stock(folder)
-    else:
-        begin = _prepare(folder)
-    seconds = time.perf_counter() - begin
+    steps = {"import": _import, "pandas": _by_pandas, "stock": _stock}
+    begin, busy = steps.get(step, _prepare)(folder)
+    seconds, busy = time.perf_counter() - begin, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps([seconds, peak]))
+    print(json.dumps([seconds, busy, peak]))
 
 
-def _import(folder: Path) -> None:
+def _begin() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _import(folder: Path) -> tuple[float, float]:
     from recbole_darec.cli.main import main as command
 
+    begin = _begin()
     given = f"import table --interactions {folder}/table.parquet --dataset made --split none"
     status = command([*given.split(), "--out", str(folder)])
     if status:
         raise SystemExit(status)
+    return begin
+
+
+def _by_pandas(folder: Path) -> tuple[float, float]:
+    import pandas as pd
+
+    begin = _begin()
+    frame = pd.read_parquet(folder / "table.parquet").drop_duplicates()
+    names = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
+    frame.to_csv(folder / "by_pandas.inter", sep="\t", index=False, header=names)
+    return begin
 
 
 def _options(folder: Path) -> dict[str, object]:
@@ -135,23 +204,23 @@ def _options(folder: Path) -> dict[str, object]:
     }
 
 
-def _prepare(folder: Path) -> float:
+def _prepare(folder: Path) -> tuple[float, float]:
     from recbole_darec import run
     from recbole_darec.resolve import resolve
 
-    begin = time.perf_counter()
+    begin = _begin()
     run.prepare(resolve("LightGCN", "made", None, _options(folder)))
     return begin
 
 
-def _stock(folder: Path) -> float:
+def _stock(folder: Path) -> tuple[float, float]:
     from recbole.data import create_dataset, data_preparation  # after numpy's names are back
 
     from recbole_darec import recbole_compat, run
     from recbole_darec.resolve import resolve
 
     settings = resolve("LightGCN", "made", None, _options(folder))
-    begin = time.perf_counter()
+    begin = _begin()
     config = recbole_compat.make_config(settings, run.backbone_class("LightGCN"))
     recbole_compat.reconcile()
     data_preparation(config, create_dataset(config))

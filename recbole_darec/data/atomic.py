@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.data.categories import READ_AS_MISSING
 from recbole_darec.data.files import replacing
 from recbole_darec.data.inter_writer import write_rows
 from recbole_darec.errors import DataError, some
@@ -57,30 +58,7 @@ _FIELD_TYPES = {
 
 # RecBole reads tokens with pandas' defaults, which take these for missing values, and then drops
 # their interactions without a word; "[PAD]" is its own token for row 0.
-_LOST_TOKENS = frozenset(
-    [
-        "",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-        "NaN",
-        "None",
-        "n/a",
-        "nan",
-        "null",
-        "[PAD]",
-    ]
-)
+_LOST_TOKENS = frozenset([*READ_AS_MISSING, "[PAD]"])
 # Control characters, line and paragraph separators, and lone surrogates (which UTF-8 cannot hold).
 _BAD_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -119,7 +97,7 @@ def check_tokens(tokens: Any, where: str, first: int = 1) -> None:
     """
     if hasattr(tokens, "cat"):
         categories = tokens.cat.categories
-        if not any(token_fault(token) for token in categories):
+        if _LOST_TOKENS.isdisjoint(categories) and "".join(categories).isprintable():
             return
     known: set[str] = set()
     for row, token in enumerate(tokens, first):

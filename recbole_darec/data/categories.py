@@ -1,4 +1,4 @@
-"""Columns of text read as categories: each distinct text once, and a number for each row.
+"""Columns of text as categories: each distinct text once, and a number for each row.
 
 pandas reads categories, too, and makes numbers of texts such as ``007`` since its third version.
 """
@@ -9,15 +9,51 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_categories"]
+import numpy as np
+
+__all__ = [
+    "READ_AS_MISSING",
+    "categorical",
+    "categories_of",
+    "joined_categories",
+    "read_categories",
+]
 
 _BLOCK = 16 << 20
 _ROWS = 1_000_000
-# What pandas reads as missing.
-_MISSING = (
-    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
-    + ["<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+
+READ_AS_MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
+"""What pandas reads as missing."""
+
+
+def categories_of(column: Any) -> Any:
+    """Return a ``pandas.Series`` of text as ``pandas.Categorical`` without unused categories."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        used = np.bincount(column.cat.codes + 1, minlength=len(column.cat.categories) + 1)[1:] > 0
+        return column.array if used.all() else column.cat.remove_unused_categories().array
+    places, texts = pd.factorize(column.to_numpy(dtype=object))
+    return pd.Categorical.from_codes(places, pd.Index(texts, dtype=object))
+
+
+def joined_categories(frames: Sequence[Any]) -> list[Any]:
+    """Return tables whose columns of categories have the same ones, so that these are kept."""
+    import pandas as pd
+
+    frames = list(frames)
+    for name in frames[0].columns if len(frames) > 1 else ():
+        columns = [frame[name].array if name in frame else None for frame in frames]
+        if not all(isinstance(column, pd.Categorical) for column in columns):
+            continue
+        joined, end = pd.api.types.union_categoricals(columns), 0
+        for n, frame in enumerate(frames):
+            begin, end = end, end + len(frame)
+            frames[n] = frame.assign(**{name: joined[begin:end]})
+    return frames
 
 
 def read_categories(path: Path, separator: str, columns: Sequence[str]) -> dict[str, Any]:
@@ -46,14 +82,15 @@ def read_categories(path: Path, separator: str, columns: Sequence[str]) -> dict[
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(columns, text),
             include_columns=list(columns),
-            null_values=_MISSING,
+            null_values=READ_AS_MISSING,
             strings_can_be_null=True,
         ),
     )
-    return {name: _categorical(table.column(name)) for name in columns}
+    return {name: categorical(table.column(name)) for name in columns}
 
 
-def _categorical(column: Any) -> Any:
+def categorical(column: Any) -> Any:
+    """Return an Arrow chunked array of dictionaries of text as ``pandas.Categorical``."""
     import pandas as pd
 
     coded = column.unify_dictionaries().combine_chunks()
@@ -79,6 +116,5 @@ def _by_pandas(path: Path, separator: str, columns: Sequence[str]) -> dict[str, 
     with chunks:
         for chunk in chunks:
             for name in columns:
-                places, texts = pd.factorize(chunk[name].to_numpy(dtype=object))
-                found[name].append(pd.Categorical.from_codes(places, pd.Index(texts, dtype=object)))
+                found[name].append(categories_of(chunk[name]))
     return {name: pd.api.types.union_categoricals(parts) for name, parts in found.items()}

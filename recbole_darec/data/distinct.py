@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["contained", "sorted_distinct"]
+__all__ = ["contained", "sorted_distinct", "united"]
 
 
 def sorted_distinct(values: np.ndarray) -> np.ndarray:
@@ -12,13 +12,13 @@ def sorted_distinct(values: np.ndarray) -> np.ndarray:
 
     NumPy hashes them since 2.3, which takes ten times as long where nearly all are distinct.
     """
-    ordered = np.sort(values, axis=None)
-    if len(ordered) < 2:
-        return ordered
-    first = np.empty(len(ordered), bool)
-    first[0] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered if first.all() else ordered[first]
+    return _first_ones(np.sort(values, axis=None))
+
+
+def united(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distinct numbers of two sorted arrays, sorted."""
+    # Of two sorted runs the stable sort is one pass that merges them.
+    return _first_ones(np.sort(np.concatenate([keys, others]), kind="stable"))
 
 
 def contained(wanted: np.ndarray, keys: np.ndarray) -> np.ndarray:
@@ -29,3 +29,9 @@ def contained(wanted: np.ndarray, keys: np.ndarray) -> np.ndarray:
     np.minimum(places, len(keys) - 1, out=places)
     found: np.ndarray = keys[places] == wanted
     return found
+
+
+def _first_ones(ordered: np.ndarray) -> np.ndarray:
+    first = np.ones(len(ordered), bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered if first.all() else ordered[first]

@@ -60,8 +60,8 @@ def _plain(frame: Any) -> bool:
             return False
         if values.dtype.kind == "f":
             continue
-        distinct = values.cat.categories if hasattr(values, "cat") else values.unique()
-        if any(mark in text for text in distinct for mark in '"\t\n\r'):
+        distinct = "".join(values.cat.categories if hasattr(values, "cat") else values.unique())
+        if any(mark in distinct for mark in '"\t\n\r'):
             return False
     return True
 

@@ -29,17 +29,21 @@ class UserItems:
     """
 
     def __init__(self, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> None:
-        self.n_items = n_items
-        self.keys = sorted_distinct(users.astype(np.int64) * n_items + items)
+        self._set(sorted_distinct(users.astype(np.int64) * n_items + items), n_users, n_items)
+
+    def _set(self, keys: np.ndarray, n_users: int, n_items: int) -> None:
+        self.n_items, self.keys = n_items, keys
         self.items = self.keys % n_items
         self.starts = np.searchsorted(self.keys, np.arange(n_users + 1, dtype=np.int64) * n_items)
 
     def without(self, other: UserItems) -> UserItems:
         """Return the pairs that ``other`` does not have."""
-        left = self.keys[~contained(self.keys, other.keys)]
-        return UserItems(
-            left // self.n_items, left % self.n_items, len(self.starts) - 1, self.n_items
-        )
+        kept = np.ones(len(self.keys), bool)
+        both = other.keys[contained(other.keys, self.keys)]
+        kept[np.searchsorted(self.keys, both)] = False
+        found = UserItems.__new__(UserItems)
+        found._set(self.keys[kept], len(self.starts) - 1, self.n_items)
+        return found
 
     def users(self) -> np.ndarray:
         """Return the users that have an item, ascending."""

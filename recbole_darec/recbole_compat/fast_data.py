@@ -20,7 +20,7 @@ from recbole.sampler import Sampler
 from recbole.utils import FeatureSource
 
 from recbole_darec.data.atomic_reader import NotPlain, read_plain
-from recbole_darec.data.distinct import contained, sorted_distinct
+from recbole_darec.data.distinct import contained, sorted_distinct, united
 from recbole_darec.data.parsed import parsed_once
 from recbole_darec.data.splits import part_sizes
 from recbole_darec.recbole_compat.fast_ids import ColumnIds
@@ -128,9 +128,8 @@ class UsedItems:
 
     def joined(self, users: np.ndarray, items: np.ndarray) -> UsedItems:
         """Return these pairs and others."""
-        more = users.astype(np.int64) * self._n_items + items
-        keys = sorted_distinct(np.concatenate([self._keys, more]))
-        return UsedItems(keys, self._n_users, self._n_items)
+        more = sorted_distinct(users.astype(np.int64) * self._n_items + items)
+        return UsedItems(united(self._keys, more), self._n_users, self._n_items)
 
     def __len__(self) -> int:
         return self._n_users

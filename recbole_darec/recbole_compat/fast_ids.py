@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,7 @@ import pandas as pd
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.utils import FeatureType
 
-__all__ = ["ColumnIds", "joined_categories"]
-
-
-def joined_categories(frames: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return tables whose columns of categories have the same ones, so that these are kept."""
-    frames = list(frames)
-    for name in frames[0].columns:
-        columns = [frame[name].array if name in frame else None for frame in frames]
-        if not all(isinstance(column, pd.Categorical) for column in columns):
-            continue
-        joined, end = pd.api.types.union_categoricals(columns), 0
-        for n, frame in enumerate(frames):
-            begin, end = end, end + len(frame)
-            frames[n] = frame.assign(**{name: joined[begin:end]})
-    return frames
+__all__ = ["ColumnIds"]
 
 
 class ColumnIds:

@@ -22,7 +22,7 @@ import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data.dataset import Dataset, dataset, kg_dataset, sequential_dataset
 from recbole.utils import FeatureType
 
-from recbole_darec.recbole_compat.fast_ids import joined_categories
+from recbole_darec.data.categories import joined_categories
 
 __all__ = [
     "count_cells",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.data.atomic import SPLITS, check_dataset_name, check_tokens
+from recbole_darec.data.distinct import contained
 from recbole_darec.data.profile_files import open_text, read_profiles, require_unique
 from recbole_darec.data.splits import parse_ratios, ratio_split
 from recbole_darec.errors import DataError, EmbeddingError, nearest, some
@@ -40,7 +41,7 @@ def _distribute(path: str, frame: Any, split: str, seed: int) -> tuple[dict[str,
     if "split" not in frame.columns and ratios is None:
         # A pair may come again at another time, for sequences; RecBole's rm_dup_inter decides.
         keys = [*IDS, "timestamp"] if "timestamp" in frame.columns else list(IDS)
-        kept = frame[~frame.duplicated(keys)]
+        kept = _without_repeated(frame, keys)
         return {"": kept}, len(frame) - len(kept)
 
     if "split" in frame.columns:
@@ -58,7 +59,7 @@ def _distribute(path: str, frame: Any, split: str, seed: int) -> tuple[dict[str,
                 "train, valid (or val, validation) and test"
             )
         frame = frame.assign(split=names)
-        kept = frame[~frame.duplicated([*IDS, "split"])]
+        kept = _without_repeated(frame, [*IDS, "split"])
         twice = kept[kept.duplicated(list(IDS), keep=False)]
         if len(twice):
             user, item = twice.iloc[0][list(IDS)]
@@ -71,15 +72,39 @@ def _distribute(path: str, frame: Any, split: str, seed: int) -> tuple[dict[str,
             )
     else:
         assert ratios is not None
-        kept = frame[~frame.duplicated(list(IDS))]
+        kept = _without_repeated(frame, list(IDS))
         # The order of the file's rows must not matter: draw over the pairs in sorted order.
-        users, items = (kept[c].to_numpy(dtype=object).astype(str) for c in IDS)
+        users, items = (_ranks(kept[column]) for column in IDS)
         order = np.lexsort((items, users))
         labels = np.empty(len(kept), dtype=np.uint8)
         labels[order] = ratio_split(users[order], len(kept), ratios, seed)
-        kept = kept.assign(split=np.array(SPLITS, dtype=object)[labels])
+        return {s: kept[labels == n] for n, s in enumerate(SPLITS)}, len(frame) - len(kept)
     dropped = len(frame) - len(kept)
     return {s: kept[kept["split"] == s].drop(columns="split") for s in SPLITS}, dropped
+
+
+def _without_repeated(frame: Any, keys: list[str]) -> Any:
+    """Return the rows whose keys, ids among them, stand in no row before."""
+    users, items = (frame[column].cat.codes.to_numpy(dtype=np.int64) for column in IDS)
+    pairs = users * len(frame["item_id"].cat.categories) + items
+    ordered = np.sort(pairs)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return frame
+    # The few rows that can be repeated are compared whole.
+    rows = np.flatnonzero(contained(pairs, again))
+    kept = np.ones(len(frame), bool)
+    kept[rows] = ~frame.iloc[rows].duplicated(keys).to_numpy()
+    return frame[kept]
+
+
+def _ranks(ids: Any) -> np.ndarray:
+    """Return the place of each id among the sorted ones, int64 ``[rows]``, of categories."""
+    ranks = np.empty(len(ids.cat.categories), dtype=np.int64)
+    ranks[np.argsort(ids.cat.categories.to_numpy(dtype=object), kind="stable")] = np.arange(
+        len(ranks)
+    )
+    return ranks[ids.cat.codes.to_numpy()]
 
 
 # -- texts and matrices ---------------------------------------------------------------------------
@@ -214,7 +239,8 @@ def import_table(
         check_tokens(frame[column], f"{path}, column {column}")
     for found, column, kind in ((users, "user_id", "user"), (items, "item_id", "item")):
         for ids, what in ((found.text_ids, "profiles"), (found.matrix_ids, "embeddings")):
-            check_same_form(frame[column].unique(), ids, kind, path, what)
+            if len(ids):
+                check_same_form(frame[column].unique(), ids, kind, path, what)
     parts, duplicates = _distribute(path, frame, split, split_seed)
     return write_import(
         dataset=dataset,

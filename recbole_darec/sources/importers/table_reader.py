@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_darec.data.categories import categorical, categories_of, joined_categories
 from recbole_darec.data.files import progress
 from recbole_darec.data.profile_files import open_text
 from recbole_darec.errors import DataError, MissingExtraError, nearest, some
@@ -71,7 +72,6 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
         MissingExtraError: a Parquet file, and pyarrow is not installed.
     """
     import pandas as pd
-    from pandas.api.types import union_categoricals
 
     frames: list[Any] = []
     dropped = dict.fromkeys(NUMBERS, 0)
@@ -88,23 +88,11 @@ def read_interactions(files: Sequence[str | Path], form: TableForm) -> tuple[Any
                 f"{', '.join(frames[0].columns)}: tables that are read together have the same"
             )
         frames.append(frame)
-    for column in IDS:
-        joined = union_categoricals([_categories(frame[column]) for frame in frames])
-        end = 0
-        for n, frame in enumerate(frames):
-            begin, end = end, end + len(frame)
-            frames[n] = frame.assign(**{column: joined[begin:end]})
-    return pd.concat(frames, ignore_index=True), {k: n for k, n in dropped.items() if n}
-
-
-def _categories(ids: Any) -> Any:
-    """Return a column of ids as categories of plain text, each of which stands in the column."""
-    import pandas as pd
-
-    if isinstance(ids.dtype, pd.CategoricalDtype):
-        return ids.cat.remove_unused_categories().array
-    codes, distinct = pd.factorize(ids.to_numpy(dtype=object))
-    return pd.Categorical.from_codes(codes, pd.Index(distinct, dtype=object))
+    frames = [
+        frame.assign(**{column: categories_of(frame[column]) for column in IDS}) for frame in frames
+    ]
+    whole = pd.concat(joined_categories(frames), ignore_index=True)
+    return whole, {column: n for column, n in dropped.items() if n}
 
 
 def _part_of(file: str) -> tuple[str | None, Path]:
@@ -214,12 +202,14 @@ def _read_delimited(path: Path, usual: str, form: TableForm) -> Any:
                 if not isinstance(chunk.index, pd.RangeIndex):
                     raise DataError(f"{path}: its rows have more fields than its header")
                 chunk.columns = [str(column).strip() for column in chunk.columns]
-                chunks.append(chunk[list(wanted)])
+                chunk = chunk[list(wanted)]
+                ids = [name for name, ours in wanted.items() if ours in IDS]
+                chunks.append(chunk.assign(**{name: categories_of(chunk[name]) for name in ids}))
     except (pd.errors.ParserError, ValueError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from None
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from None
-    frame = pd.concat(chunks, ignore_index=True).rename(columns=wanted)
+    frame = pd.concat(joined_categories(chunks), ignore_index=True).rename(columns=wanted)
     for column in wanted.values():
         short = frame[column].isna()
         if short.any():
@@ -236,8 +226,11 @@ def _read_parquet(path: Path, form: TableForm) -> Any:
     except ImportError:
         raise MissingExtraError("pyarrow", "parquet") from None
     try:
-        with pq.ParquetFile(path) as file:
-            wanted = _check_columns(path, file.schema_arrow.names, form)
+        schema = pq.read_schema(path)
+        wanted = _check_columns(path, schema.names, form)
+        texts = [own for own, name in wanted.items()
+                 if name in IDS and _is_text(pa, schema.field(own).type)]  # fmt: skip
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=list(wanted))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
@@ -256,6 +249,9 @@ def _read_parquet(path: Path, form: TableForm) -> Any:
             if not whole.all():
                 raise DataError(f"{path}, row {first_true(~whole)}: the {own} is no whole number")
             column = pa.chunked_array([pa.array(values.astype(np.int64))])
+        if own in texts:
+            columns[name] = categorical(column)
+            continue
         try:
             text = column.cast(pa.string())
         except pa.ArrowException:
@@ -263,8 +259,9 @@ def _read_parquet(path: Path, form: TableForm) -> Any:
         if name not in IDS:
             columns[name] = np.array(text.to_pylist(), dtype=object)
             continue
-        coded = text.dictionary_encode().combine_chunks()
-        columns[name] = pd.Categorical.from_codes(
-            coded.indices.to_numpy(), pd.Index(coded.dictionary.to_pylist(), dtype=object)
-        )
+        columns[name] = categorical(text.dictionary_encode())
     return pd.DataFrame(columns)
+
+
+def _is_text(arrow: Any, kind: Any) -> bool:
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
