@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph import BipartiteGraph
-from recbole_darec.numerics import at_least_float32, no_autocast
+from recbole_darec.numerics import at_least_float32, csr_product, no_autocast
 
 __all__ = ["EdgePattern", "edge_dots", "row_normalized", "row_sums", "weighted_sum"]
 
@@ -135,8 +135,16 @@ class _EdgeDots(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         left, right = ctx.saved_tensors
         with no_autocast(left):
-            to_left = ctx.pattern.matrix(grads[0]) @ right if ctx.needs_input_grad[1] else None
-            to_right = ctx.pattern.transpose(grads[0]) @ left if ctx.needs_input_grad[2] else None
+            to_left = (
+                csr_product(ctx.pattern.matrix(grads[0]), right)
+                if ctx.needs_input_grad[1]
+                else None
+            )
+            to_right = (
+                csr_product(ctx.pattern.transpose(grads[0]), left)
+                if ctx.needs_input_grad[2]
+                else None
+            )
         return None, to_left, to_right
 
 
@@ -163,7 +171,7 @@ class _WeightedSum(torch.autograd.Function):
         ctx.pattern = pattern
         ctx.save_for_backward(values, nodes)
         with no_autocast(nodes):
-            return pattern.matrix(values) @ nodes
+            return csr_product(pattern.matrix(values), nodes)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -171,7 +179,11 @@ class _WeightedSum(torch.autograd.Function):
         grad = grads[0].contiguous()
         with no_autocast(nodes):
             to_values = _dots(ctx.pattern, grad, nodes) if ctx.needs_input_grad[1] else None
-            to_nodes = ctx.pattern.transpose(values) @ grad if ctx.needs_input_grad[2] else None
+            to_nodes = (
+                csr_product(ctx.pattern.transpose(values), grad)
+                if ctx.needs_input_grad[2]
+                else None
+            )
         return None, to_values, to_nodes
 
 

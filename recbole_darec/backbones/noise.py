@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.propagation import gradient_over, n_aggregated
-from recbole_darec.numerics import no_autocast
+from recbole_darec.numerics import csr_product, no_autocast
 
 __all__ = ["noisy_views"]
 
@@ -42,7 +42,7 @@ class _NoisyViews(torch.autograd.Function):
         with no_autocast(ego):
             for _ in range(n_layers):
                 # The first product is the same in all views.
-                product = (matrix @ layer).view(n_nodes, -1, width)
+                product = csr_product(matrix, layer).view(n_nodes, -1, width)
                 draws = torch.rand(shape, dtype=layer.dtype, device=layer.device)
                 lengths = torch.linalg.vector_norm(draws, dim=-1, keepdim=True)
                 draws *= noise / lengths.clamp_min_(torch.finfo(layer.dtype).tiny)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph import BipartiteGraph
-from recbole_darec.numerics import no_autocast
+from recbole_darec.numerics import csr_product
 
 __all__ = [
     "aggregate_layers",
@@ -44,13 +44,11 @@ class _AggregateLayers(torch.autograd.Function):
 
 
 def _sum_of_powers(matrix: Tensor, rows: Tensor, n_layers: int, mean: bool) -> Tensor:
-    # Mixed precision has no sparse kernels: the graph product stays in float32.
-    with no_autocast(rows):
-        total, layer = rows, rows
-        for _ in range(n_layers):
-            layer = matrix @ layer
-            total = total + layer
-        return total / (n_layers + 1) if mean else total
+    # x + A (x + A (x + ...)): a product and a sum in its place for each layer.
+    total = rows
+    for _ in range(n_layers):
+        total = csr_product(matrix, total).add_(rows)
+    return total.div_(n_layers + 1) if mean and n_layers else total
 
 
 def aggregate_layers(
@@ -95,9 +93,8 @@ class _PropagateLayers(torch.autograd.Function):
         # A layer that no loss looks at has no gradient, instead of one of zeros.
         ctx.set_materialize_grads(False)
         layers = [ego]
-        with no_autocast(ego):
-            for _ in range(n_layers):
-                layers.append(matrix @ layers[-1])
+        for _ in range(n_layers):
+            layers.append(csr_product(matrix, layers[-1]))
         return tuple(layers[1:])
 
     @staticmethod
@@ -108,8 +105,7 @@ class _PropagateLayers(torch.autograd.Function):
                 # A slice of a wider gradient, made dense for the product.
                 carried = grad.contiguous() if carried is None else carried + grad
             if carried is not None:
-                with no_autocast(carried):
-                    carried = ctx.transpose @ carried
+                carried = csr_product(ctx.transpose, carried)
         return carried, None, None, None
 
 
@@ -150,10 +146,9 @@ class _AggregateOver(torch.autograd.Function):
         ctx.dtype = ego.dtype
         layer = ego.float()
         total = layer if include_ego else torch.zeros_like(layer)
-        with no_autocast(ego):
-            for matrix in matrices:
-                layer = matrix @ layer
-                total = total + layer
+        for matrix in matrices:
+            layer = csr_product(matrix, layer)
+            total = total + layer
         return total
 
     @staticmethod
@@ -176,9 +171,8 @@ def gradient_over(matrices: Sequence[Tensor], grad: Tensor, include_ego: bool) -
         float32 ``[n_nodes, d]``.
     """
     carried: Tensor | None = None
-    with no_autocast(grad):
-        for matrix in reversed(matrices):
-            carried = matrix @ (grad if carried is None else grad + carried)
+    for matrix in reversed(matrices):
+        carried = csr_product(matrix, grad if carried is None else grad + carried)
     if carried is None:
         return grad if include_ego else torch.zeros_like(grad)
     return grad + carried if include_ego else carried

@@ -10,6 +10,7 @@ from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, near
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
+from recbole_darec.numerics.sparse import csr_product
 
 __all__ = [
     "RANK_LOSSES",
@@ -19,6 +20,7 @@ __all__ = [
     "bce_loss",
     "bpr_loss",
     "centers_of",
+    "csr_product",
     "folded",
     "frequency_buckets",
     "info_nce",
