@@ -1,6 +1,7 @@
 """Make a text data set of Amazon's Prime Pantry, for `recbole-darec import table`.
 
-    python docs/results/prime_pantry.py --source FOLDER --out FOLDER [--encoder NAME] [--cold-items S]
+    python docs/results/prime_pantry.py --source FOLDER --out FOLDER \\
+        [--encoder NAME] [--cold-items SHARE]
 
 ``--source`` holds ``Prime_Pantry_cleaned_history.csv`` (a user's purchases in one list) and
 ``metadata_Prime_Pantry.csv`` (titles).  Users and items with under five purchases are left out

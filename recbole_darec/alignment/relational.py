@@ -1,9 +1,9 @@
 """Relational: what is alike in the frozen profiles is kept alike among the embeddings.
 
-No method of the papers, but a remedy for what was measured of DaRec (docs/results/xrec_yelp.md): hardly any
-gradient of its structure terms reaches the backbone.  Here the structure is that of the frozen
-profiles themselves.  No projection is trained, so nothing can collapse; and neighbours in the
-profiles share, in training and in prediction, part of what each has learned.
+No method of the papers, but a remedy for what was measured of DaRec (docs/results/xrec_yelp.md):
+hardly any gradient of its structure terms reaches the backbone.  Here the structure is that of the
+frozen profiles themselves.  No projection is trained, so nothing can collapse; and neighbours in
+the profiles share, in training and in prediction, part of what each has learned.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Relational-Con: profile neighbours in the representation, and RLMRec-Con's contrast of it.
 
-No method of the papers (docs/results/xrec_yelp.md has how it was chosen).  The neighbours carry what the
-profiles say into the representation, and the contrast with the projected profiles spreads it;
-together they do more than either alone.
+No method of the papers (docs/results/xrec_yelp.md has how it was chosen).  The neighbours carry
+what the profiles say into the representation, and the contrast with the projected profiles spreads
+it; together they do more than either alone.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Below this share of edges left, a user is told: on a small data set the paper's 500 seeds leave
-# nearly none, and the encoder sees no graph (docs/results/papers.md has what that costs).
+# nearly none, and the encoder sees no graph (docs/results/xrec_yelp.md has what that costs).
 _FEW_EDGES = 0.1
 
 

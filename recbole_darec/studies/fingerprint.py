@@ -44,8 +44,9 @@ def data_files(settings: Settings) -> list[Path]:
                                    "item": source.item_profile_file},
         )  # fmt: skip
         if not profiles:
+            where = f"the data set '{name}' has" if own is None else f"profile_dir={own} holds"
             raise EmbeddingError(
-                f"the data set '{name}' has no profile embeddings, and model={settings.model} with "
+                f"{where} no profile embeddings, and model={settings.model} with "
                 f"align={settings.align} needs them: bring them in with 'recbole-darec import' or "
                 "'embed', or leave it out"
             )

@@ -23,6 +23,7 @@ from recbole_darec.studies.drawing import save
 from recbole_darec.studies.figures import figures_of, write_figures
 from recbole_darec.studies.frame import Results, stored_results
 from recbole_darec.studies.study import Study
+from recbole_darec.studies.tables import sources_of
 
 __all__ = ["drawn", "page"]
 
@@ -90,6 +91,7 @@ def page(results: Results, metrics: list[str], *, per_user: bool = False) -> str
         header=_header(table),
         rows=[_cells(line) for line in table.lines],
         figures=[_embedded(name, figure) for name, figure in figures_of(results, metrics[0])],
+        sources=sources_of(table),
         failed=table.failed,
         command=f"recbole-darec compare {table.name}",
         study=yaml.safe_dump(results.study.options.model_dump(), sort_keys=False),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from recbole_darec.studies.comparison import Against, Cell, Comparison, Line
 from recbole_darec.studies.reported import PROTOCOL
 
-__all__ = ["FORMS", "as_csv", "as_latex", "as_markdown"]
+__all__ = ["FORMS", "as_csv", "as_latex", "as_markdown", "sources_of"]
 
 _DIGITS = 4
 
@@ -200,10 +200,15 @@ def _notes(table: Comparison) -> list[str]:
         )
     if table.n_done < table.n_runs:
         notes.append(f"{table.n_done} of {table.n_runs} runs are done.")
-    papers = {c.reported.paper for line in table.lines for c in line.cells if c.reported}
-    notes += [f"Reported by {PROTOCOL[paper]}." for paper in sorted(papers)]
+    notes += sources_of(table)
     notes += [f"Failed: {run}: {reason}" for run, reason in table.failed]
     return notes
+
+
+def sources_of(table: Comparison) -> list[str]:
+    """Return where the reported numbers of a table are from, and how they were measured."""
+    papers = {c.reported.paper for line in table.lines for c in line.cells if c.reported}
+    return [f"Reported by {PROTOCOL[paper]}." for paper in sorted(papers)]
 
 
 def _has_deviation(table: Comparison) -> bool:

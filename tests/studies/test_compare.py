@@ -277,13 +277,17 @@ def test_what_another_version_has_done_is_said_and_shown_where_asked(
 def test_a_data_set_without_profiles_is_one_line(
     write_study: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    elsewhere = {"other": {"align": "text_filter", "set": {"profile_dir": "nowhere"}}}
+    assert main(["compare", str(write_study(variants=elsewhere))]) == 2
+    error = capsys.readouterr().err
+    assert "profile_dir=nowhere holds no profile embeddings, and model=LightGCN" in error
+    assert error.count("\n") == 1
     for path in (tmp_path / "dataset" / "tiny").glob("*emb*"):
         path.unlink()
     assert main(["compare", str(write_study(aligners=["none", "darec"], variants=None))]) == 2
-    assert (
-        "'tiny' has no profile embeddings, and model=LightGCN with align=darec"
-        in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "'tiny' has no profile embeddings, and model=LightGCN with align=darec" in error
+    assert error.count("\n") == 1
 
 
 def test_a_store_that_is_none_of_ours_or_of_another_format_is_one_line(
