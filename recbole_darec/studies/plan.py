@@ -90,7 +90,10 @@ def check_versions(store: Store, keys: list[str], wanted: str) -> None:
     there = store.versions(keys)
     store.others = wanted == "reuse"
     if there and wanted == "error":
-        told = " and ".join(f"{count} runs by version {v}" for v, count in sorted(there.items()))
+        told = " and ".join(
+            f"{count} run{'s' if count > 1 else ''} by version {version}"
+            for version, count in sorted(there.items())
+        )
         raise DataError(
             f"the store {store.path} has {told}, and this is {store.version}: say "
             "--other-version=reuse to take them as they are, or --other-version=again to do them "

@@ -265,7 +265,7 @@ def test_what_another_version_has_done_is_said_and_shown_where_asked(
     for what in ([], ["--table"], ["--figures"], ["--html=a.html"]):
         assert main([*show, *what]) == 2
         error = capsys.readouterr().err
-        assert "has 1 runs by version 0.0.9" in error
+        assert "has 1 run by version 0.0.9" in error
         assert error.count("\n") == 1
     show += ["--table", "--other-version=reuse"]
     assert main(show) == 0
