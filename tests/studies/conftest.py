@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,9 +59,13 @@ def make_study(write_study: Callable[..., Path]) -> Callable[..., Study]:
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    # A socket's path has about a hundred characters.
+    """A Ray cluster of this machine."""
     folder = Path("/tmp") / f"ray-{os.getpid()}-{time.monotonic_ns() % 10**6}"
     made = Cluster(folder)
-    yield made
-    for number in range(len(made.nodes)):
-        made.kill(number)
+    try:
+        made.begin()
+        yield made
+    finally:
+        for number in range(len(made.nodes)):
+            made.kill(number)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -24,49 +24,45 @@ def of_ray() -> dict[str, str]:
 
 
 class Cluster:
-    """A head without a core, and two nodes with one each."""
+    """A head without a core, and two nodes with one each.
+
+    Args:
+        folder: Ray's own, with a short path: a socket's has about a hundred characters.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
-        self.nodes = [
-            self._start(
-                "--head",
-                f"--port={self.address.rpartition(':')[2]}",
-                "--num-cpus=0",
-                "--include-dashboard=false",
-                f"--temp-dir={folder}",
-            )
-        ]
-        self.nodes += [self._start(f"--address={self.address}", "--num-cpus=1") for _ in range(2)]
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self._folder = folder
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a node in the foreground, in a group of processes of its own."""
-        process = subprocess.Popen(
+    def begin(self) -> None:
+        """Start the nodes, one after the other: of two that come at a time one may be lost."""
+        port = self.address.rpartition(":")[2]
+        self._start(
+            "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false",
+            f"--temp-dir={self._folder}",
+        )  # fmt: skip
+        for _ in range(2):
+            self._start(f"--address={self.address}", "--num-cpus=1")
+
+    def _start(self, *arguments: str) -> None:
+        """Start a node in the foreground, in a group of processes of its own; wait for it."""
+        node = subprocess.Popen(
             [str(Path(sys.executable).parent / "ray"), "start", "--block", *arguments],
             env=of_ray(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        if "--head" in arguments:
-            until_answers(self.address)
-        return process
+        self.nodes.append(node)
+        deadline = time.monotonic() + 180
+        while len(list(self._folder.glob("session_latest/sockets/raylet*"))) < len(self.nodes):
+            assert node.poll() is None, "a node of Ray did not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def kill(self, number: int) -> None:
         """Kill a node and everything that runs on it."""
         if self.nodes[number].poll() is None:
             os.killpg(self.nodes[number].pid, signal.SIGKILL)
             self.nodes[number].wait()
-
-
-def until_answers(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            socket.create_connection((host, int(port)), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-        else:
-            return

@@ -121,8 +121,15 @@ def test_a_variant_may_be_tuned_by_itself(make_study: Make, tmp_path: Path) -> N
     )
     with open_results(tmp_path / "s.sqlite") as store:
         plan = make_plan(study, Resolver(study.folder, store.digest_of), {})
-    tried = [(r.trial.method.name, r.values["n_layers"], r.values["learning_rate"]) for r in plan.runs]
-    assert tried == [("none", 1, 0.1), ("none", 1, 0.2), ("none deep", 2, 0.1), ("none deep", 2, 0.2)]
+    tried = [
+        (r.trial.method.name, r.values["n_layers"], r.values["learning_rate"]) for r in plan.runs
+    ]
+    assert tried == [
+        ("none", 1, 0.1),
+        ("none", 1, 0.2),
+        ("none deep", 2, 0.1),
+        ("none deep", 2, 0.2),
+    ]
     assert all(run.trial.tuning for run in plan.runs)
     assert plan.n_waiting == 6
 
