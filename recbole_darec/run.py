@@ -156,7 +156,7 @@ def train(
             trainer.fit(
                 run.train_data, run.valid_data, verbose=verbose, saved=saved, show_progress=progress
             )
-        trainer.optimizer.state.clear()  # twice the parameters, and the training is over
+        trainer.phases.forget_moments()
         trainer.tune_ranking(run.valid_data, saved=saved)
         test_result = tested(
             trainer,

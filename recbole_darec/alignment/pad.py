@@ -62,6 +62,12 @@ class PADOptions(ThreeExpertsOptions):
         "contrast of equation (16) in its place, which the paper gives the weight 0.01.",
         choices=("gaussian", "laplace", "linear", "cosine", "infonce"),
     )
+    pad_rows: int = option(
+        512,
+        "Distinct items of a step, at most, that the discrepancy is taken of at a time; more are "
+        "dealt out to groups of one size, whose mean it is. 0: always all.",
+        low=0,
+    )
     pad_temperature: float = option(0.1, "Temperature of that contrast.", low=0.02)
     pad_anchor: str = option(
         "with",
@@ -176,5 +182,7 @@ class PAD(ThreeExperts):
         if opt.pad_kernel == "infonce":
             found = info_nce(projected, table, opt.pad_temperature)
         else:
-            found = mean_discrepancy(projected, table, step.counts, opt.pad_kernel)
+            found = mean_discrepancy(
+                projected, table, step.counts, opt.pad_kernel, opt.pad_rows
+            )
         return {"mmd": opt.pad_gamma * found}

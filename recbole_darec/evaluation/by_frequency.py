@@ -15,7 +15,8 @@ from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.ranking import scored_batches
 from recbole_darec.numerics import frequency_buckets
 from recbole_darec.numerics.topk import top_k
-from recbole_darec.recbole_compat.metrics import KeptRanking, MetricEvaluator, hits
+from recbole_darec.recbole_compat.kept_ranking import KeptRanking
+from recbole_darec.recbole_compat.metrics import MetricEvaluator, hits
 from recbole_darec.settings.run_options import bucket_names
 
 __all__ = ["check_buckets", "evaluate_by_frequency", "rows_by_frequency"]
@@ -109,7 +110,7 @@ def rows_by_frequency(
 
     Returns:
         ``<metric> <bucket>`` by metric and bucket, float32 ``[n]``; NaN for a row without one of
-        the bucket's items to be found.
+        the bucket's items to be found.  A bucket that no row has one of has no metrics.
     """
     counts = _counts(train_data)
     buckets = np.zeros(len(counts), dtype=np.int64)
@@ -120,8 +121,12 @@ def rows_by_frequency(
         own = buckets[ranking.wanted_items] == number + 1
         rows, items = ranking.wanted_rows[own], ranking.wanted_items[own]
         counted = hits(listed, len(counts), torch.from_numpy(rows), torch.from_numpy(items))
-        for metric, values in evaluator.rows_of_lists(counted).items():
-            found[f"{metric} {name}"] = np.where(counted[:, -1] > 0, values, np.float32(np.nan))
+        there = (counted[:, -1] > 0).numpy()
+        if not there.any():
+            continue
+        for metric, values in evaluator.rows_of_lists(counted[there]).items():
+            of_rows = found[f"{metric} {name}"] = np.full(len(there), np.nan, np.float32)
+            of_rows[there] = values
     return found
 
 

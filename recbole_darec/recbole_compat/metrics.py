@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from recbole.evaluator import metrics as recbole_metrics
 
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["KeptRanking", "MetricCollector", "MetricEvaluator", "hits", "kept_ranking"]
+__all__ = ["MetricCollector", "MetricEvaluator", "hits"]
 
 # RecBole rounds every metric to four digits; ours keep what a double holds.
 _ALL_DIGITS = 15
@@ -26,24 +25,6 @@ _OF_ONE_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "dat
 
 # In a list of recommended items: no item.  RecBole's padding has this id, and is never recommended.
 _NONE = 0
-
-
-@dataclass(frozen=True)
-class KeptRanking:
-    """What an evaluation found for each of its rows: users, or a sequence's targets.
-
-    Attributes:
-        users: user id of each row, int64 ``[n]``.
-        items: the best items, int64 ``[n, k]``; 0 where there is none.
-        wanted_rows, wanted_items: row and id of each item that was to be found, int64 ``[p]``.
-        metrics: each metric by name, float32 ``[n]``.
-    """
-
-    users: np.ndarray
-    items: np.ndarray
-    wanted_rows: np.ndarray
-    wanted_items: np.ndarray
-    metrics: dict[str, np.ndarray]
 
 
 class MetricCollector(Collector):
@@ -114,22 +95,6 @@ class MetricCollector(Collector):
             if key in collected:
                 del collected[key]
         return returned
-
-
-def kept_ranking(collector: MetricCollector, evaluator: MetricEvaluator) -> KeptRanking:
-    """Return what the last evaluation found, of a collector and an evaluator that keep it."""
-    assert collector.kept is not None
-    users, items, rows, wanted = [], [], [], []
-    start = 0
-    for batch_users, batch_items, batch_rows, batch_wanted in collector.kept:
-        users.append(batch_users)
-        items.append(batch_items)
-        rows.append(batch_rows + start)
-        wanted.append(batch_wanted)
-        start += len(batch_users)
-    columns = (torch.cat(parts).numpy() for parts in (users, items, rows, wanted))
-    of_rows, ranked, wanted_rows, wanted_items = (c.astype(np.int64) for c in columns)
-    return KeptRanking(of_rows, ranked, wanted_rows, wanted_items, dict(evaluator.kept))
 
 
 class _WithoutLists:

@@ -31,8 +31,8 @@ class StudyOptions(Options):
         {},
         "Overrides by name, `{align: A, set: {option: value}}`: beside each method that `dataset`, "
         "`model` and `align` name (one or a list; all where they are left out), one with these "
-        "options. It takes the setting that its method was tuned to, or with `tuned: true` is tuned "
-        "by itself.",
+        "options. It takes the setting that its method was tuned to, or with `tuned: true` "
+        "is tuned by itself.",
     )
     seeds: list[int] = option(..., "Seeds of each method.", low=0)
     more_seeds: list[dict[str, Any]] = option(

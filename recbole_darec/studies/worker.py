@@ -171,9 +171,7 @@ class _Notes(Watch):
         self._path.unlink(missing_ok=True)
         lengths = Counter({phase: epoch + 1 for phase, epoch in sorted(epochs)})
         before = {phase: sum(lengths[n] for n in range(phase)) for phase in lengths}
-        return [
-            {**epochs[place], "epoch": before[place[0]] + place[1]} for place in sorted(epochs)
-        ]
+        return [{**epochs[place], "epoch": before[place[0]] + place[1]} for place in sorted(epochs)]
 
     def _note(self, what: Mapping[str, Any], phase: int) -> None:
         noted = {**what, "phase": phase} if phase else what

@@ -116,6 +116,11 @@ class Phases:
         trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
         self.begin_next(train_data, keep_files=keep_files)
 
+    def forget_moments(self) -> None:
+        """Free what the optimiser keeps, twice what it has trained: its training is over."""
+        self._trainer.optimizer.state.clear()
+        give_back_memory()
+
     def begin_next(self, train_data: Any, *, keep_files: bool) -> None:
         """Begin the next phase from the best model of this one.
 
@@ -123,7 +128,7 @@ class Phases:
             UserError: a file cannot be read or written.
         """
         trainer = self._trainer
-        trainer.optimizer.state.clear()  # twice what the phase has trained, and it is over
+        self.forget_moments()
         if keep_files and trainer.best_epoch >= 0:
             path = Path(trainer.saved_model_file)
             load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
@@ -163,7 +168,6 @@ class Phases:
         trainer.stopping_step = length.stopping_step
         if len(self._phases) > 1:
             trainer.logger.info(f"Phase {number + 1} of {len(self._phases)}: {phase.name}")
-
 
     def _tables_in_blocks(self) -> list[Any]:
         """Return the tables that are too large to be stepped at once, where all are."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_darec.evaluation.by_frequency import rows_by_frequency
-from recbole_darec.recbole_compat.metrics import KeptRanking, kept_ranking
+from recbole_darec.recbole_compat.kept_ranking import KeptRanking, kept_ranking
 
 __all__ = ["Watch", "tested"]
 
@@ -23,7 +23,7 @@ class Watch:
     def trained(
         self, epoch: int, seconds: float, losses: Mapping[str, float], phase: int = 0
     ) -> None:
-        """An epoch, from 0 in each phase, has been trained in so many seconds; its losses by name."""
+        """An epoch, from 0 in each phase, was trained in so many seconds; its losses by name."""
 
     def validated(self, epoch: int, score: float, phase: int = 0) -> None:
         """The model was validated after an epoch of a phase that trains what ranks."""

@@ -21,7 +21,7 @@ from recbole_darec.evaluation.by_frequency import evaluate_by_frequency
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.run import Prepared, make_trainer
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
-from recbole_darec.training.watch import Watch, tested
+from recbole_darec.training import watch
 
 METRICS = {
     "metrics": ["Recall", "NDCG", "ItemCoverage"],
@@ -126,21 +126,21 @@ def test_the_rows_of_a_bucket_have_its_metrics_as_mean(
 ) -> None:
     """Those of each user, which a study's paired tests are of."""
     if family == "general":
-        run = prepared(data_path, **METRICS)
+        run = prepared(data_path, **METRICS, result_buckets=3)
     else:
-        run = prepared(sequences, model="SASRec", **{**METRICS, "hidden_size": 8})
+        run = prepared(sequences, model="SASRec", **METRICS, result_buckets=3)
     trainer = make_trainer(run)
     given: dict[str, Any] = {}
 
-    class Looking(Watch):
+    class Looking(watch.Watch):
         asks_for_rows = True
 
         def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
             given.update(ranking.metrics)
 
     trainer.watch = Looking()
-    run.config.settings.evaluation.result_buckets = 3
-    tested(trainer, run.train_data, run.test_data, load_best_model=False)
+    trainer.eval_collector.data_collect(run.train_data)
+    watch.tested(trainer, run.train_data, run.test_data, load_best_model=False)
     expected = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, 3)
     for bucket, metrics in expected.items():
         for name in ("recall@5", "ndcg@5", "recall@1"):

@@ -1,4 +1,4 @@
-"""Large tables: steps in blocks, and an optimiser's state in a file, leave every number as it was."""
+"""Large tables: steps in blocks and an optimiser's state in a file leave every number as it was."""
 
 from __future__ import annotations
 
@@ -73,12 +73,14 @@ def test_the_state_is_in_no_memory_while_it_is_set_aside(
     table, weight, optimizer = made(True, "adam")
     stepped(table, weight, optimizer, range(2), True)
     before = [dict(state) for state in optimizer.state.values()]
-    with (
-        pytest.raises(KeyboardInterrupt),
-        set_aside.set_aside(optimizer, tmp_path),
-    ):
-        assert all(state["exp_avg"] is None for state in optimizer.state.values())
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with set_aside.set_aside(optimizer, tmp_path):
+            assert all(state["exp_avg"] is None for state in optimizer.state.values())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
     for state, kept in zip(optimizer.state.values(), before):
         assert state.keys() == kept.keys()

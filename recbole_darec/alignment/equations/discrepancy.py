@@ -1,8 +1,8 @@
 """PAD's equations (2), (3), (5): the maximum mean discrepancy of two sets of rows.
 
 The form that the authors use keeps the differences of all pairs of rows, ``(2n)² d`` numbers a
-kernel.  Here one matrix of ``(2n)²`` distances serves all kernels, each of which is the square of
-the one before it, and a repeated row is one row with a count.
+kernel.  Here one matrix of distances, of which a tile is made at a time, serves all kernels, each of
+which is the square of the one before it, and a repeated row is one row with a count.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ __all__ = ["KERNELS", "mean_discrepancy"]
 # Five bandwidths, 2^u m with u = -3..1: the widest kernel, squared four times in turn.
 _WIDEST, _SQUARINGS = 1, 4
 
+# Pairs at a time: what a core keeps at hand; on an accelerator, few calls.
+_TILE_NUMBERS, _TILE_NUMBERS_ON_DEVICE = 1 << 18, 1 << 24
+
 
 def mean_discrepancy(
-    first: Tensor, second: Tensor, counts: Tensor | None = None, kernel: str = "gaussian"
+    first: Tensor,
+    second: Tensor,
+    counts: Tensor | None = None,
+    kernel: str = "gaussian",
+    at_once: int = 0,
 ) -> Tensor:
     """Squared discrepancy of two sets of n rows, with the paper's 2/(n - 1) added.
 
@@ -35,12 +42,21 @@ def mean_discrepancy(
         second: Y, shape (u, d).
         counts: how often each row stands in its set, shape (u,); None: once.  n is their sum.
         kernel: a name of :data:`KERNELS`.
+        at_once: more rows than these are dealt out to as few groups as hold no more each, and the
+            mean of the groups' discrepancies is taken; 0: never.
 
     Returns:
         a scalar; 0 without a gradient where n is below 2.
     """
     if counts is None:
         counts = first.new_ones(len(first))
+    n_groups = -(-len(first) // at_once) if at_once else 1
+    if n_groups > 1:
+        groups = [
+            mean_discrepancy(first[k::n_groups], second[k::n_groups], counts[k::n_groups], kernel)
+            for k in range(n_groups)
+        ]
+        return torch.stack(groups).mean()
     counts = counts.to(first.dtype)
     n = float(counts.sum())
     if n < 2:
@@ -63,40 +79,59 @@ def _weights(counts: Tensor, n: float) -> Tensor:
 
 
 class _Gaussians(torch.autograd.Function):
-    """Weighted sum of five Gaussians over all pairs; keeps one matrix for its gradient."""
+    """Weighted sum of five Gaussians over all pairs, with its gradient, a tile of pairs at a time.
+
+    A tile is some of the rows against all of them; what is kept is the gradient alone.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: Tensor, n: float) -> Tensor:
         # Distances are differences of products: what all rows have in common would drown them.
         rows = rows - (counts @ rows) / (2.0 * n)
         squares = rows.square().sum(1)
+        half = len(rows) // 2
+        own, cross = counts / (n * (n - 1.0)), -counts / (n * n)
+        # The pairs of a row with itself, whose kernels are 1, are in the sums and taken out here.
+        value = -(_SQUARINGS + 1) * own.sum()
         # The mean squared distance of all pairs, without one of them being formed.
         scale = float(counts @ squares) / n
-        if not scale > 0.0:  # all rows are one
-            ctx.save_for_backward(rows, None)
-            return (_weights(counts, n).sum() * (_SQUARINGS + 1)).to(rows.dtype)
-        rate = -0.5 / (2.0**_WIDEST * scale)
-        power = torch.addmm(squares[:, None] + squares, rows, rows.t(), alpha=-2.0)
-        power.clamp_(min=0.0).fill_diagonal_(0.0)
-        power.mul_(rate).exp_()
-        total, slope = power.clone(), power.clone()
-        for step in range(1, _SQUARINGS + 1):
-            power.square_()
-            total.add_(power)
-            slope.add_(power, alpha=2.0**step)
-        weights = _weights(counts, n)
-        value = torch.dot(total.flatten(), weights.flatten())
-        ctx.save_for_backward(rows, slope.mul_(weights).mul_(rate))
+        rate = -0.5 / (2.0**_WIDEST * scale) if scale > 0.0 else 0.0  # 0: all rows are one
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.zeros_like(rows) if wanted else None
+        numbers = _TILE_NUMBERS if rows.device.type == "cpu" else _TILE_NUMBERS_ON_DEVICE
+        for side, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(half))):
+            weights = torch.empty_like(counts)
+            weights[side], weights[other] = own[side], cross[other]
+            weighted = torch.cat([rows, torch.ones_like(rows[:, :1])], 1) * weights[:, None]
+            for tile in torch.arange(len(rows))[side].split(max(1, numbers // len(rows))):
+                here = slice(int(tile[0]), int(tile[-1]) + 1)
+                total, slope = _tile(rows, squares, here, rate)
+                value = value + counts[here] @ (total @ weights)
+                if gradient is not None:
+                    pulled = slope @ weighted
+                    moved = pulled[:, -1:] * rows[here] - pulled[:, :-1]
+                    gradient[here] = moved * (4.0 * rate * counts[here, None])
+        ctx.save_for_backward(gradient)
         return value
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        rows, slope = ctx.saved_tensors
-        if slope is None:
-            return torch.zeros_like(rows), None, None
-        own = slope.sum(1, keepdim=True) * rows
-        return 4.0 * gradient * (own - slope @ rows), None, None
+        (found,) = ctx.saved_tensors
+        return gradient * found, None, None
+
+
+def _tile(rows: Tensor, squares: Tensor, here: slice, rate: float) -> tuple[Tensor, Tensor]:
+    """Return the sum of the kernels of some rows with all, and its slope over the distance."""
+    power = torch.addmm(squares[here, None] + squares, rows[here], rows.t(), alpha=-2.0)
+    power.clamp_(min=0.0).mul_(rate).exp_()
+    power.diagonal(here.start).fill_(1.0)
+    total, slope = power.clone(), power.clone()
+    for step in range(1, _SQUARINGS + 1):
+        power.square_()
+        total.add_(power)
+        slope.add_(power, alpha=2.0**step)
+    return total, slope
 
 
 def _gaussian(rows: Tensor, counts: Tensor, n: float) -> Tensor:

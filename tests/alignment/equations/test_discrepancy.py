@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_darec.alignment.equations import KERNELS, mean_discrepancy
+from recbole_darec.alignment.equations import KERNELS, discrepancy, mean_discrepancy
 
 
 def naive(x: np.ndarray, y: np.ndarray, kernel: str) -> float:
@@ -65,7 +65,8 @@ def test_rows_that_lie_far_from_the_origin_keep_their_distances() -> None:
     value.backward()
     expected = naive(x.numpy(), y.numpy(), "gaussian")
     assert float(value.detach()) == pytest.approx(expected, abs=1e-5)
-    assert near.grad is not None and far.grad is not None
+    assert near.grad is not None
+    assert far.grad is not None
     assert torch.allclose(far.grad.double(), near.grad, rtol=0.0, atol=1e-5)
 
 
@@ -75,6 +76,30 @@ def test_a_count_is_a_repeated_row(kernel: str) -> None:
     found = float(mean_discrepancy(x, y, counts, kernel))
     repeated = (t.repeat_interleave(counts, 0).numpy() for t in (x, y))
     assert found == pytest.approx(naive(*repeated, kernel), rel=1e-10)
+
+
+@pytest.mark.parametrize(("at_once", "n_groups"), [(0, 1), (7, 1), (6, 2), (3, 3), (2, 4)])
+def test_many_rows_are_dealt_out_to_groups(at_once: int, n_groups: int) -> None:
+    x, y = rows(7, 6), rows(7, 7)
+    found = float(mean_discrepancy(x, y, at_once=at_once))
+    parts = [(x[k::n_groups].numpy(), y[k::n_groups].numpy()) for k in range(n_groups)]
+    each = [naive(*part, "gaussian") if len(part[0]) > 1 else 0.0 for part in parts]
+    assert found == pytest.approx(np.mean(each), rel=1e-10)
+
+
+def test_tiles_of_pairs_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, counts = rows(6, 8), rows(6, 9), torch.tensor([1, 3, 1, 2, 1, 1])
+    results = []
+    for numbers in (1, 30, 1 << 18):  # a row, two and a half, all
+        monkeypatch.setattr(discrepancy, "_TILE_NUMBERS", numbers)
+        first, second = x.clone().requires_grad_(), y.clone().requires_grad_()
+        value = mean_discrepancy(first, second, counts)
+        value.backward()
+        results.append((value.detach(), first.grad, second.grad))
+    for found in results[:2]:
+        for part, whole in zip(found, results[2]):
+            assert part is not None and whole is not None
+            assert torch.allclose(part, whole, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("kernel", list(KERNELS))
