@@ -37,6 +37,12 @@ class LoadedRun:
     valid_data: Any
     test_data: Any
 
+    @property
+    def parts(self) -> list[Any]:
+        """The training, validation and test part."""
+        loaders = (self.train_data, self.valid_data, self.test_data)
+        return [getattr(loader, "_dataset", None) or loader.dataset for loader in loaders]
+
 
 def load_data_and_model(
     model_file: str, model: type | None = None

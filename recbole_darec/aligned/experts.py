@@ -214,6 +214,10 @@ class ExpertRecommender(PhasedRecommender):
         users, items = self._users_and_items(interaction)
         return (users * items[interaction[self.ITEM_ID]]).sum(-1)
 
+    def sequence_vectors(self, interaction: Any) -> tuple[Tensor, Tensor]:
+        """Return the experts' vectors side by side, of sequences and of all items."""
+        return self._users_and_items(interaction)
+
     def _users_and_items(self, interaction: Any) -> tuple[Tensor, Tensor]:
         """Return sequences ``[b, K d]`` and all items ``[n_items, K d]`` whose products rank.
 

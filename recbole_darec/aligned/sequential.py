@@ -18,7 +18,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_darec.aligned.access import EmbeddingAccess, undisturbed
+from recbole_darec.aligned.access import EmbeddingAccess, find_tables, undisturbed
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.alignment.contract import Aligner
@@ -177,6 +177,20 @@ class AlignedSequential(AlignedRecommender):
         with self._at_places(interaction):
             encoded: Tensor = backbone(**arguments)
         return encoded
+
+    def sequence_vectors(self, interaction: Any) -> tuple[Tensor, Tensor] | None:
+        """Return vectors of a batch's sequences ``[b, d]`` and of all items ``[n_items, d]``.
+
+        None where the model has none; whether their products are its scores is not said.
+        """
+        tables = find_tables(self, self._sizes)
+        if tables is None or getattr(self, "counts_alone", False):
+            return None
+        with self.ranking_tables():
+            try:
+                return self.encode(interaction), tables.weights(self)["item"]
+            except KeyError:  # it reads more than a sequence
+                return None
 
     def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the backbone's loss with the run's rank loss, over every target of the batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,7 +13,13 @@ from recbole_darec.aligned.access import Tables
 from recbole_darec.aligned.kinds import stacked, with_padding
 from recbole_darec.alignment.contract import TrainingStep
 
-__all__ = ["backbone_vectors", "final_tables", "score_vectors", "split_representations"]
+__all__ = [
+    "backbone_vectors",
+    "final_tables",
+    "score_vectors",
+    "sequence_vectors",
+    "split_representations",
+]
 
 _TRIED_USERS = 32
 _TOLERANCE = 1e-5
@@ -63,6 +70,34 @@ def backbone_vectors(model: Any, config: Any) -> Tables | None:
     products = users[tried] @ items[1:].T
     scores = model.own_scores(Interaction({model.USER_ID: tried}).to(users.device))[:, 1:]
     return tables if _equal(products, scores) else None
+
+
+@torch.no_grad()
+def sequence_vectors(model: Any, batches: Iterable[Interaction]) -> Tables | None:
+    """Return vectors whose inner product is a sequential model's score, where there are such.
+
+    Args:
+        model: an ``AlignedSequential`` in evaluation.
+        batches: what it is asked with, of all users in the order of their ids.
+
+    Returns:
+        float ``[size, d]`` for ``user`` (of the sequence that each is asked with) and ``item``,
+        padding row first, or None.
+    """
+    users: list[Tensor] = []
+    items: Tensor | None = None
+    for batch in batches:
+        found = model.sequence_vectors(batch)
+        if found is None:
+            return None
+        encoded, items = found
+        if not users:
+            scores = model.full_sort_predict(batch).view(len(encoded), -1)[:, 1:]
+            if not _equal(encoded @ items[1:].T, scores):
+                return None
+            users.append(torch.zeros_like(encoded[:1]))
+        users.append(encoded)
+    return None if items is None else {"user": torch.cat(users), "item": items.detach()}
 
 
 @torch.no_grad()

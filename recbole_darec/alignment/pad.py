@@ -182,7 +182,5 @@ class PAD(ThreeExperts):
         if opt.pad_kernel == "infonce":
             found = info_nce(projected, table, opt.pad_temperature)
         else:
-            found = mean_discrepancy(
-                projected, table, step.counts, opt.pad_kernel, opt.pad_rows
-            )
+            found = mean_discrepancy(projected, table, step.counts, opt.pad_kernel, opt.pad_rows)
         return {"mmd": opt.pad_gamma * found}

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from recbole_darec.aligned.vectors import score_vectors, split_representations
+from recbole_darec.aligned.vectors import (
+    score_vectors,
+    sequence_vectors,
+    split_representations,
+)
 from recbole_darec.data.atomic import staged_folder
 from recbole_darec.embeddings import write_binary
 from recbole_darec.errors import OptionError
-from recbole_darec.loaded import load_run
+from recbole_darec.evaluation.sequential_rank import last_items
+from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.serving.newcomers import ColdSource, Newcomer, Newcomers, read_cold
 from recbole_darec.serving.output import pyarrow_parquet
 from recbole_darec.serving.tokens import ids_of
@@ -24,6 +29,7 @@ __all__ = ["export"]
 _KINDS = ("user", "item")
 _SUFFIXES = {"npy": (".npy", ".tokens"), "parquet": (".parquet",)}
 INDEX = "index.json"
+_USERS_AT_A_TIME = 1024  # whose sequences are read
 
 
 def export(
@@ -40,6 +46,9 @@ def export(
     model: type | None = None,
 ) -> dict[str, Any]:
     """Write user and item vectors whose inner product is the trained model's score.
+
+    A user of a sequential model is the sequence that :func:`recommend` asks with: all that they
+    took.  Several experts stand side by side.
 
     The folder has ``user`` and ``item`` as ``.npy`` with ``.tokens`` (row n belongs to line n), as
     ``.parquet`` with the columns ``id`` and ``vector``, and ``index.json``, which says what they
@@ -70,7 +79,7 @@ def export(
     parquet = pyarrow_parquet() if "parquet" in forms else None
     cold = read_cold(cold_items, cold_users)
     run = load_run(Path(model_file), {}, model)
-    tables = score_vectors(run.model, run.config)
+    tables = _score_vectors(run)
     if tables is None:
         name, align = run.config["model"], run.config["align"]
         raise OptionError(
@@ -102,6 +111,16 @@ def export(
         text = json.dumps(index, indent=2, ensure_ascii=False)
         (folder / INDEX).write_text(text + "\n", encoding="utf-8")
     return index
+
+
+def _score_vectors(run: LoadedRun) -> dict[str, Tensor] | None:
+    """Return vectors of users and items; of a sequential model's users by all that they took."""
+    if "user" in run.model.kinds:
+        return score_vectors(run.model, run.config)
+    users = np.arange(1, run.dataset.user_num)
+    blocks = np.array_split(users, -(-len(users) // _USERS_AT_A_TIME))
+    asked = (last_items(run.config, run.parts, block) for block in blocks)
+    return sequence_vectors(run.model, (batch.to(run.config["device"]) for batch in asked))
 
 
 def _stem(kind: str, part: str) -> str:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -227,7 +226,7 @@ class Recommender:
 
     def _counts(self) -> np.ndarray:
         """Return the training interactions of each item, int64 ``[n_items]``."""
-        part = self._parts[0]
+        part = self.run.parts[0]
         return np.bincount(part.inter_feat[part.iid_field].numpy(), minlength=len(self.items))
 
     @property
@@ -254,14 +253,8 @@ class Recommender:
     def _ask(self, users: np.ndarray) -> Interaction:
         """Return what the model is asked with: users, or all that is known of what they did."""
         if isinstance(self.run.test_data, SequentialRankLoader):
-            return last_items(self.run.config, self._parts, users)
+            return last_items(self.run.config, self.run.parts, users)
         return Interaction({self.run.dataset.uid_field: torch.from_numpy(users)})
-
-    @property
-    def _parts(self) -> list[Any]:
-        """The training, validation and test part."""
-        loaders = (self.run.train_data, self.run.valid_data, self.run.test_data)
-        return [getattr(loader, "_dataset", None) or loader.dataset for loader in loaders]
 
     def _known(self, users: Sequence[str] | None, unknown: str) -> tuple[np.ndarray, list[str]]:
         """Return the rows of the users that the model knows, and the ids of the others."""
@@ -285,7 +278,7 @@ class Recommender:
         return rows, []
 
     def _hidden(self, exclude: str) -> UserItems | None:
-        features = [part.inter_feat for part in self._parts[: _PARTS[exclude]]]
+        features = [part.inter_feat for part in self.run.parts[: _PARTS[exclude]]]
         if not features:
             return None
         dataset = self.run.dataset

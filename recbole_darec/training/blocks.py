@@ -86,7 +86,7 @@ class _Blocked(torch.optim.Optimizer):
         for table, _ in self.tables:
             table.grad = None
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Step what is no table, then the tables, one block after the other.
 
         Raises:

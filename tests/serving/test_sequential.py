@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
@@ -84,9 +85,23 @@ def test_items_have_neighbours_and_users_have_none(checkpoint: str) -> None:
         similar_users(checkpoint, ["u3"], 2)
 
 
-def test_there_is_no_vector_of_a_user(checkpoint: str, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="no inner products"):
-        export(checkpoint, tmp_path / "vectors")
+def test_the_vectors_products_are_the_scores(checkpoint: str, tmp_path: Path) -> None:
+    """Of three experts they are thrice as wide."""
+    if "MarkovChain" in checkpoint:
+        with pytest.raises(OptionError, match="no inner products"):
+            export(checkpoint, tmp_path / "vectors")
+        return
+    index = export(checkpoint, tmp_path / "vectors", form="npy")
+    assert index["width"] == (192 if "-pad-" in checkpoint else 64)
+    found = {}
+    for kind in ("user", "item"):
+        ids = (tmp_path / "vectors" / f"{kind}.tokens").read_text("utf-8").split()
+        found[kind] = dict(zip(ids, np.load(tmp_path / "vectors" / f"{kind}.npy")))
+    assert len(found["user"]) == index["users"]
+    expected = recommend(checkpoint, ["u3", "u41"], 5, exclude="none")
+    for user, item, score in zip(*(expected[c] for c in ("user_id", "item_id", "score"))):
+        product = float(found["user"][user] @ found["item"][item])
+        assert product == pytest.approx(score, rel=1e-4, abs=1e-5)
 
 
 def test_a_new_user_is_the_sequence_that_they_took(checkpoint: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.resolve import resolve
+from recbole_darec.settings.options import option_names
 from recbole_darec.studies.outcome import Task
+from recbole_darec.studies.search import tuning_trials
 from recbole_darec.studies.statistics import over_users
+from recbole_darec.studies.study import Method, Trial, read_study
 from recbole_darec.studies.worker import _Notes, done
 from recbole_darec.testing.tiny_runs import options
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
@@ -63,6 +68,38 @@ def test_a_worker_brings_phases_and_buckets(
         rows = outcome.users[f"hit@5 {bucket}"]
         assert float(np.nanmean(rows)) == pytest.approx(outcome.test[f"hit@5 {bucket}"])
     assert set(outcome.groups["users"]["cold"]) == {"n", "most", "hit@5", "ndcg@5"}
+
+
+STUDY = read_study("sequences")
+CELLS = [method for method in STUDY.methods() if method.dataset == "prime_pantry"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.backbone} {cell.name}")
+def test_each_cell_of_the_bundled_study_runs(
+    cell: Method, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On few items, in one epoch a phase, with the first setting that its tuning tries."""
+    monkeypatch.chdir(tmp_path)
+    data = write_tiny_sequences(tmp_path / "dataset").data_path
+    setting = tuning_trials(STUDY, replace(cell, tuned=True))[:1]
+    trial = setting[0] if setting else Trial(cell, 1)
+    small: dict[str, Any] = {"epochs": 1, "train_batch_size": 16}
+    if not cell.alone:
+        small |= {"hidden_size": 8, "inner_size": 8}
+    for name, value in (("gate_buckets", 4), ("align_sample", 16), ("n_centers", 3)):
+        if name in option_names(aligner_class(cell.align).Options):
+            small[name] = value
+    given = {**trial.given, "align": cell.align, "data_path": str(data), **small}
+    values = resolve(cell.model, "tiny", None, {**given, "show_progress": False}).values
+    folder = tmp_path / "run"
+    folder.mkdir()
+    outcome = done(Task("key", cell.model, "tiny", cell.align, values, str(folder), False))
+    assert outcome.state == "done", outcome.reason
+    assert outcome.users is not None
+    assert {f"{m}@10 {b}" for m in ("hit", "ndcg") for b in ("warm", "median", "cold")} <= set(
+        outcome.test
+    ) & set(outcome.users)
 
 
 def test_users_without_a_target_in_the_bucket_are_no_pairs() -> None:

@@ -1,8 +1,8 @@
 """PAD's equations (2), (3), (5): the maximum mean discrepancy of two sets of rows.
 
 The form that the authors use keeps the differences of all pairs of rows, ``(2n)² d`` numbers a
-kernel.  Here one matrix of distances, of which a tile is made at a time, serves all kernels, each of
-which is the square of the one before it, and a repeated row is one row with a count.
+kernel.  Here one matrix of distances, made a tile at a time, serves all kernels, each of which is
+the square of the one before it, and a repeated row is one row with a count.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class _Gaussians(torch.autograd.Function):
             weights = torch.empty_like(counts)
             weights[side], weights[other] = own[side], cross[other]
             weighted = torch.cat([rows, torch.ones_like(rows[:, :1])], 1) * weights[:, None]
-            for tile in torch.arange(len(rows))[side].split(max(1, numbers // len(rows))):
+            tile_rows = max(1, numbers // len(rows))
+            for tile in torch.split(torch.arange(len(rows))[side], tile_rows):
                 here = slice(int(tile[0]), int(tile[-1]) + 1)
                 total, slope = _tile(rows, squares, here, rate)
                 value = value + counts[here] @ (total @ weights)

@@ -98,7 +98,8 @@ def test_tiles_of_pairs_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         results.append((value.detach(), first.grad, second.grad))
     for found in results[:2]:
         for part, whole in zip(found, results[2]):
-            assert part is not None and whole is not None
+            assert part is not None
+            assert whole is not None
             assert torch.allclose(part, whole, rtol=1e-12, atol=1e-15)
 
 
