@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Peak extra memory and time of PAD's discrepancy, with one matrix of distances and directly.
+"""Peak extra memory and time of PAD's discrepancy, by tiles of one matrix of distances and directly.
 
 Each form runs forward and backward in a process of its own, on the same rows: n of each side, five
 Gaussians.  The peak is the kernel's high-water mark of the resident set, reset after a warm-up on a
-few rows, less what was resident at that moment; it needs Linux's /proc.  The time is the least of
-``--repeats`` further runs.
+few rows, less what was resident at that moment; it needs Linux's /proc.  The time, the processor's,
+is the least of ``--repeats`` further runs.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def measure(form: str, n: int, width: int, threads: int, repeats: int) -> dict[s
     del value
     times = []
     for _ in range(repeats):
-        begin = time.perf_counter()
+        begin = time.process_time()
         torch.autograd.backward(FORMS[form](first, second))
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return {**figures, "seconds": min(times)}
 
 

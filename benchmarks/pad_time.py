@@ -3,7 +3,8 @@
     python benchmarks/pad_time.py --dataset prime_pantry --data_path dataset
 
 The data set has sequences and item embeddings ('import sequences', 'profile', 'embed').  The
-contestants take turns, epoch by epoch, so that a change of the machine's load meets all of them.
+contestants take turns, epoch by epoch, so that a change of the machine's load meets all of them, and
+what is told is the processor's time.
 """
 
 from __future__ import annotations
@@ -100,10 +101,10 @@ def _compare(what: str, contestants: dict[str, Callable[[], None]], turns: int) 
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(turns + 1):
         for name, one in contestants.items():
-            start = time.perf_counter()
+            start = time.process_time()
             one()
             if turn:  # the first one warms up
-                times[name].append(time.perf_counter() - start)
+                times[name].append(time.process_time() - start)
     seconds = {name: statistics.median(found) for name, found in times.items()}
     first = next(iter(seconds.values()))
     for name, found in seconds.items():
