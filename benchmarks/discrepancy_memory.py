@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Peak extra memory and time of PAD's discrepancy, by tiles of one matrix of distances and directly.
+"""Peak extra memory and time of PAD's discrepancy, by tiles of the distances and directly.
 
 Each form runs forward and backward in a process of its own, on the same rows: n of each side, five
 Gaussians.  The peak is the kernel's high-water mark of the resident set, reset after a warm-up on a

@@ -3,8 +3,8 @@
     python benchmarks/pad_time.py --dataset prime_pantry --data_path dataset
 
 The data set has sequences and item embeddings ('import sequences', 'profile', 'embed').  The
-contestants take turns, epoch by epoch, so that a change of the machine's load meets all of them, and
-what is told is the processor's time.
+contestants take turns, epoch by epoch, so that a change of the machine's load meets all of them.
+The times are the processor's.
 """
 
 from __future__ import annotations

@@ -88,7 +88,8 @@ class ExpertStep:
     """What one training step hands to the losses of an aligner that has experts.
 
     Attributes:
-        items: numbers of the step's distinct items among all, from 0, int64 ``[u]``.
+        items: numbers of the step's distinct items among all, from 0, int64 ``[u]``; of all items
+            where the ranking loss is over all.
         counts: in how many places of the step each stands, int64 ``[u]``.
         tables: rows of each expert's own table, float ``[u, d]`` by expert.
         rows: what :meth:`Aligner.expert_rows` made of them, by each expert that ranks.
@@ -105,6 +106,11 @@ class ExpertStep:
     profiles: Tensor
     wanted: tuple[str, ...] | None
     ranked: Callable[[str, Tensor], Tensor]
+
+    @property
+    def seen(self) -> Tensor:
+        """Numbers of the rows whose items stand in the step, int64; the others have count 0."""
+        return self.counts.nonzero()[:, 0]
 
 
 class Aligner:

@@ -58,7 +58,8 @@ class CTRL(ExpertAligner):
             return {}
         from recbole_darec.alignment.equations import info_nce
 
-        ids, texts = step.tables["id"], self.modules["project"](step.profiles)
+        seen = step.seen
+        ids, texts = step.tables["id"][seen], self.modules["project"](step.profiles[seen])
         temperature = self.options.ctrl_temperature
         both = info_nce(ids, texts, temperature) + info_nce(texts, ids, temperature)
         return {"contrast": 0.5 * both}

@@ -106,6 +106,7 @@ class DisCo(ExpertAligner):
             alone = [step.ranked("fused", chunk) for chunk in chunks]
             found["sufficiency"] = opt.disco_sufficiency * sum(alone[1:], alone[0]) / len(alone)
         if opt.disco_disentangle:
-            sides = decorrelation(*chunks[:2]) + decorrelation(*chunks[2:])
+            own = [chunk[step.seen] for chunk in chunks]
+            sides = decorrelation(*own[:2]) + decorrelation(*own[2:])
             found["disentangle"] = opt.disco_disentangle * sides
         return found

@@ -178,9 +178,11 @@ class PAD(ThreeExperts):
 
         assert self._projected is not None
         projected, self._projected = self._projected, None
-        opt, table = self.options, step.tables["align"]
+        opt, seen = self.options, step.seen
+        texts, ids = projected[seen], step.tables["align"][seen]
         if opt.pad_kernel == "infonce":
-            found = info_nce(projected, table, opt.pad_temperature)
+            found = info_nce(texts, ids, opt.pad_temperature)
         else:
-            found = mean_discrepancy(projected, table, step.counts, opt.pad_kernel, opt.pad_rows)
+            counts = step.counts[seen]
+            found = mean_discrepancy(texts, ids, counts, opt.pad_kernel, opt.pad_rows)
         return {"mmd": opt.pad_gamma * found}

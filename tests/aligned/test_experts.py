@@ -132,6 +132,31 @@ def test_no_padding_and_no_item_beside_the_steps_is_read(tiny: Path, align: str)
     assert float(found.detach()) == float(again.detach())
 
 
+@pytest.mark.parametrize(
+    ("align", "phase", "term"),
+    [("pad", 1, "mmd"), ("ctrl", 0, "contrast"), ("disco", 0, "disentangle")],
+)
+def test_a_softmax_over_all_items_leaves_the_aligner_those_of_the_step(
+    tiny: Path, align: str, phase: int, term: str
+) -> None:
+    run = run_of(tiny, align, rank_loss="ce", expert_dropout=0.0, train_batch_size=2)
+    model, batch = run.model.eval(), one_batch(run)
+    model.enter_phase(phase, copying=True)
+
+    def found() -> float:
+        losses = model.calculate_loss(batch)
+        return float(losses[model.loss_names.index(term)].detach())
+
+    before = found()
+    seen = torch.cat([batch["item_id_list"].flatten(), batch["item_id"]]).tolist()
+    others = [i for i in range(1, model.n_items) if i not in seen]
+    assert others
+    with torch.no_grad():
+        for expert in model._experts:
+            model._table(expert.name)[others if expert.has_table else []] += 5.0
+    assert found() == before
+
+
 def test_the_ranking_loss_of_other_rows_is_that_of_an_expert_with_them(tiny: Path) -> None:
     run = run_of(tiny, "disco", expert_dropout=0.0)
     model, batch = run.model.eval(), one_batch(run)
