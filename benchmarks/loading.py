@@ -216,12 +216,13 @@ def _prepare(folder: Path) -> tuple[float, float]:
 def _stock(folder: Path) -> tuple[float, float]:
     from recbole.data import create_dataset, data_preparation  # after numpy's names are back
 
-    from recbole_darec import recbole_compat, run
+    from recbole_darec import recbole_compat
+    from recbole_darec.backbones.registry import backbone_class
     from recbole_darec.resolve import resolve
 
     settings = resolve("LightGCN", "made", None, _options(folder))
     begin = _begin()
-    config = recbole_compat.make_config(settings, run.backbone_class("LightGCN"))
+    config = recbole_compat.make_config(settings, backbone_class("LightGCN"))
     recbole_compat.reconcile()
     data_preparation(config, create_dataset(config))
     return begin

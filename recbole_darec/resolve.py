@@ -59,15 +59,18 @@ def resolve(
     )
 
 
-def restore(model: str, dataset: str, align: str, values: Mapping[str, Any]) -> Settings:
+def restore(model: Any, dataset: str, align: str, values: Mapping[str, Any]) -> Settings:
     """Return the settings that were resolved elsewhere: no layer is read again.
 
     Args:
-        model: exact name of the backbone.
+        model: exact name of the backbone, or its class.
         dataset: name of the data set.
         align: name of the aligner.
         values: ``Settings.values``.
     """
+    if isinstance(model, type):
+        given = {"align": align, "data_path": values.get("data_path", "dataset/")}
+        return resolve(model, dataset, None, given).with_values(values)
     return make_settings(
         model,
         None,

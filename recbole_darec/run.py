@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recbole_darec import recbole_compat as compat
-from recbole_darec.aligned.classes import aligned_class
-from recbole_darec.backbones.registry import backbone_class
-from recbole_darec.data.files import replacing
 from recbole_darec.errors import OptionError
-from recbole_darec.evaluation.by_frequency import check_buckets, evaluate_by_frequency
-from recbole_darec.resolve import resolve
-from recbole_darec.run_data import general_data, sequential_data
+from recbole_darec.evaluation.by_frequency import evaluate_by_frequency
+from recbole_darec.prepared import Prepared, make_trainer, prepare
+from recbole_darec.resolve import resolve, restore
+from recbole_darec.settings.processes import Place, check_processes
 from recbole_darec.settings.run_settings import Settings
-from recbole_darec.training.identity import RunIdentity, data_fingerprint
+from recbole_darec.training.divisible import check_divisible
+from recbole_darec.training.ending import keep_under_its_name, telling_what_is_kept
+from recbole_darec.training.machine import gpu_of, machine_of, threads_of
+from recbole_darec.training.parallel import current_ranks, joined
 from recbole_darec.training.phases import check_pretrained
 from recbole_darec.training.preflight import check_outputs
+from recbole_darec.training.processes import train_together
 from recbole_darec.training.snapshots import Length, read_snapshot
 from recbole_darec.training.trained import take_trained
-from recbole_darec.training.trainer import trainer_class
 from recbole_darec.training.watch import Watch, tested
 
 __all__ = [
@@ -37,20 +34,6 @@ __all__ = [
     "run_recbole_darec",
     "train",
 ]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything that a run needs before its first training step, checked."""
-
-    settings: Settings
-    config: Any
-    dataset: Any
-    train_data: Any
-    valid_data: Any
-    test_data: Any
-    model: Any
-    identity: RunIdentity
 
 
 def run_recbole_darec(
@@ -137,19 +120,69 @@ def train(
     Raises:
         UserError: a file or a checkpoint is at fault; the message says which.
     """
+    place = check_processes(settings.run)
+    if place is None and (machine := machine_of(settings)) is not None:
+        if watch is not None or trained is not None:
+            raise OptionError(
+                f"nproc={settings.run.nproc}: a study has processes of its own, one a run; leave "
+                "nproc out (jobs says how many)"
+            )
+        what = settings.model_class or settings.model, settings.dataset, settings.align
+        return train_together(machine, _train_at, (what, settings.values, saved, verbose))
+    if place is not None and place.size > 1:
+        return _train_with_others(place, settings, saved, verbose)
+    return _train(settings, saved, verbose, watch, trained)
+
+
+def _train_at(
+    place: Place, what: tuple[Any, str, str], values: dict[str, Any], saved: bool, verbose: bool
+) -> dict[str, Any]:
+    """Train as one of several processes, which :func:`train` has started."""
+    result = _train_with_others(place, restore(*what, values), saved, verbose)
+    return {**result, "log_file": compat.log_file()}
+
+
+def _train_with_others(
+    place: Place, settings: Settings, saved: bool, verbose: bool
+) -> dict[str, Any]:
+    gpu = gpu_of(place, settings)
+    threads_of(place, settings)
+    with joined(place, gpu=gpu):
+        return _train(settings, saved, verbose)
+
+
+def _train(
+    settings: Settings,
+    saved: bool,
+    verbose: bool,
+    watch: Watch | None = None,
+    trained: Path | None = None,
+) -> dict[str, Any]:
+    ranks = current_ranks()
     with compat.logging_until_checked() as kept:
-        run = prepare(settings)
-        check_outputs(run.config, run.model)
-        _check_resumable(run)
+        with ranks.together():
+            run = prepare(settings)
+            check_outputs(run.config, run.model)
+            _check_resumable(run)
+            if ranks.size > 1:
+                _check_shared(run)
+        ranks.agree(run.told(), "there are other data or options")
     config = run.config
-    compat.start_logging(config, kept)
+    if ranks.is_first:
+        compat.start_logging(config, kept)
     getLogger().info(run.model)
+    ranks.log_processes()
     trainer = make_trainer(run)
     trainer.watch = watch or trainer.watch
     if settings.run.resume:
-        trainer.snapshots.resume(settings.run.resume, keep_files=saved)
+        with ranks.together():
+            trainer.snapshots.resume(settings.run.resume, keep_files=saved)
+        ranks.agree(
+            {"epoch": f"{trainer.phases.number}.{trainer.start_epoch}"}, "there is another snapshot"
+        )
+    verbose = verbose and ranks.is_first
     progress = bool(config["show_progress"]) and verbose
-    with _telling_what_is_kept(trainer):
+    with telling_what_is_kept(trainer):
         if trained is not None:
             take_trained(trainer, trained, run.train_data, saved=saved)
         else:
@@ -167,8 +200,9 @@ def train(
         )
     by_frequency = _by_frequency(run)
     if saved and trainer.best_epoch >= 0:
-        _keep_under_its_name(trainer, settings.run.checkpoint_name)
+        keep_under_its_name(trainer, settings.run.checkpoint_name)
     trainer.snapshots.forget()
+    ranks.wait()  # nobody leaves before the files are there
     return {
         "best_valid_score": trainer.best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
@@ -201,59 +235,11 @@ def make_data_and_model(
     Raises:
         UserError: an option or a file is at fault; the message says which.
     """
-    run = prepare(resolve(model, dataset, config_file_list, config_dict, None))
+    settings = resolve(model, dataset, config_file_list, config_dict, None)
+    if settings.run.nproc > 1:
+        raise OptionError("nproc has no effect here: a training by hand is one process's")
+    run = prepare(settings)
     return run.config, run.model, run.dataset, run.train_data, run.valid_data, run.test_data
-
-
-def prepare(settings: Settings) -> Prepared:
-    """Read and check everything; writes nothing."""
-    backbone = settings.model_class or backbone_class(settings.model)
-    config = compat.make_config(settings, backbone)
-    if settings.run.num_threads:
-        torch.set_num_threads(settings.run.num_threads)
-    compat.init_seed(config["seed"], config["reproducibility"])
-    dataset = compat.load_dataset(config)
-    parts, config.split = compat.split_dataset(config, dataset)
-    _check_topk(config, dataset)
-    compat.add_training_noise(config, parts)
-    model_class = aligned_class(backbone, settings.align)
-    make_data = sequential_data if settings.family == "sequential" else general_data
-    train_data, valid_data, test_data, model = make_data(config, dataset, parts, model_class)
-    _check_learner(config, model)
-    check_buckets(config, train_data, settings.evaluation.result_buckets)
-    identity = RunIdentity(
-        model=config["model"],
-        align=str(config["align"]),
-        dataset=config["dataset"],
-        own_class=settings.model_class.__name__ if settings.model_class else None,
-        settings=settings.values,
-        data=data_fingerprint(dataset, ordered=settings.family == "sequential"),
-        later_defaults=settings.later_defaults,
-    )
-    return Prepared(settings, config, dataset, train_data, valid_data, test_data, model, identity)
-
-
-def make_trainer(run: Prepared) -> Any:
-    """Return the trainer that RecBole has for the backbone, with ours over it."""
-    return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
-
-
-def _check_learner(config: Any, model: torch.nn.Module) -> None:
-    sparse = any(getattr(module, "sparse", False) for module in model.modules())
-    if config["learner"] == "sparse_adam" and not sparse:
-        raise OptionError(
-            f"learner=sparse_adam takes sparse gradients, and the model '{config['model']}' has "
-            "none: take adam"
-        )
-
-
-def _check_topk(config: Any, dataset: Any) -> None:
-    longest = max(config["topk"])
-    if longest >= dataset.item_num:
-        raise OptionError(
-            f"topk={config['topk']}: there are only {dataset.item_num - 1} items to rank in "
-            f"'{config['dataset']}'"
-        )
 
 
 def _check_resumable(run: Prepared) -> None:
@@ -263,6 +249,12 @@ def _check_resumable(run: Prepared) -> None:
         read_snapshot(Path(resume), run.identity, Length.of_run(run.config, run.model))
 
 
+def _check_shared(run: Prepared) -> None:
+    """Refuse a model that several processes cannot train."""
+    trainer, size = compat.recbole_trainer(run.config), current_ranks().size
+    check_divisible(run.config, run.model, run.train_data, trainer, size)
+
+
 def _by_frequency(run: Prepared) -> dict[str, Any]:
     """Return the model's test metrics by bucket, where a run asks for them."""
     n_buckets = run.settings.evaluation.result_buckets
@@ -270,31 +262,3 @@ def _by_frequency(run: Prepared) -> dict[str, Any]:
         return {}
     found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, n_buckets)
     return {"test_by_frequency": found}
-
-
-def _keep_under_its_name(trainer: Any, name: str | None) -> None:
-    """Copy the best model of a resumed run, which began under another name."""
-    if name is None:
-        return
-    wanted = Path(trainer.checkpoint_dir) / name
-    if wanted != Path(trainer.saved_model_file):
-        with replacing(wanted) as file:
-            file.write(Path(trainer.saved_model_file).read_bytes())
-        trainer.saved_model_file = str(wanted)
-
-
-@contextlib.contextmanager
-def _telling_what_is_kept(trainer: Any) -> Iterator[None]:
-    """On Ctrl-C say what was kept and how to go on, then let the interrupt pass."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        log = getLogger()
-        if trainer.best_epoch >= 0 and Path(trainer.saved_model_file).is_file():
-            log.info(f"Interrupted; the best model so far (epoch {trainer.best_epoch}) is in "
-                     f"'{trainer.saved_model_file}'")  # fmt: skip
-        else:
-            log.info("Interrupted before the first checkpoint")
-        if trainer.snapshots.file is not None:
-            log.info("The same command with --resume goes on with this run")
-        raise

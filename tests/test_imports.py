@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resolve": {"alignment", "backbones", "settings"},
     "recbole_compat": {"data", "environment", "numerics", "settings"},
     "evaluation": {"data", "numerics", "recbole_compat", "settings"},
-    "training": {"data", "evaluation", "recbole_compat", "settings"},
+    "training": {"data", "evaluation", "numerics", "recbole_compat", "settings"},
     "aligned": {
         "alignment", "alignment.equations", "data", "embeddings", "numerics", "resources",
         "settings",
@@ -58,10 +58,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "encoders": {"data", "embeddings", "llm", "ray_cluster", "settings"},
     # where everything meets
     "run_data": {"evaluation", "recbole_compat", "training"},
-    "run": {
-        "aligned", "alignment", "backbones", "data", "evaluation", "recbole_compat", "resolve",
-        "run_data", "settings", "training",
+    "prepared": {
+        "aligned", "backbones", "evaluation", "recbole_compat", "run_data", "settings", "training",
     },
+    "run": {"evaluation", "prepared", "recbole_compat", "resolve", "settings", "training"},
     "loaded": {"alignment", "evaluation", "resolve", "run", "settings", "training"},
     "cold_items": {"aligned", "evaluation", "loaded", "numerics"},
     "serving": {
@@ -90,7 +90,7 @@ MAY_USE: dict[str, set[str]] = {
     "torch": {
         "aligned", "alignment", "alignment.equations", "backbones", "cold_items", "encoders",
         "evaluation",
-        "filters", "numerics", "recbole_compat", "run", "serving", "testing",
+        "filters", "numerics", "prepared", "recbole_compat", "serving", "testing",
         "training",
     },
     "pytest": {"testing"},

@@ -98,6 +98,11 @@ class ExpertRecommender(PhasedRecommender):
         return tuple(parts.values())
 
     def _ranking_loss(self, batch: Any, made: _Made, rows: Mapping[str, Tensor]) -> Tensor:
+        """Return this process's part of the ranking loss, a scalar; all of it where it is alone."""
+        found: Tensor = self.loss_of_rows(lambda part: self._loss_over(part, made, rows), batch)
+        return found
+
+    def _loss_over(self, batch: Any, made: _Made, rows: Mapping[str, Tensor]) -> Tensor:
         users = self._encoded(batch, made.paddings, rows)
         table = folded(list(rows.values()), self._weights(made.items, rows))
         table = torch.cat([table.new_zeros(1, table.shape[1]), table])

@@ -27,10 +27,12 @@ from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
 from recbole_darec.aligned.kinds import slices_of, stacked
 from recbole_darec.aligned.profile_rows import profile_rows
+from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.aligned.start import start_from_profiles
 from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
+from recbole_darec.numerics import current_share, sharing
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
@@ -194,7 +196,11 @@ class AlignedRecommender(AlteredBackbone):
 
         RecBole sums the tuple.  The backbone's parts come last because ``NCLTrainer`` drops the
         last one while it warms up.  Where the aligner adds nothing, the result is the backbone's.
+        Where several processes train the model, the mean over them is the loss.
         """
+        if self.diagnose_next and current_share().size > 1:
+            with sharing():  # a step that is looked at is computed whole by each
+                return self.calculate_loss(interaction, *args, **kwargs)
         with self.capture_forward() as captured, self.ranking_tables() as altered:
             base = self.backbone_loss(interaction, *args, **kwargs)
         parts = base if isinstance(base, tuple) else (base,)
@@ -218,8 +224,20 @@ class AlignedRecommender(AlteredBackbone):
         return (*added.values(), *(part.reshape(()) for part in parts))
 
     def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the loss of the backbone by itself, as RecBole calls it."""
-        return super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
+        """Return the loss of the backbone by itself, as RecBole calls it.
+
+        A backbone that is not one of ``takes_whole_batches`` sees this process's rows alone.
+        """
+        if getattr(self, "takes_whole_batches", False):
+            return super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
+        return self.loss_of_rows(lambda rows: self._loss_of(rows, *args, **kwargs), interaction)
+
+    def loss_of_rows(self, loss_of: Callable[[Any], Any], interaction: Any) -> Any:
+        """Return this process's part of a loss that is a mean over the batch's rows."""
+        return loss_of_own_rows(loss_of, interaction)
+
+    def _loss_of(self, rows: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().calculate_loss(rows, *args, **kwargs)  # type: ignore[misc]
 
     def own_parameters(self) -> list[Tensor]:
         """Return the backbone's own parameters, which are what its L2 term is of."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from recbole_darec.aligned.access import EmbeddingAccess, find_tables, undisturbed
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.recommender import AlignedRecommender
+from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.alignment.contract import Aligner
 from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
@@ -192,10 +193,14 @@ class AlignedSequential(AlignedRecommender):
             except KeyError:  # it reads more than a sequence
                 return None
 
-    def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the backbone's loss with the run's rank loss, over every target of the batch."""
-        with self._at_places(interaction):
-            return super().backbone_loss(interaction, *args, **kwargs)
+    def loss_of_rows(self, loss_of: Callable[[Any], Any], interaction: Any) -> Any:
+        """Return this process's part of a loss that is a mean over the batch's targets."""
+        return loss_of_own_rows(loss_of, interaction, sequences=self.ITEM_SEQ)
+
+    def _loss_of(self, rows: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the backbone's loss with the run's rank loss, over every target of the rows."""
+        with self._at_places(rows):
+            return super()._loss_of(rows, *args, **kwargs)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
         """Return the last place of each row ``[b, d]``, or every place that has a target."""

@@ -16,6 +16,7 @@ from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import GraphOptions
 from recbole_darec.backbones.regularization import squared_norms
 from recbole_darec.errors import OptionError
+from recbole_darec.numerics import own_rows
 from recbole_darec.settings.options import options_from_config
 
 __all__ = ["GraphRecommender", "training_pairs"]
@@ -41,6 +42,10 @@ class GraphRecommender(GeneralRecommender):
     than a ranking loss with an L2 term, it overrides :meth:`calculate_loss` and makes it of
     :meth:`ranking_loss`, :meth:`l2_term` and its own parts.
 
+    Where several processes train one model, each of them is given whole batches
+    (``takes_whole_batches``): what a subclass computes is right as it is, and the sums over rows of
+    the ranking loss and of ``numerics``' contrasts are shared.
+
     Attributes:
         options: the checked options, an instance of ``Options``.
         graph: the normalised adjacency, on the model's device.
@@ -56,6 +61,7 @@ class GraphRecommender(GeneralRecommender):
     Options: ClassVar[type] = GraphOptions
     options: Any
     require_pow: bool = False
+    takes_whole_batches: ClassVar[bool] = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -137,8 +143,9 @@ class GraphRecommender(GeneralRecommender):
             items: float ``[n_items, d]``.
             interaction: the batch, with a user, a positive and a negative item in each row.
         """
-        positive, negative = self.pair_scores(users, items, interaction)
-        return self.mf_loss(positive, negative)
+        own = own_rows(len(interaction))
+        positive, negative = self.pair_scores(users, items, interaction[own.rows])
+        return own.of_mean * self.mf_loss(positive, negative)
 
     def l2_term(self, interaction: Any) -> Tensor:
         """Return the L2 term, a scalar, ``reg_weight`` in it.

@@ -114,8 +114,11 @@ def run(args: argparse.Namespace) -> int:
 
     from recbole_darec.evaluation.report import buckets_table, metrics_table
     from recbole_darec.run import run_recbole_darec
+    from recbole_darec.settings.processes import speaks
 
     result = run_recbole_darec(args.model, args.dataset, files, command_line=options)
+    if not speaks():
+        return 0
     if args.json:
         print(_json(result))
         return 0
@@ -152,7 +155,8 @@ def _json(result: Mapping[str, Any]) -> str:
 
     handlers = logging.getLogger().handlers
     logs = [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)]
-    found = {**known(result), "log_file": logs[0] if logs else None}
+    # Of several processes the first has the log, and tells where.
+    found = {"log_file": logs[0] if logs else None, **known(result)}
     return json.dumps(found, allow_nan=False)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_darec.data.distinct import contained, sorted_distinct
+from recbole_darec.evaluation.shared import RankLoader
 
 __all__ = ["AllRankLoader", "UserItems"]
 
@@ -69,7 +69,7 @@ class UserItems:
         )
 
 
-class AllRankLoader(FullSortEvalDataLoader):
+class AllRankLoader(RankLoader):
     """RecBole's full-sort loader with its batch counted in users and its masks vectorised.
 
     RecBole's ``eval_batch_size`` counts user-item pairs: at its default one user is ranked at a

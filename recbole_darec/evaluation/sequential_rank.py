@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import UserItems
+from recbole_darec.evaluation.shared import RankLoader
 
 __all__ = ["SequentialRankLoader", "last_items"]
 
@@ -62,7 +62,7 @@ def _last_items(
     )
 
 
-class SequentialRankLoader(FullSortEvalDataLoader):
+class SequentialRankLoader(RankLoader):
     """Ranks all items for each user of a part, a number of users at a time.
 
     Args:

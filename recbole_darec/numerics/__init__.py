@@ -10,6 +10,7 @@ from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, near
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
+from recbole_darec.numerics.shares import current_share, own_rows, sharing
 from recbole_darec.numerics.sparse import csr_product
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "bpr_loss",
     "centers_of",
     "csr_product",
+    "current_share",
     "folded",
     "frequency_buckets",
     "info_nce",
@@ -29,7 +31,9 @@ __all__ = [
     "nearest_among",
     "nearest_rows",
     "no_autocast",
+    "own_rows",
     "principal_rows",
+    "sharing",
     "softmax_loss",
     "unique_with_counts",
     "unit_rows",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unit_rows
+from recbole_darec.numerics.shares import own_rows
 
 __all__ = ["info_nce", "log_sum_exp"]
 
@@ -95,7 +96,9 @@ def log_sum_exp(
 ) -> Tensor:
     """Sum over the anchors of w_a log Σ_c v_c exp(a · c), gradients to anchors and candidates.
 
-    First derivatives only.  Time O(B M d), memory O((B + M) d + max_elements).
+    First derivatives only.  Time O(B M d), memory O((B + M) d + max_elements).  Where several
+    processes train one model, each sums over its share of the anchors: the mean over the processes
+    is the sum over all.
 
     Args:
         anchors: shape (B, d).
@@ -134,6 +137,9 @@ def log_sum_exp(
             )
     if max_elements is None:
         max_elements = _CPU_ELEMENTS if anchors.device.type == "cpu" else _ACCELERATOR_ELEMENTS
+    own, factor, _ = own_rows(len(anchors))
+    if own.stop - own.start < len(anchors):
+        anchors, weights = anchors[own], weights[own] * factor
     shift = bound is None or bound > _UNSHIFTED
     with no_autocast(anchors):
         total: Tensor = _LogSumExp.apply(  # type: ignore[no-untyped-call]

@@ -18,7 +18,7 @@ from recbole_darec.recbole_compat.datasets import (
     training_loader,
 )
 from recbole_darec.recbole_compat.devices import gpu_count
-from recbole_darec.recbole_compat.logs import logging_until_checked, start_logging
+from recbole_darec.recbole_compat.logs import log_file, logging_until_checked, start_logging
 from recbole_darec.recbole_compat.reconcile import reconcile
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "gpu_count",
     "init_seed",
     "load_dataset",
+    "log_file",
     "logging_until_checked",
     "make_config",
     "recbole_trainer",

@@ -44,7 +44,7 @@ class AlignedConfig(Config):
         return config_dict
 
 
-def make_config(settings: Settings, backbone: type) -> AlignedConfig:
+def make_config(settings: Settings, backbone: type, gpu: str | None = None) -> AlignedConfig:
     """Return RecBole's configuration for the settings of one run.
 
     Works around: RecBole looks model, trainer and data set up by name and fails for a class that it
@@ -54,6 +54,7 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     Args:
         settings: of the run, checked.
         backbone: the model's class.
+        gpu: the one GPU of this process, where each of several has one.
 
     Raises:
         UserError: RecBole refuses an option.
@@ -71,6 +72,8 @@ def make_config(settings: Settings, backbone: type) -> AlignedConfig:
     if "load_col" not in values and any(names.values()):
         # RecBole's own default reads user_id and item_id, whatever the columns are called.
         values["load_col"] = {"inter": [given or name for name, given in names.items()]}
+    if gpu is not None:
+        values["gpu_id"] = gpu
     if values.get("use_gpu") is False:
         values["gpu_id"] = ""  # RecBole chooses the device by gpu_id alone
     if str(values.get("encoding", "utf-8")).lower() in ("utf-8", "utf8"):

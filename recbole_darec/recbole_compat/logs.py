@@ -14,7 +14,7 @@ from recbole.utils import init_logger
 
 from recbole_darec.errors import UserError
 
-__all__ = ["logging_until_checked", "start_logging"]
+__all__ = ["log_file", "logging_until_checked", "start_logging", "writing_nothing"]
 
 
 @contextlib.contextmanager
@@ -75,3 +75,37 @@ def start_logging(config: Any, kept: logging.handlers.MemoryHandler) -> None:
             if record.levelno >= handler.level:
                 handler.handle(record)
     kept.buffer.clear()
+
+
+def log_file() -> str | None:
+    """Return the file that this process logs to, None where it has none."""
+    handlers = logging.getLogger().handlers
+    files = [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)]
+    return files[0] if files else None
+
+
+@contextlib.contextmanager
+def writing_nothing() -> Iterator[None]:
+    """Have the trainer that is made here write nothing to TensorBoard and Weights & Biases.
+
+    Works around: RecBole's trainers open them in their constructors, in each of the processes that
+    train one model.
+    """
+    from recbole.trainer import trainer
+
+    names = ("get_tensorboard", "WandbLogger")
+    kept = {name: getattr(trainer, name) for name in names}
+    for name in names:
+        setattr(trainer, name, lambda _: _Nowhere())
+    try:
+        yield
+    finally:
+        for name, own in kept.items():
+            setattr(trainer, name, own)
+
+
+class _Nowhere:
+    """Takes what is logged, and keeps nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None

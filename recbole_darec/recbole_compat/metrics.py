@@ -20,9 +20,6 @@ __all__ = ["MetricCollector", "MetricEvaluator", "hits"]
 # RecBole rounds every metric to four digits; ours keep what a double holds.
 _ALL_DIGITS = 15
 
-# Collected anew in each evaluation; what was collected of the training part stays.
-_OF_ONE_EVALUATION = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
-
 # In a list of recommended items: no item.  RecBole's padding has this id, and is never recommended.
 _NONE = 0
 
@@ -43,6 +40,8 @@ class MetricCollector(Collector):
             unless somebody asks for them with an empty list.
     """
 
+    # Collected anew in each evaluation; what was collected of the training part stays.
+    of_one_evaluation = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
     kept: list[tuple[torch.Tensor, ...]] | None = None
 
     def data_collect(self, train_data: Any) -> None:
@@ -91,7 +90,7 @@ class MetricCollector(Collector):
             if isinstance(value, torch.Tensor):
                 collected._data_dict[key] = value.cpu()
         returned = copy.deepcopy(collected)
-        for key in _OF_ONE_EVALUATION:
+        for key in self.of_one_evaluation:
             if key in collected:
                 del collected[key]
         return returned

@@ -27,19 +27,14 @@ __all__ = [
     "read_by",
 ]
 
-_ONE_PROCESS = "training by several processes is not supported: leave it out"
+_BY_NPROC = "nproc says how many processes train together: leave it out"
 _BY_RECBOLE = "RecBole sets it by itself: leave it out"
 _PROPERTY_FILES = "name the property files with --config_files, or as config_file_list"
 
 REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
-    "nproc": ((1,), _ONE_PROCESS),
-    "world_size": ((-1, 1), _ONE_PROCESS),
-    "offset": ((0,), _ONE_PROCESS),
-    "group_offset": ((0,), _ONE_PROCESS),
-    "local_rank": ((0,), _ONE_PROCESS),
-    "ip": (("localhost",), _ONE_PROCESS),
-    "port": ((5678, "5678"), _ONE_PROCESS),
-    "single_spec": ((True,), _ONE_PROCESS),
+    "offset": ((0,), "group_offset has taken its place"),
+    "local_rank": ((0,), _BY_NPROC),
+    "single_spec": ((True,), _BY_NPROC),
     "device": ((), "RecBole chooses it by gpu_id and use_gpu: give gpu_id=0, or use_gpu=False"),
     "eval_type": ((), "it follows from the metrics: leave it out"),
     "MODEL_TYPE": ((), _BY_RECBOLE),

@@ -37,6 +37,12 @@ WITHOUT_EFFECT = frozenset(
         "eval_block_mb",
         "result_buckets",
         "loss_decimal_place",
+        "nproc",
+        "world_size",
+        "group_offset",
+        "ip",
+        "port",
+        "gpu_id",
     }
 )
 
@@ -106,6 +112,17 @@ class RunOptions(Options):
         "experts their weights, and how far texts and ids are apart.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+    nproc: int = option(
+        1, "Processes of this machine that train the model together, one on each GPU.", low=1
+    )
+    world_size: int = option(-1, "Processes on all machines together; -1: those of nproc.", low=-1)
+    group_offset: int = option(
+        0, "Processes on the machines before this one; 0 on the one that writes the files.", low=0
+    )
+    ip: str = option("localhost", "Address of the machine with group_offset=0, where they meet.")
+    port: int | None = option(
+        None, "Port on which they meet; null takes a free one of this machine.", low=1, high=65535
+    )
     train_noise: float = option(
         0.0,
         "Random interactions added to the training part, as a share of it: pairs of a user and an "

@@ -105,6 +105,11 @@ class Resolver:
     def _resolve(self, trial: Trial, named: list[str]) -> Resolved:
         try:
             settings = self.settings(trial)
+            if settings.run.nproc > 1:
+                raise OptionError(
+                    f"nproc={settings.run.nproc}: a study has processes of its own, one a run: "
+                    "leave it out (--jobs says how many)"
+                )
             data = self._data_of(settings)
         except OptionError as error:
             return Resolved(

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
+from recbole_darec.numerics.shares import sharing
+from recbole_darec.training.parallel import Ranks, current_ranks
+
 __all__ = ["train_epoch"]
 
 
@@ -22,6 +25,7 @@ def train_epoch(
     mixed_precision: bool = False,
     scaled: bool = False,
     clip: Mapping[str, Any] | None = None,
+    ranks: Ranks | None = None,
 ) -> Tensor:
     """Take a step per batch; the losses are summed where they are, and read when all is done.
 
@@ -34,20 +38,23 @@ def train_epoch(
         mixed_precision: compute the loss under autocast.
         scaled: scale it, so that small gradients survive half precision.
         clip: arguments of ``clip_grad_norm_``; None clips nothing.
+        ranks: the processes that take the steps together, each with its share of the loss.
 
     Returns:
         the parts of the loss in each step, float64 ``[steps, parts]`` on the CPU.
     """
+    ranks = current_ranks() if ranks is None else ranks
     scaler = _grad_scaler(device, scaled)
     steps: list[Tensor] = []
     for batch in batches:
         batch = batch.to(device)
         optimizer.zero_grad()
-        with torch.autocast(device_type=device.type, enabled=mixed_precision):
+        with sharing(ranks.share), torch.autocast(device.type, enabled=mixed_precision):
             losses = loss_of(batch)
         parts = losses if isinstance(losses, tuple) else (losses,)
         loss = torch.stack([part.float().reshape(()) for part in parts])
         scaler.scale(loss.sum()).backward()
+        ranks.average_gradients(model.parameters(), checked=not steps)
         if clip:
             scaler.unscale_(optimizer)
             clip_grad_norm_(model.parameters(), **clip)
@@ -56,7 +63,7 @@ def train_epoch(
         steps.append(loss.detach())
     # As large as the parameters, and nothing that an evaluation needs.
     optimizer.zero_grad(set_to_none=True)
-    return torch.stack(steps).double().cpu()
+    return ranks.mean(torch.stack(steps)).double().cpu()
 
 
 def _grad_scaler(device: torch.device, enabled: bool) -> Any:

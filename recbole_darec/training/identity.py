@@ -65,6 +65,11 @@ class RunIdentity:
             "data": self.data,
         }
 
+    def told(self) -> dict[str, str]:
+        """Return what must be the same for all processes that train the model, in words."""
+        data = f"{_described(self.data)} ({self.data.get('content')})"
+        return {"data": data, "options": self.fingerprint}
+
     def same_options(self, content: Mapping[str, Any], *, of_any_length: bool = False) -> bool:
         """Tell whether a checkpoint's options are this run's, but for those without effect.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from recbole.utils import set_color
@@ -10,7 +10,14 @@ from torch import Tensor
 
 from recbole_darec.errors import UserError
 
-__all__ = ["by_name", "loss_line", "number_line", "part_names", "refuse_not_finite"]
+__all__ = [
+    "by_name",
+    "loss_line",
+    "number_line",
+    "part_names",
+    "refuse_not_finite",
+    "without_last_part",
+]
 
 
 def part_names(model: Any, count: int) -> tuple[str, ...]:
@@ -62,3 +69,13 @@ def refuse_not_finite(steps: Tensor, model: Any, epoch: int) -> None:
 def number_line(found: Mapping[str, float]) -> str:
     """Return the numbers as one line of the log."""
     return ", ".join(f"{name}: {value:.4g}" for name, value in found.items())
+
+
+def without_last_part(loss_of: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a loss less the last of its parts, which NCL leaves out while it warms up."""
+
+    def shorter(batch: Any) -> Any:
+        found = loss_of(batch)
+        return found[:-1] if isinstance(found, tuple) else found
+
+    return shorter

@@ -11,7 +11,7 @@ import numpy as np
 from recbole_darec.errors import CheckpointError
 from recbole_darec.recbole_compat import init_seed
 from recbole_darec.training.blocks import give_back_memory, in_blocks, is_large
-from recbole_darec.training.checkpoint import load_checkpoint, load_parameters
+from recbole_darec.training.checkpoint import load_checkpoint
 from recbole_darec.training.set_aside import set_aside
 from recbole_darec.training.snapshots import Length
 
@@ -130,8 +130,7 @@ class Phases:
         trainer = self._trainer
         self.forget_moments()
         if keep_files and trainer.best_epoch >= 0:
-            path = Path(trainer.saved_model_file)
-            load_parameters(trainer.model, load_checkpoint(path, trainer.device), path)
+            trainer.load(Path(trainer.saved_model_file))
         if self.number == 0 and trainer.diagnoses:
             trainer.model.remember_ids(trainer.model.state_dict())
         self._begin(self.number + 1, copying=True)

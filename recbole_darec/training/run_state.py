@@ -6,7 +6,9 @@ from it comes out as the uninterrupted one.
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,17 @@ import numpy as np
 import torch
 
 from recbole_darec.training.checkpoint import load_parameters, parameters_of, plain
+from recbole_darec.training.parallel import Ranks, digest
 
-__all__ = ["holds_everything", "restore", "restore_random_state", "state_of"]
+__all__ = [
+    "check_draws",
+    "holds_everything",
+    "kept_beside_parameters",
+    "restore",
+    "restore_random_state",
+    "state_of",
+    "undrawn",
+]
 
 
 def state_of(trainer: Any, train_data: Any, next_epoch: int) -> dict[str, Any]:
@@ -79,7 +90,39 @@ def restore_random_state(state: dict[str, Any], train_data: Any) -> None:
     torch.set_rng_state(state["torch"].cpu())
     train_data.generator.set_state(state["loader"].cpu())
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+        # As many as there are here: of several processes each has one.
+        states = state["cuda"][: torch.cuda.device_count()]
+        torch.cuda.set_rng_state_all([s.cpu() for s in states])
+
+
+@contextlib.contextmanager
+def undrawn(train_data: Any) -> Iterator[None]:
+    """Put every generator of random numbers back to where it stood before the block."""
+    before = _random_state(train_data)
+    try:
+        yield
+    finally:
+        restore_random_state(before, train_data)
+
+
+def kept_beside_parameters(model: Any) -> list[torch.Tensor]:
+    """Return what a step writes and no gradient moves: saved buffers, and clusters as NCL's."""
+    trained = {name for name, _ in model.named_parameters()}
+    state = [value for name, value in model.state_dict().items() if name not in trained]
+    names = getattr(model, "other_parameter_name", ())
+    beside = [getattr(model, n, None) for n in names if not n.startswith("restore_")]
+    return [value for value in (*state, *beside) if isinstance(value, torch.Tensor)]
+
+
+def check_draws(ranks: Ranks, train_data: Any) -> None:
+    """Make sure that all processes have drawn the same random numbers.
+
+    Raises:
+        UserError: they have not, and would train different models from here on.
+    """
+    if ranks.size > 1:
+        found = digest(*_random_state(train_data).values())
+        ranks.agree({"generators": found}, "the model has drawn other random numbers")
 
 
 def _random_state(train_data: Any) -> dict[str, Any]:

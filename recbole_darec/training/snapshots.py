@@ -132,7 +132,8 @@ class Snapshots:
     def _save(self, train_data: Any, epoch: int) -> None:
         if self.file is None:
             self.file = self._named(self._trainer.identity.fingerprint, _CUT_OFF)
-        save_checkpoint(state_of(self._trainer, train_data, epoch), self.file)
+        if self._trainer.ranks.is_first:
+            save_checkpoint(state_of(self._trainer, train_data, epoch), self.file)
 
     def end_fit(self, train_data: Any) -> None:
         """Keep the last state, with the best model, where it was asked for.
@@ -142,7 +143,7 @@ class Snapshots:
         """
         trainer, length = self._trainer, self._length
         next_epoch = 1 + max(trainer.train_loss_dict, default=-1)
-        if not self._keep_last or not next_epoch:
+        if not self._keep_last or not next_epoch or not trainer.ranks.is_first:
             return
         if not holds_everything(trainer, next_epoch):
             trainer.logger.warning(
@@ -164,7 +165,7 @@ class Snapshots:
 
     def forget(self) -> None:
         """Remove the snapshot of a run that has come to its end."""
-        if self.file is not None:
+        if self.file is not None and self._trainer.ranks.is_first:
             with contextlib.suppress(OSError):
                 self.file.unlink()
             self.file = None
@@ -204,8 +205,9 @@ class Snapshots:
             return False
         path, content = found
         restore(trainer, content, path)
-        for file in (path, Path(trainer.saved_model_file)):
-            remove_unfinished(file)
+        if trainer.ranks.is_first:
+            for file in (path, Path(trainer.saved_model_file)):
+                remove_unfinished(file)
         self._random_state = content["random_state"]
         if _is_finished(content):
             self._go_beyond(content, path, own_model_file, keep_files=keep_files)
@@ -239,6 +241,7 @@ class Snapshots:
         # A name of the user's choosing may be there already, and hold another run's model.
         if (
             keep_files
+            and trainer.ranks.is_first
             and content["best"] is not None
             and not (self.is_over and model_file.is_file())
         ):

@@ -6,18 +6,18 @@ backbone.  An epoch begins and ends the same in all.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from recbole.trainer import Trainer
+from recbole.trainer import NCLTrainer, Trainer
 from recbole.utils import set_color
-from torch import Tensor
 from tqdm import tqdm
 
-from recbole_darec.errors import UserError
-from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
+from recbole_darec.evaluation.shared import SharedCollector, evaluated_by
+from recbole_darec.recbole_compat.logs import writing_nothing
+from recbole_darec.recbole_compat.metrics import MetricEvaluator
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 from recbole_darec.training.checkpoint import (
@@ -30,9 +30,12 @@ from recbole_darec.training.checkpoint import (
 )
 from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
-from recbole_darec.training.losses import by_name, loss_line, number_line, refuse_not_finite
+from recbole_darec.training.logged import LoggedTrainer
+from recbole_darec.training.losses import refuse_not_finite, without_last_part
+from recbole_darec.training.parallel import current_ranks
 from recbole_darec.training.phases import Phases
 from recbole_darec.training.preflight import trainer_fault
+from recbole_darec.training.run_state import check_draws, kept_beside_parameters
 from recbole_darec.training.snapshots import Length, Snapshots
 from recbole_darec.training.watch import Watch
 
@@ -44,7 +47,7 @@ else:
 __all__ = ["ResumableTrainer", "trainer_class"]
 
 
-class ResumableTrainer(_Trainer):
+class ResumableTrainer(LoggedTrainer, _Trainer):
     """Mixin over a RecBole trainer.
 
     Args:
@@ -56,11 +59,14 @@ class ResumableTrainer(_Trainer):
         best_epoch: the epoch with the best validation, -1 before there is one.
         snapshots: from which the run can go on.
         watch: who looks on.
+        ranks: the processes that train the model together; this one may be alone.
     """
 
     def __init__(self, config: Any, model: Any, identity: RunIdentity) -> None:
+        self.ranks = current_ranks()
         try:
-            super().__init__(config, model)  # type: ignore[call-arg]
+            with contextlib.nullcontext() if self.ranks.is_first else writing_nothing():
+                super().__init__(config, model)  # type: ignore[call-arg]
         except Exception as error:
             if (told := trainer_fault(error, config)) is None:
                 raise
@@ -68,7 +74,8 @@ class ResumableTrainer(_Trainer):
         self.identity = identity
         options = options_from_config(RunOptions, config)
         made = checkpoint_name(identity.model, identity.align, identity.dataset)
-        self.saved_model_file = str(Path(self.checkpoint_dir) / (options.checkpoint_name or made))
+        name = self.ranks.text_of_first(options.checkpoint_name or made)
+        self.saved_model_file = str(Path(self.checkpoint_dir) / name)
         self.best_epoch, self._keep_files = -1, True
         every, keep_last = options.snapshot_every, options.keep_last
         length = Length.of_run(config, model)
@@ -77,7 +84,7 @@ class ResumableTrainer(_Trainer):
         self.phases = Phases(self)
         self.watch = Watch()
         self._latest_valid_result: Any = None
-        self.eval_collector = MetricCollector(config)
+        self.eval_collector = SharedCollector(config)
         self.evaluator = MetricEvaluator(config)
 
     # ---- the whole run ---------------------------------------------------------------------
@@ -158,10 +165,16 @@ class ResumableTrainer(_Trainer):
         self.snapshots.begin_epoch(epoch_idx, train_data, keep_files=self._keep_files)
         if self.diagnoses:
             self.model.diagnose_next = True
+        loss_of = loss_func or self.model.calculate_loss
         stock = super()._train_epoch  # type: ignore[misc]
-        if getattr(stock, "__func__", None) is not Trainer._train_epoch:
+        kind = getattr(stock, "__func__", None)
+        if kind is NCLTrainer._train_epoch:
+            if epoch_idx < self.config["warm_up_step"]:
+                loss_of = without_last_part(loss_of)
+        elif kind is not Trainer._train_epoch:
             # A trainer with an epoch of its own keeps it.
             return stock(train_data, epoch_idx, loss_func, show_progress)
+        self.ranks.take_first(kept_beside_parameters(self.model))
         self.model.train()
         batches = train_data
         if show_progress:
@@ -174,46 +187,18 @@ class ResumableTrainer(_Trainer):
             )
         steps = train_epoch(
             batches,
-            loss_func or self.model.calculate_loss,
+            loss_of,
             self.model,
             self.optimizer,
             device=self.device,
             mixed_precision=self.enable_amp,
             scaled=self.enable_scaler,
             clip=self.clip_grad_norm,
+            ranks=self.ranks,
         )
+        check_draws(self.ranks, train_data)
         refuse_not_finite(steps, self.model, epoch_idx)
         return tuple(steps.sum(0).tolist())
-
-    def _check_nan(self, loss: Tensor) -> None:
-        # Asked by those of RecBole's trainers that have a training loop of their own.
-        if torch.isnan(loss):
-            raise UserError(
-                "the training loss is not a number: lower learning_rate or the weights of the loss"
-            )
-
-    # ---- what is logged --------------------------------------------------------------------
-
-    def _generate_train_loss_output(
-        self, epoch_idx: int, s_time: float, e_time: float, losses: Any
-    ) -> str:
-        named, seconds = by_name(self.model, losses), e_time - s_time
-        self.watch.trained(epoch_idx, seconds, named, self.phases.number)  # logged or not
-        return loss_line(epoch_idx, seconds, named, self.config["loss_decimal_place"] or 4)
-
-    def _add_train_loss_to_tensorboard(
-        self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
-    ) -> None:
-        named = by_name(self.model, losses)
-        self.tensorboard.add_scalar(tag, sum(named.values()), epoch_idx)
-        for name, value in named.items():
-            self.tensorboard.add_scalar(f"{tag}/{name}", value, epoch_idx)
-        found = getattr(self.model, "diagnostics", {}) if self.diagnoses else {}
-        if found:
-            title = set_color(f"epoch {epoch_idx} diagnostics", "green")
-            self.logger.info(f"{title} [{number_line(found)}]")
-        for name, value in found.items():
-            self.tensorboard.add_scalar(f"Diagnostics/{name}", value, epoch_idx)
 
     # ---- the best model --------------------------------------------------------------------
 
@@ -237,11 +222,21 @@ class ResumableTrainer(_Trainer):
         """
         if load_best_model:
             path = Path(model_file or self.saved_model_file)
-            load_parameters(self.model, load_checkpoint(path, self.device), path)
+            self.load(path)
             self.logger.info(f"Loading model structure and parameters from {path}")
-        return super().evaluate(  # type: ignore[misc]
-            eval_data, load_best_model=False, show_progress=show_progress
-        )
+        with evaluated_by(self.ranks, eval_data, self.eval_collector):
+            return super().evaluate(  # type: ignore[misc]
+                eval_data, load_best_model=False, show_progress=show_progress
+            )
+
+    def load(self, path: Path) -> None:
+        """Put a checkpoint into the model, once the first process has written it.
+
+        Raises:
+            CheckpointError: it is damaged or does not fit the model.
+        """
+        self.ranks.wait()
+        load_parameters(self.model, load_checkpoint(path, self.device), path)
 
     def tune_ranking(self, valid_data: Any, *, saved: bool) -> None:
         """Let an aligner that alters scores find, on the validation part, what it ranks with.
@@ -255,9 +250,8 @@ class ResumableTrainer(_Trainer):
         """
         if not self.model.alters_ranking:
             return
-        path = Path(self.saved_model_file)
         if saved and self.best_epoch >= 0:
-            load_parameters(self.model, load_checkpoint(path, self.device), path)
+            self.load(Path(self.saved_model_file))
         sign = 1.0 if self.valid_metric_bigger else -1.0
         self.model.tune_scores(lambda: sign * self._valid_epoch(valid_data)[0])
         self.best_valid_score, self.best_valid_result = self._valid_epoch(valid_data)
@@ -280,7 +274,8 @@ class ResumableTrainer(_Trainer):
             progress["best_valid_result"] = plain(self._latest_valid_result)
         phase = {"phase": self.phases.name} if self.phases.name else {}
         content = {**self.identity.entries(), "epoch": epoch, **progress, **phase}
-        save_checkpoint({**content, **parameters_of(self.model)}, path)
+        if self.ranks.is_first:
+            save_checkpoint({**content, **parameters_of(self.model)}, path)
         self.best_epoch = epoch
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {path}")
