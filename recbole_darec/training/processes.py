@@ -149,8 +149,10 @@ def _result(ranks: list[_Rank], size: int) -> Any:
         wait(sources, None if deadline is None else 0.1)
     if failed:
         raise _cause(failed, size)
-    first = next((rank for rank in ranks if rank.number == 0), None)
-    return None if first is None else first.outcome
+    first = ranks[0]
+    if not first.told:
+        raise UserError(f"rank {first.number} of {size} has ended without a word")
+    return first.outcome
 
 
 def _hear(rank: _Rank) -> bool:
