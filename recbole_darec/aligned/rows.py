@@ -8,7 +8,7 @@ from typing import Any
 from recbole.data.interaction import Interaction
 
 from recbole_darec.data.sequences import PLACES
-from recbole_darec.numerics.shares import current_share, own_rows, whole_dropout
+from recbole_darec.numerics.shares import current_share, own_rows, sharing, whole_dropout
 
 __all__ = ["loss_of_own_rows", "rows_of"]
 
@@ -59,8 +59,8 @@ def loss_of_own_rows(
     factor = own.of_mean
     if factor and PLACES in batch.interaction:
         count = len(part.interaction[PLACES]) / len(batch.interaction[PLACES])
-        factor = current_share().size * count
-    with whole_dropout(own.rows, n):
+        factor = own.of_sum * count
+    with sharing(), whole_dropout(own.rows, n):  # these rows are not shared once more
         found = loss_of(part)
     if isinstance(found, tuple):
         return tuple(factor * one for one in found)

@@ -8,10 +8,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recbole_darec.numerics import by_rows, current_share
+
 __all__ = ["TwinProjection", "mlp"]
 
 
-def mlp(width_in: int, hidden: Sequence[int], width_out: int) -> nn.Sequential:
+class _RowByRow(nn.Sequential):
+    """Layers that see each row by itself, which several processes share in training."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return by_rows(super().forward, rows)
+
+    def of_own_rows(self, rows: Tensor) -> Tensor:
+        """Return what the layers make of rows that are one process's already."""
+        made: Tensor = super().forward(rows)
+        return made
+
+
+def mlp(width_in: int, hidden: Sequence[int], width_out: int) -> _RowByRow:
     """Return an MLP with LeakyReLU between its layers (none after the last)."""
     widths = [width_in, *hidden, width_out]
     layers: list[nn.Module] = []
@@ -22,7 +36,7 @@ def mlp(width_in: int, hidden: Sequence[int], width_out: int) -> nn.Sequential:
         nn.init.xavier_uniform_(linear.weight)
         nn.init.zeros_(linear.bias)
         layers.append(linear)
-    return nn.Sequential(*layers)
+    return _RowByRow(*layers)
 
 
 class TwinProjection(nn.Module):
@@ -41,6 +55,13 @@ class TwinProjection(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the shared and the specific rows, each ``[N, d]``, of rows ``[N, width_in]``."""
+        if current_share().size == 1:
+            return self._pair(rows)
+        both = by_rows(lambda some: torch.cat(self._pair(some), dim=1), rows)
+        shared, specific = both.chunk(2, dim=1)
+        return shared, specific
+
+    def _pair(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         # Both first layers read the same wide rows: one matrix product instead of two.
         (to_shared, after_shared), (to_specific, after_specific) = (
             _first_and_rest(encoder) for encoder in (self.shared, self.specific)
@@ -53,12 +74,12 @@ class TwinProjection(nn.Module):
         of_shared, of_specific = torch.split(
             first, [to_shared.out_features, to_specific.out_features], dim=1
         )
-        return after_shared(of_shared), after_specific(of_specific)
+        return after_shared.of_own_rows(of_shared), after_specific.of_own_rows(of_specific)
 
 
-def _first_and_rest(encoder: nn.Sequential) -> tuple[nn.Linear, nn.Sequential]:
+def _first_and_rest(encoder: _RowByRow) -> tuple[nn.Linear, _RowByRow]:
     first = encoder[0]
     assert isinstance(first, nn.Linear)
     rest = encoder[1:]
-    assert isinstance(rest, nn.Sequential)
+    assert isinstance(rest, _RowByRow)
     return first, rest

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.backbones.graph import BipartiteGraph
-from recbole_darec.numerics import csr_product
+from recbole_darec.numerics import by_columns, csr_product
 
 __all__ = [
     "aggregate_layers",
@@ -76,10 +76,14 @@ def aggregate_layers(
         float32 ``[n_nodes, d]``.
     """
     matrix, transpose = graph.matrices(keep_rate)
-    aggregated: Tensor = _AggregateLayers.apply(  # type: ignore[no-untyped-call]
-        ego, matrix, transpose, n_layers, how == "mean"
-    )
-    return aggregated
+
+    def aggregated(columns: Tensor) -> Tensor:
+        found: Tensor = _AggregateLayers.apply(  # type: ignore[no-untyped-call]
+            columns, matrix, transpose, n_layers, how == "mean"
+        )
+        return found
+
+    return by_columns(aggregated, ego)
 
 
 class _PropagateLayers(torch.autograd.Function):
@@ -205,7 +209,12 @@ def aggregate_over(
         float32 ``[n_nodes, d]``.
     """
     matrices = [graph.matrix() for graph in graphs]
-    total: Tensor = _AggregateOver.apply(  # type: ignore[no-untyped-call]
-        ego, matrices, include_ego
-    )
+
+    def aggregated(columns: Tensor) -> Tensor:
+        found: Tensor = _AggregateOver.apply(  # type: ignore[no-untyped-call]
+            columns, matrices, include_ego
+        )
+        return found
+
+    total = by_columns(aggregated, ego)
     return total / n_aggregated(len(graphs), include_ego) if how == "mean" else total

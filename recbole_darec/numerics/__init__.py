@@ -10,7 +10,7 @@ from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, near
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
-from recbole_darec.numerics.shares import current_share, own_rows, sharing
+from recbole_darec.numerics.shares import by_columns, by_rows, current_share, own_rows, sharing
 from recbole_darec.numerics.sparse import csr_product
 
 __all__ = [
@@ -20,6 +20,8 @@ __all__ = [
     "at_least_float32",
     "bce_loss",
     "bpr_loss",
+    "by_columns",
+    "by_rows",
     "centers_of",
     "csr_product",
     "current_share",

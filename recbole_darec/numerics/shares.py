@@ -2,8 +2,9 @@
 
 The loss of a step is the mean over the processes of what each of them computes.  So a term that
 every process computes of the same rows is right as it is, and a sum over rows may be split: each
-process sums its own rows, times the number of processes.  Where one process trains alone, its share
-is everything.
+process sums its own rows, times the number of processes.  What makes a row or a column of one may
+be split, too, and is put together again (:func:`by_rows`, :func:`by_columns`).  Where one process
+trains alone, its share is everything.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["OwnRows", "Share", "current_share", "own_rows", "sharing", "whole_dropout"]
+__all__ = [
+    "OwnRows",
+    "Share",
+    "by_columns",
+    "by_rows",
+    "current_share",
+    "own_rows",
+    "sharing",
+    "whole_dropout",
+]
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,32 @@ def own_rows(n: int) -> OwnRows:
         return OwnRows(slice(0, 1), 0.0, 0.0)
     part = (own.stop - own.start) / n if n else 1.0
     return OwnRows(own, float(share.size), share.size * part)
+
+
+def by_columns(function: Callable[[Tensor], Tensor], table: Tensor) -> Tensor:
+    """Return ``function(table)``, of which each process computes its share of the columns.
+
+    Args:
+        function: makes of each column one of its own, such as a product from the left.
+        table: ``[n, d]``, the same on all processes.
+    """
+    share, width = _current, table.shape[1]
+    if share.gather is None or width < share.size:
+        return function(table)
+    return share.gather(function(table[:, share.of(width)].contiguous()), width)
+
+
+def by_rows(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Return ``function(rows)``, of which each process computes its share of the rows.
+
+    Args:
+        function: makes of each row one of its own, such as an MLP.
+        rows: ``[n, width]``, the same on all processes.
+    """
+    share, n = _current, len(rows)
+    if share.gather is None or n < share.size:
+        return function(rows)
+    return share.gather(function(rows[share.of(n)]).t(), n).t()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from recbole_darec.numerics import at_least_float32
 from recbole_darec.numerics.shares import Share
 
 __all__ = ["columns_of_all"]
@@ -25,17 +26,20 @@ class _Columns(torch.autograd.Function):
         rank, size = dist.get_rank(), dist.get_world_size()
         ctx.own = Share(rank, size).of(width)
         widths = [len(range(width)[Share(other, size).of(width)]) for other in range(size)]
+        ctx.dtype = columns.dtype
+        columns = at_least_float32(columns)  # Gloo speaks no half precision
         sent = columns.new_zeros(len(columns), max(widths))
         sent[:, : columns.shape[1]] = columns
         found = [torch.empty_like(sent) for _ in widths]
         dist.all_gather(found, sent)
-        return torch.cat([part[:, :count] for part, count in zip(found, widths)], 1)
+        whole = torch.cat([part[:, :count] for part, count in zip(found, widths)], 1)
+        return whole.to(ctx.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        total = grads[0].clone(memory_format=torch.contiguous_format)
+        total = at_least_float32(grads[0]).clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
-        return total[:, ctx.own].contiguous(), None
+        return total[:, ctx.own].to(ctx.dtype), None
 
 
 def columns_of_all(columns: Tensor, width: int) -> Tensor:

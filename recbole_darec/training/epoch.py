@@ -49,11 +49,12 @@ def train_epoch(
     for batch in batches:
         batch = batch.to(device)
         optimizer.zero_grad()
-        with sharing(ranks.share), torch.autocast(device.type, enabled=mixed_precision):
-            losses = loss_of(batch)
-        parts = losses if isinstance(losses, tuple) else (losses,)
-        loss = torch.stack([part.float().reshape(()) for part in parts])
-        scaler.scale(loss.sum()).backward()
+        with sharing(ranks.share):
+            with torch.autocast(device_type=device.type, enabled=mixed_precision):
+                losses = loss_of(batch)
+            parts = losses if isinstance(losses, tuple) else (losses,)
+            loss = torch.stack([part.float().reshape(()) for part in parts])
+            scaler.scale(loss.sum()).backward()
         ranks.average_gradients(model.parameters(), checked=not steps)
         if clip:
             scaler.unscale_(optimizer)
