@@ -110,14 +110,14 @@ def run(args: argparse.Namespace) -> int:
         options.update(_place(args.out, options))
     files = _files(args.config_files)
     # Every mistake that the settings can show is answered before RecBole is imported.
-    resolve(args.model, args.dataset, files, None, options)
+    settings = resolve(args.model, args.dataset, files, None, options)
 
     from recbole_darec.evaluation.report import buckets_table, metrics_table
     from recbole_darec.run import run_recbole_darec
     from recbole_darec.settings.processes import speaks
 
     result = run_recbole_darec(args.model, args.dataset, files, command_line=options)
-    if not speaks():
+    if not speaks(settings.run):
         return 0
     if args.json:
         print(_json(result))

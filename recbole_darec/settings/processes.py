@@ -54,10 +54,14 @@ def place_of_torchrun() -> Place | None:
         raise OptionError(f"torchrun's variables are no numbers: {told}; unset them") from None
 
 
-def speaks() -> bool:
-    """Tell whether this process is the one of those that torchrun started that prints results."""
+def speaks(run: RunOptions) -> bool:
+    """Tell whether this process, of all that were started by hand or by torchrun, prints results.
+
+    Args:
+        run: the options.
+    """
     place = place_of_torchrun()
-    return place is None or place.rank == 0
+    return run.group_offset == 0 if place is None else place.rank == 0
 
 
 def check_processes(run: RunOptions) -> Place | None:

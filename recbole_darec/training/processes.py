@@ -71,7 +71,7 @@ class _TracebackThere(Exception):
 
 
 def train_together(machine: Machine, target: Callable[..., Any], arguments: Sequence[Any]) -> Any:
-    """Run ``target(place, *arguments)`` in processes that train one model; return what rank 0 does.
+    """Run ``target(place, *arguments)`` in processes that train one model.
 
     Args:
         machine: how many, and which.
@@ -79,7 +79,7 @@ def train_together(machine: Machine, target: Callable[..., Any], arguments: Sequ
         arguments: what can be pickled.
 
     Returns:
-        the result of rank 0; None on a machine without it.
+        the result of the first one on this machine.
 
     Raises:
         UserError: a port is in use, a process was killed, or what one of them has raised.
@@ -241,7 +241,7 @@ def _be_rank(
     except Exception as error:
         _tell(connection, error, traceback.format_exc())
         raise SystemExit(_BAD_INPUT) from None
-    _tell(connection, result if place.rank == 0 else None, None)
+    _tell(connection, result if place.local_rank == 0 else None, None)
 
 
 def _tell(connection: Connection, outcome: Any, text: str | None) -> None:

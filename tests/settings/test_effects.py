@@ -46,6 +46,11 @@ HERE = {
     "repeatable": "nothing is masked in the ranking",
     "eval_batch_size": "where candidates are sampled; a log line says so where all are ranked",
     "valid_metric_bigger": "must be what the metric says",
+    "nproc": "processes that train one model, RecBole's run(nproc=…)",
+    "world_size": "those of all machines",
+    "group_offset": "those of the machines before",
+    "ip": "where they meet",
+    "port": "where they meet; null takes a free one, RecBole's is 5678",
     "log_wandb": "Weights & Biases, whose package is named where it is missing",
     "wandb_project": "its project",
 }
