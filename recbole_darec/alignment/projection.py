@@ -21,7 +21,7 @@ class _RowByRow(nn.Sequential):
 
     def of_own_rows(self, rows: Tensor) -> Tensor:
         """Return what the layers make of rows that are one process's already."""
-        made: Tensor = super().forward(rows)
+        made: Tensor = super().forward(rows)  # type: ignore[no-untyped-call]
         return made
 
 
