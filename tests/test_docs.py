@@ -176,6 +176,9 @@ def test_commands_are_what_the_program_takes(line: str) -> None:
         check_script(words)
     elif program == "pip":
         check_pip(words)
+    elif program == "torchrun":
+        assert words[1:3] == ["-m", "recbole_darec"], line
+        check_cli(words[3:])
     elif program == "ray":
         assert words[0] == "start"
     elif program == "ruff":
