@@ -104,6 +104,7 @@ def differing(place: Place, folder: Path) -> list[str]:
     return told
 
 
+@pytest.mark.slow
 def test_ranks_with_other_data_or_options_are_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:

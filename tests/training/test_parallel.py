@@ -33,12 +33,12 @@ QUICK: list[Case] = [
     ("LightGCN", "rlmrec_con", {"negatives": "all"}),
     ("SGL", "kar", {"clip_grad_norm": {"max_norm": 0.01}}),
     ("NCL", "relational", {"num_clusters": 4, "warm_up_step": 0, "proto_reg": 1e-3}),
-    ("BPR", "darec", {}),
     ("SASRec", "darec", {"hidden_dropout_prob": 0.3, "attn_dropout_prob": 0.3}),
     ("SASRec", "pad", {}),
 ]
 MORE: list[Case] = [
     ("LightGCN", "none", {}),
+    ("BPR", "darec", {}),
     ("LightGCN", "rlmrec_gen", {}),
     ("LightGCN", "relational_con", {"rank_loss": "softmax"}),
     ("LightGCN", "darec", {"align_sample": "all", "learner": "sgd", "weight_decay": 1e-3}),
