@@ -35,8 +35,7 @@ _ARRIVAL = datetime.timedelta(minutes=10)
 
 _LOCAL = ("localhost", "127.0.0.1")
 _TYPES = (torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool)
-_DIMENSIONS = 3
-_BAD_INPUT = 2
+_DIMENSIONS, _BAD_INPUT = 3, 2
 
 
 class Ranks:
@@ -73,13 +72,15 @@ class Ranks:
         if self.size == 1:
             return
         parameters = list(parameters)
+        for one in parameters:
+            if one.grad is not None and one.grad.is_sparse:  # other rows on each
+                one.grad = one.grad.to_dense()
         found = [p.grad for p in parameters if p.grad is not None]
         if checked:
             which = "".join("01"[p.grad is not None] for p in parameters)
             self.agree({"gradients": which}, "the model's loss reaches other parameters")
-        waiting = [dist.all_reduce(gradient, async_op=True) for gradient in found]
-        for one in waiting:
-            one.wait()
+        for waiting in [dist.all_reduce(gradient, async_op=True) for gradient in found]:
+            waiting.wait()
         if found:
             torch._foreach_div_(found, self.size)
 
