@@ -7,9 +7,9 @@
 Each size is fitted in a process of its own: as many users as items, 20 interactions a user whose
 items follow a power law, and profiles of 384 columns of users and items.  They are random rows in
 clusters of 50, or, with ``--profiles random``, without any structure.  The peak is the kernel's
-high-water mark of the resident set, less the inputs; it needs Linux's /proc.  Seconds of the processor
-do not depend on what else the machine does.  ``recall`` is the
-share of the 20 nearest profiles of 500 items, by comparing all, that are neighbours in the graph.
+high-water mark of the resident set, less the inputs; it needs Linux's /proc.  Seconds are the
+processor's, which what else the machine does changes little.  ``recall`` is the share of the 20
+nearest profiles of 500 items, by comparing all, that are neighbours in the graph.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def main() -> None:
     names = ["items", "search", "recall", *STAGES, "fit", "wall", "peak_mib"]
     print(
         f"as many users as items, {PER_USER} interactions a user, {args.profiles} profiles, "
-        f"{args.threads} thread(s); seconds of the processor, those of the clock for the fit under wall; ranking is of 1,000 users\n\n"
+        f"{args.threads} thread(s); seconds of the processor, "
+        "of the clock under wall; ranking is of 1,000 users\n\n"
         f"| {' | '.join(names)} |\n|{' --- |' * len(names)}",
         flush=True,
     )
