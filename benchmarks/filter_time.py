@@ -81,7 +81,8 @@ def measured(n: int, profiles: str, search: str, threads: int) -> dict[str, Any]
     import torch
 
     from recbole_darec.filters.equations import centred_unit_rows
-    from recbole_darec.filters.fitted import FilterInputs, FittedFilter, _user_rows
+    from recbole_darec.filters.fitted import FittedFilter
+    from recbole_darec.filters.inputs import FilterInputs, rows_of_users
     from recbole_darec.filters.text_graph import EXACT_ROWS, TextGraph
     from recbole_darec.filters.tuning import tuned_weights
 
@@ -104,7 +105,7 @@ def measured(n: int, profiles: str, search: str, threads: int) -> dict[str, Any]
 
     def joined() -> FilterInputs:
         known = centred_unit_rows(items)
-        return FilterInputs(pairs, of_items, of_users, known, _user_rows(pairs, known, users))
+        return FilterInputs(pairs, of_items, of_users, known, rows_of_users(pairs, known, users))
 
     inputs = timed("profile rows", joined)
     weights = timed("weights", lambda: tuned_weights(inputs))

@@ -2,138 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch import Tensor
 
 from recbole_darec.filters.cooccurrence import Cooccurrence
-from recbole_darec.filters.equations import (
-    centred_unit_rows,
-    normalised_interactions,
-    present_rows,
-    row_blocks,
-)
-from recbole_darec.filters.text_graph import TextGraph
-from recbole_darec.numerics.rows import unit_rows
+from recbole_darec.filters.equations import normalised_interactions, row_blocks
+from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.weights import FilterWeights
 
-__all__ = ["TEXT_PIECES", "FilterInputs", "FilterWeights", "FittedFilter"]
+__all__ = ["FittedFilter"]
 
 # The deviations of the pieces are taken from the scores of so many evenly spaced users, fewer where
 # there are many items; and the elements of one block of their scores.
 _DEVIATION_USERS, _FEWEST_DEVIATION_USERS = 2048, 256
 _DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
-
-TEXT_PIECES = ("text", "match", "user_text")
-"""The weights of pieces that read profiles."""
-
-
-@dataclass(frozen=True)
-class FilterWeights:
-    """The weights of the pieces of a filter.
-
-    Attributes:
-        two_hops: c, of Y P² beside Y P.
-        text: t, of Y T beside Y P.
-        popularity: p; each item's sum of the three is multiplied by its degree to this power.
-        match: h, of the cosine of a user's and an item's profile.
-        user_text: g, of the sums of the user's profile neighbours.
-        item_exponent: of the items' degrees in Y.
-    """
-
-    two_hops: float = 0.0
-    text: float = 0.0
-    popularity: float = 0.0
-    match: float = 0.0
-    user_text: float = 0.0
-    item_exponent: float = 0.3
-
-    @property
-    def reads_items(self) -> bool:
-        """Whether an item's profile has a weight, so that one without interactions can score."""
-        return bool(self.text or self.match)
-
-    def without_text(self) -> FilterWeights:
-        """Return the control: the same filter with t = h = g = 0."""
-        return replace(self, text=0.0, match=0.0, user_text=0.0)
-
-
-@dataclass(frozen=True)
-class FilterInputs:
-    """What a filter is made of, whatever its weights.
-
-    Attributes:
-        interactions: X, scipy CSR ``[n_users, n_items]``, binary.
-        item_texts: T, or None without item profiles.
-        user_texts: S, or None without user profiles.
-        item_rows: centred unit profiles of the items, float32 ``[n_items, w]``, or None.
-        user_rows: those of the users; a user without one has the mean of the own training items'.
-    """
-
-    interactions: Any
-    item_texts: TextGraph | None = None
-    user_texts: TextGraph | None = None
-    item_rows: Tensor | None = None
-    user_rows: Tensor | None = None
-
-    @classmethod
-    def of(
-        cls,
-        interactions: Any,
-        item_profiles: Tensor | None = None,
-        user_profiles: Tensor | None = None,
-        *,
-        pieces: Collection[str] = TEXT_PIECES,
-        width: int = 128,
-        n_neighbours: int = 20,
-        search: str = "auto",
-        device: Any = None,
-    ) -> FilterInputs:
-        """Make the graphs and the centred rows of profiles; a zero row is no profile.
-
-        Profiles that are all zero are as none at all.
-
-        Args:
-            interactions: X, scipy sparse ``[n_users, n_items]``; values other than 0 count as 1.
-            item_profiles: float ``[n_items, w]``, or None.
-            user_profiles: float ``[n_users, w]``, or None.
-            pieces: those of the texts that may have a weight, by its name; others are not made.
-            width: leading directions in which profiles are compared.
-            n_neighbours: profile neighbours of a row.
-            search, device: as :meth:`TextGraph.of` takes them.
-        """
-        item_profiles, user_profiles = (
-            rows if rows is not None and bool(rows.any()) else None
-            for rows in (item_profiles, user_profiles)
-        )
-        matrix = sp.csr_matrix(interactions, dtype=np.float32)
-        matrix.sum_duplicates()
-        matrix.data[:] = 1.0
-        item_texts, user_texts = (
-            None
-            if rows is None or piece not in pieces
-            else TextGraph.of(
-                rows, width=width, n_neighbours=n_neighbours, search=search, device=device
-            )
-            for rows, piece in ((item_profiles, "text"), (user_profiles, "user_text"))
-        )
-        comparable = item_profiles is not None and (
-            user_profiles is None or user_profiles.shape[1] == item_profiles.shape[1]
-        )
-        if item_profiles is None or not comparable or "match" not in pieces:
-            return cls(matrix, item_texts, user_texts)
-        items = centred_unit_rows(item_profiles)
-        users = _user_rows(matrix, items, user_profiles)
-        return cls(matrix, item_texts, user_texts, items, users)
-
-    def trained_on(self, interactions: Any) -> FilterInputs:
-        """Return the same texts over other interactions."""
-        return replace(self, interactions=interactions)
 
 
 class FittedFilter:
@@ -194,10 +81,11 @@ class FittedFilter:
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
         deviation, w = self.deviations, self.weights
-        found = self._graph_scores(self.rows(users), 1.0 / deviation["graph"])
+        rows = self.rows(users) * np.float32(1.0 / deviation["graph"])
         if w.user_text and self.inputs.user_texts is not None:
-            neighbours = self.neighbours(users)
-            found += self._graph_scores(neighbours, w.user_text / deviation["users"])
+            # F0 is linear in the rows: those of Y and of S Y pass through it together.
+            rows = rows + self.neighbours(users) * np.float32(w.user_text / deviation["users"])
+        found = self._graph_scores(rows)
         if w.match and self.inputs.user_rows is not None:
             found += np.float32(w.match / deviation["match"]) * self.matches(users)
         return found
@@ -226,8 +114,8 @@ class FittedFilter:
             found["text"] = rows @ self.inputs.item_texts.matrix
         return found
 
-    def _graph_scores(self, rows: Any, factor: float = 1.0) -> np.ndarray:
-        """Return F0 for rows of Y, or of S Y, times a factor: the filter is linear in them."""
+    def _graph_scores(self, rows: Any) -> np.ndarray:
+        """Return F0 for rows of Y, or of S Y: the filter is linear in them."""
         weights = {"once": 1.0, "twice": self.weights.two_hops, "text": self.weights.text}
         total: np.ndarray | None = None
         for name, piece in self.pieces(rows).items():
@@ -239,8 +127,8 @@ class FittedFilter:
             else:
                 total += piece
         assert total is not None
-        if self.weights.popularity or factor != 1.0:
-            total *= self._popularity * np.float32(factor)
+        if self.weights.popularity:
+            total *= self._popularity
         return total
 
     def _measure(self) -> None:
@@ -293,15 +181,3 @@ def dense(piece: Any) -> np.ndarray:
 def add_sparse(total: np.ndarray, piece: Any) -> None:
     """Add a scipy CSR matrix, each entry of which stands there once, to an array in place."""
     total[np.repeat(np.arange(total.shape[0]), np.diff(piece.indptr)), piece.indices] += piece.data
-
-
-def _user_rows(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:
-    """Return the users' centred unit profiles, the mean of their items' for those without one."""
-    means = unit_rows(torch.from_numpy(np.asarray(matrix @ items.cpu().numpy())), eps=1e-6)
-    if profiles is None:
-        return means
-    found = centred_unit_rows(profiles)
-    missing = np.ones(len(found), dtype=bool)
-    missing[present_rows(profiles)] = False
-    found[missing] = means[missing]
-    return found

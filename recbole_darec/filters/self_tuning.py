@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from recbole_darec.errors import OptionError
 from recbole_darec.filters.equations import present_rows
-from recbole_darec.filters.fitted import TEXT_PIECES, FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.options import FilterOptions
 from recbole_darec.filters.tuning import FEWEST, GRID, tuned_weights
+from recbole_darec.filters.weights import TEXT_PIECES, FilterWeights
 
 __all__ = ["SelfTuningFilter"]
 

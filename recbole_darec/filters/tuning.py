@@ -12,7 +12,9 @@ import scipy.sparse as sp
 import torch
 
 from recbole_darec.filters.equations import row_blocks
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter, dense
+from recbole_darec.filters.fitted import FittedFilter, dense
+from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.topk import top_k
 
 __all__ = ["FEWEST", "GRID", "hold_out", "recall", "tuned_weights"]

@@ -12,7 +12,9 @@ from scipy.sparse import csr_matrix
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
 from recbole_darec.alignment.registry import aligner_class, aligner_options
 from recbole_darec.errors import OptionError
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.settings.options import option_names, parse_options
 
 USERS, ITEMS, WIDTH = 20, 15, 6

@@ -14,7 +14,9 @@ from tiny_runs import prepared, scores
 from recbole_darec import load_data_and_model, run_recbole_darec
 from recbole_darec.errors import OptionError
 from recbole_darec.filters.ease import ease, text_ease
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.rows import unit_rows
 from recbole_darec.run import Prepared
 from recbole_darec.testing.tiny_runs import options

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.filters.equations import mixed, standardised
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.filters.tuning import hold_out, recall, tuned_weights
+from recbole_darec.filters.weights import FilterWeights
 
 from . import naive
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_darec.filters.fitted import FilterInputs, FilterWeights, FittedFilter
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.new_items import NewItemScores
 from recbole_darec.filters.text_graph import TextGraph
+from recbole_darec.filters.weights import FilterWeights
 
 USERS, ITEMS, NEW, WIDTH, NEAREST = 14, 11, 3, 5, 3
 
