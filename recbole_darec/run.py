@@ -166,7 +166,8 @@ def _train(
             _check_resumable(run)
             if ranks.size > 1:
                 _check_shared(run)
-        ranks.agree(run.told(), "there are other data or options")
+        if ranks.size > 1:
+            ranks.agree(run.told(), "there are other data or options")
     config = run.config
     if ranks.is_first:
         compat.start_logging(config, kept)

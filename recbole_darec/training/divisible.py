@@ -67,7 +67,10 @@ def told_of_profiles(model: Any) -> str:
     rows = model.profile_rows
     if not isinstance(rows, Tensor) or not rows.numel():
         return str(tuple(rows.shape))
-    return f"{tuple(rows.shape)}, {float(rows.double().square().sum()):.9g} the sum of squares"
+    squares = 0.0
+    for block in torch.split(rows, 16_384):  # in double precision it is as large again, and more
+        squares += float(block.double().square().sum())
+    return f"{tuple(rows.shape)}, {squares:.9g} the sum of squares"
 
 
 def _why_not(model: Any, train_data: Any, size: int) -> str | None:
