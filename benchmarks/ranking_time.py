@@ -5,12 +5,15 @@
     python benchmarks/ranking_time.py --dataset amazon --data_path dataset
     python benchmarks/ranking_time.py --users 100000 --items 50000 --interactions 2000000
     python benchmarks/ranking_time.py --filter --dataset amazon --data_path dataset
+    python benchmarks/ranking_time.py --users 1000 --items 1000000 --interactions 1500000 \\
+        --only "product and top-k" "this package"
 
 The contestants rank the same users in the same batches, and take turns: the bare product of the
 embeddings with ``torch.topk``; this package's evaluation, metrics included; and the same with
 RecBole's collector, which forms a dense matrix of the items to be found.  The embeddings are those
-of a LightGCN at its start: training them changes no time.  With ``--filter`` the text filter is
-beside them, over random profiles of 384 columns, with more and more of its pieces.
+of a LightGCN at its start: training them changes no time.  The processor's time is told beside the
+clock's, and how much more memory an evaluation takes at its peak (of Linux alone).  With ``--filter``
+the text filter is beside them, over random profiles of 384 columns, with more and more of its pieces.
 """
 
 from __future__ import annotations
@@ -34,25 +37,48 @@ def main() -> None:
     args = _arguments()
     with data_set(args) as (data_path, dataset, folder):
         run, contestants = _contestants(args, data_path, dataset, str(folder))
-        times: dict[str, list[float]] = {name: [] for name in contestants}
-        # What else a machine does changes the processor's seconds little; a GPU has none.
-        clock = time.perf_counter if run.config["device"].type != "cpu" else time.process_time
+        contestants = {name: contestants[name] for name in args.only or contestants}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        peaks = dict.fromkeys(contestants, 0)
         for turn in range(args.repeats + 1):
             for name, rank in contestants.items():
-                start = clock()
+                held = _reset_peak()
+                start = time.perf_counter(), time.process_time()
                 rank()
                 if turn:  # the first one warms up
-                    times[name].append(clock() - start)
-    bare = statistics.median(times["product and top-k"])
+                    seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+                    times[name].append(seconds)
+                peaks[name] = max(peaks[name], _status("VmHWM") - held)
+    medians = {
+        name: tuple(statistics.median(column) for column in zip(*found))
+        for name, found in times.items()
+    }
+    # What else a machine does changes the processor's seconds little; a GPU has none.
+    which = 1 if run.config["device"].type == "cpu" else 0
+    bare = medians["product and top-k"][which]
     print(
         f"{dataset}: {run.test_data.sample_size} users x {run.dataset.item_num - 1} items x "
         f"{args.width}, {run.test_data.batch_users} users a batch, {args.threads} thread(s), "
         f"{run.config['device']}, median of {args.repeats}\n"
     )
-    print("| ranking by | seconds | to product and top-k |\n| --- | --- | --- |")
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        print(f"| {name} | {median:.2f} | {median / bare:.2f} |")
+    print("| ranking by | seconds | processor's | to product and top-k | peak extra MB |")
+    print("| --- " * 5 + "|")
+    for name, found in medians.items():
+        ratio, peak = found[which] / bare, peaks[name] / 2**20
+        print(f"| {name} | {found[0]:.2f} | {found[1]:.2f} | {ratio:.2f} | {peak:.0f} |")
+
+
+def _reset_peak() -> int:
+    """Begin to watch the peak; returns the bytes that are held."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--filter", action="store_true", help="the text filter, too")
+    parser.add_argument("--only", nargs="+", help="contestants, the bare product among them")
     return parser.parse_args()
 
 

@@ -29,6 +29,7 @@ from recbole_darec.aligned.kinds import slices_of, stacked
 from recbole_darec.aligned.profile_rows import profile_rows
 from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.aligned.start import start_from_profiles
+from recbole_darec.aligned.vectors import score_vectors
 from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import OptionError
@@ -184,6 +185,10 @@ class AlignedRecommender(AlteredBackbone):
         assert access.tables is not None
         with self.ranking_tables() as altered:
             return altered or access.tables.weights(self)
+
+    def score_vectors(self, config: Any) -> dict[str, Tensor] | None:
+        """Return vectors whose inner products are the scores, by kind, None where they are not."""
+        return score_vectors(self, config)
 
     def _widths(self) -> Widths:
         backbone, ego = (self._access.width, self._access.ego_width) if self._access else (0, 0)

@@ -21,7 +21,7 @@ __all__ = [
     "split_representations",
 ]
 
-_TRIED_USERS = 32
+_TRIED_USERS, _TRIED_SCORES = 32, 1 << 23
 _TOLERANCE = 1e-5
 
 
@@ -65,8 +65,9 @@ def backbone_vectors(model: Any, config: Any) -> Tables | None:
     if tables is None or set(tables) != {"user", "item"}:
         return None
     users, items = tables["user"], tables["item"]
-    step = max(1, (len(users) - 1) // _TRIED_USERS)
-    tried = torch.arange(1, len(users), step, device=users.device)[:_TRIED_USERS]
+    most = max(1, min(_TRIED_USERS, _TRIED_SCORES // len(items)))
+    step = max(1, (len(users) - 1) // most)
+    tried = torch.arange(1, len(users), step, device=users.device)[:most]
     products = users[tried] @ items[1:].T
     scores = model.own_scores(Interaction({model.USER_ID: tried}).to(users.device))[:, 1:]
     return tables if _equal(products, scores) else None

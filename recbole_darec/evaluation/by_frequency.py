@@ -15,8 +15,9 @@ from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.ranking import scored_batches
 from recbole_darec.numerics import frequency_buckets
 from recbole_darec.numerics.topk import top_k
+from recbole_darec.recbole_compat.best_items import hits
 from recbole_darec.recbole_compat.kept_ranking import KeptRanking
-from recbole_darec.recbole_compat.metrics import MetricEvaluator, hits
+from recbole_darec.recbole_compat.metrics import MetricEvaluator
 from recbole_darec.settings.run_options import bucket_names
 
 __all__ = ["check_buckets", "evaluate_by_frequency", "rows_by_frequency"]

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.numerics.topk import top_k
-from recbole_darec.recbole_compat.metrics import MetricEvaluator, hits
+from recbole_darec.recbole_compat.best_items import hits
+from recbole_darec.recbole_compat.metrics import MetricEvaluator
 
 __all__ = ["list_metrics"]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-__all__ = ["top_k"]
+__all__ = ["top_k", "top_k_in_blocks"]
 
 _CHUNK = 64
 _FEWEST_CHUNKS = 16  # per entry asked for; below, torch is as fast
@@ -43,3 +45,44 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values, columns = values.contiguous(), columns.contiguous()
         values[unsure], columns[unsure] = scores[unsure].topk(k)
     return values, columns
+
+
+def top_k_in_blocks(
+    scores_of: Callable[[int, int], Tensor],
+    n_columns: int,
+    k: int,
+    width: int,
+    hidden: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the k largest of each row of a matrix of which a block of columns is made at a time.
+
+    Args:
+        scores_of: first column and end to the scores ``[n_rows, end - first]``, which are written
+            to.
+        n_columns: of the whole matrix.
+        k: entries per row, ``n_columns`` at most.
+        width: columns of a block.
+        hidden: row and column of each entry that counts as minus infinity, int64 ``[n]`` both.
+
+    Returns:
+        values and int64 columns, both ``[n_rows, k]``, descending.
+    """
+    best: tuple[Tensor, Tensor] | None = None
+    for start in range(0, n_columns, width):
+        end = min(start + width, n_columns)
+        scores = scores_of(start, end)
+        if hidden is not None:
+            rows, columns = hidden
+            if width < n_columns:
+                inside = (columns >= start) & (columns < end)
+                rows, columns = rows[inside], columns[inside] - start
+            scores[rows, columns] = -torch.inf
+        values, columns = top_k(scores, min(k, end - start))
+        columns = columns + start
+        if best is not None:
+            values, columns = torch.cat([best[0], values], 1), torch.cat([best[1], columns], 1)
+            values, order = values.topk(min(k, values.shape[1]))
+            columns = columns.gather(1, order)
+        best = values, columns
+    assert best is not None
+    return best

@@ -13,9 +13,9 @@ import torch
 from recbole.evaluator import Collector, Evaluator
 from recbole.evaluator import metrics as recbole_metrics
 
-from recbole_darec.numerics.topk import top_k
+from recbole_darec.recbole_compat.best_items import BestItems, best_items, hits
 
-__all__ = ["MetricCollector", "MetricEvaluator", "hits"]
+__all__ = ["MetricCollector", "MetricEvaluator"]
 
 # RecBole rounds every metric to four digits; ours keep what a double holds.
 _ALL_DIGITS = 15
@@ -44,6 +44,11 @@ class MetricCollector(Collector):
     of_one_evaluation = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
     kept: list[tuple[torch.Tensor, ...]] | None = None
 
+    @property
+    def reads_lists_alone(self) -> bool:
+        """Whether the k best items of each user are all that the run's metrics need of scores."""
+        return not any(self.register.need(key) for key in ("rec.meanrank", "rec.score"))
+
     def data_collect(self, train_data: Any) -> None:
         """Collect what the metrics need of the training part."""
         super().data_collect(train_data)
@@ -53,30 +58,38 @@ class MetricCollector(Collector):
                 self.data_struct.set(f"data.num_{name}", count)
 
     def eval_batch_collect(
-        self, scores_tensor: torch.Tensor, interaction: Any, positive_u: Any, positive_i: Any
+        self,
+        scores_tensor: torch.Tensor | BestItems,
+        interaction: Any,
+        positive_u: Any,
+        positive_i: Any,
     ) -> None:
         """Collect a batch; masked items count as none in the lists of recommended items.
 
         Args:
-            scores_tensor: ``[n_users, n_items]``, minus infinity where an item is masked.
+            scores_tensor: ``[n_users, n_items]``, minus infinity where an item is masked; or the
+                best of them, if :attr:`reads_lists_alone`.
             interaction: the batch.
             positive_u: row of each item to be found.
             positive_i: id of each item to be found.
         """
         wanted: Any = self.register
         if wanted.need("rec.items") or wanted.need("rec.topk"):
-            values, listed = top_k(scores_tensor, max(self.topk))
+            best = best_items(scores_tensor, max(self.topk))
+            values, listed = best.values, best.items
             if wanted.need("rec.items"):
                 items = listed.masked_fill(torch.isneginf(values), _NONE)
                 self.data_struct.update_tensor("rec.items", items)
             if wanted.need("rec.topk"):
-                to_be_found = hits(listed, scores_tensor.shape[1], positive_u, positive_i)
+                to_be_found = hits(listed, best.n_items, positive_u, positive_i)
                 self.data_struct.update_tensor("rec.topk", to_be_found)
             if self.kept is not None:
                 users = interaction[self.config["USER_ID_FIELD"]]
                 ranked = listed.masked_fill(torch.isneginf(values), _NONE)
                 found = (users, ranked, torch.as_tensor(positive_u), torch.as_tensor(positive_i))
                 self.kept.append(tuple(part.cpu() for part in found))
+        if isinstance(scores_tensor, BestItems):
+            return
         self.register: Any = _WithoutLists(wanted)  # RecBole's collector asks it for the rest
         try:
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
@@ -104,24 +117,6 @@ class _WithoutLists:
 
     def need(self, key: str) -> bool:
         return key not in {"rec.items", "rec.topk"} and self.register.need(key)
-
-
-def hits(listed: torch.Tensor, n_items: int, positive_u: Any, positive_i: Any) -> torch.Tensor:
-    """Return which of the listed items are to be found, and in the last column how many there are.
-
-    Args:
-        listed: ids of each user's k best items, ``[n_users, k]``.
-        n_items: number of item ids, padding included.
-        positive_u, positive_i: row and id of each item to be found.
-
-    RecBole forms a dense matrix of all users and items and sums it.
-    """
-    device = listed.device
-    keys = torch.as_tensor(positive_u, device=device) * n_items
-    keys = torch.unique(keys + torch.as_tensor(positive_i, device=device))
-    rows = torch.arange(len(listed), device=device)[:, None] * n_items
-    counts = torch.bincount(keys // n_items, minlength=len(listed))
-    return torch.cat([torch.isin(listed + rows, keys), counts[:, None]], 1).int()
 
 
 class MetricEvaluator(Evaluator):

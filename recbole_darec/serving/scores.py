@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.evaluation.all_rank import UserItems
-from recbole_darec.numerics.topk import top_k
+from recbole_darec.numerics.topk import top_k_in_blocks
 
 __all__ = ["ModelScores", "Ranked", "Scores", "VectorScores", "best", "mean_over_users"]
 
@@ -148,22 +148,6 @@ def _best_of_block(
         columns = torch.searchsorted(scores.items, items).clamp_(max=n_items - 1)
         there = scores.items[columns] == items
         left_out = rows[there], columns[there]
-    found: tuple[Tensor, Tensor] | None = None
-    for start in range(0, n_items, width):
-        end = min(start + width, n_items)
-        part = scores.of(asked, start, end)
-        if left_out is not None:
-            rows, columns = left_out
-            if width < n_items:
-                inside = (columns >= start) & (columns < end)
-                rows, columns = rows[inside], columns[inside] - start
-            part[rows, columns] = -torch.inf
-        values, columns = top_k(part, min(k, end - start))
-        columns = columns + start
-        if found is not None:
-            values, columns = torch.cat([found[0], values], 1), torch.cat([found[1], columns], 1)
-            values, order = values.topk(min(k, values.shape[1]))
-            columns = columns.gather(1, order)
-        found = values, columns
-    assert found is not None
-    return found
+    return top_k_in_blocks(
+        lambda start, end: scores.of(asked, start, end), n_items, k, width, left_out
+    )

@@ -30,6 +30,7 @@ from recbole_darec.training.checkpoint import (
 )
 from recbole_darec.training.epoch import train_epoch
 from recbole_darec.training.identity import RunIdentity
+from recbole_darec.training.in_blocks import RanksInBlocks
 from recbole_darec.training.logged import LoggedTrainer
 from recbole_darec.training.losses import refuse_not_finite, without_last_part
 from recbole_darec.training.parallel import current_ranks
@@ -178,13 +179,8 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
         self.model.train()
         batches = train_data
         if show_progress:
-            batches = tqdm(
-                train_data,
-                total=len(train_data),
-                ncols=100,
-                leave=False,
-                desc=set_color(f"Train {epoch_idx:>5}", "pink"),
-            )
+            bar = {"total": len(train_data), "ncols": 100, "leave": False}
+            batches = tqdm(train_data, desc=set_color(f"Train {epoch_idx:>5}", "pink"), **bar)
         steps = train_epoch(
             batches,
             loss_of,
@@ -292,4 +288,4 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
 
 def trainer_class(base: type) -> Any:
     """Return RecBole's trainer ``base`` with :class:`ResumableTrainer` over it."""
-    return type(f"Resumable{base.__name__}", (ResumableTrainer, base), {})
+    return type(f"Resumable{base.__name__}", (ResumableTrainer, RanksInBlocks, base), {})

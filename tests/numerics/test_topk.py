@@ -58,3 +58,28 @@ def test_the_chunks_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     values, _ = topk.top_k(scores, 3)
     assert values.tolist() == [[4095.0, 4094.0, 4093.0]]
     assert max(widths) == 4 * 64
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**16),
+    rows=st.integers(1, 5),
+    columns=st.integers(6, 80),
+    k=st.integers(1, 6),
+    width=st.integers(1, 90),
+)
+def test_blocks_have_the_whole_rows_best(
+    seed: int, rows: int, columns: int, k: int, width: int
+) -> None:
+    gen = torch.Generator().manual_seed(seed)
+    scores = torch.randperm(rows * columns, generator=gen).float().view(rows, columns)
+    hidden = (torch.rand(rows, columns, generator=gen) < 0.2).nonzero(as_tuple=True)
+    masked = scores.clone()
+    masked[hidden] = -torch.inf
+    values, indices = topk.top_k_in_blocks(
+        lambda start, end: scores[:, start:end].clone(), columns, k, width, hidden
+    )
+    expected = masked.topk(k)
+    assert torch.equal(values, expected.values)
+    there = expected.values.isfinite()
+    assert torch.equal(indices[there], expected.indices[there])
