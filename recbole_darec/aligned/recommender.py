@@ -181,7 +181,9 @@ class AlignedRecommender(AlteredBackbone):
         if access is None:
             return None
         if access.route == "forward":
-            return final_embeddings(self.forward(), self._sizes)
+            # What a graph backbone ranks with is kept for the evaluation that follows.
+            kept = getattr(self, "ranking_embeddings", None)
+            return final_embeddings(kept() if kept else self.forward(), self._sizes)
         assert access.tables is not None
         with self.ranking_tables() as altered:
             return altered or access.tables.weights(self)

@@ -42,7 +42,8 @@ class RanksInBlocks:
             self._vectors = None
 
     def _too_many(self, eval_data: Any) -> bool:
-        if not isinstance(eval_data, AllRankLoader) or not self.eval_collector.reads_lists_alone:
+        lists_alone = getattr(self.eval_collector, "reads_lists_alone", False)
+        if not isinstance(eval_data, AllRankLoader) or not lists_alone:
             return False
         wanted = self.config.settings.evaluation.eval_batch_users
         # The same in every process, whatever its share of the users.
