@@ -77,10 +77,17 @@ class Components:
 
         Raises:
             EmbeddingError: a row that the directions are found on holds NaN or infinity.
-            OptionError: the rows spread in too few directions to be whitened.
+            OptionError: the rows spread in too few directions to be whitened, or their numbers
+                are too large.
         """
-        changed: np.ndarray = self._fitted.transform(block.astype(np.float32))
-        return changed @ self._fitted.components_ if self._whiten == "zca" else changed
+        fitted = self._fitted
+        with np.errstate(all="ignore"):
+            changed: np.ndarray = fitted.transform(block.astype(np.float32))
+            if self._whiten == "zca":
+                changed = changed @ fitted.components_
+        if not np.isfinite(changed).all():
+            raise _too_large()
+        return changed
 
     @cached_property
     def _fitted(self) -> Any:
@@ -89,13 +96,16 @@ class Components:
         sample = self._sample()
         # The exact decomposition is quicker where nearly all directions are wanted.
         few = self._count < 0.8 * min(sample.shape)
-        with np.errstate(invalid="ignore"):  # the share of no variance at all
-            fitted = PCA(
-                self._count,
-                whiten=self._whiten != "none",
-                svd_solver="randomized" if few else "full",
-                random_state=0,
-            ).fit(sample)
+        with np.errstate(all="ignore"):  # the share of no variance at all
+            try:
+                fitted = PCA(
+                    self._count,
+                    whiten=self._whiten != "none",
+                    svd_solver="randomized" if few else "full",
+                    random_state=0,
+                ).fit(sample)
+            except ValueError:  # infinity on the way
+                raise _too_large() from None
         if self._whiten != "none":
             self._require_spread(np.sqrt(fitted.explained_variance_))
         return fitted
@@ -116,6 +126,8 @@ class Components:
         return np.concatenate(parts)
 
     def _require_spread(self, deviations: np.ndarray) -> None:
+        if not np.isfinite(deviations).all():
+            raise _too_large()
         spread = int((deviations > _NO_SPREAD * deviations.max()).sum())
         if spread == len(deviations):
             return
@@ -127,3 +139,10 @@ class Components:
             f"profile_whiten={self._whiten}: the profiles of the training ids differ in {spread:,} "
             f"of {len(deviations):,} directions, and the others would be divided by zero: {way_out}"
         )
+
+
+def _too_large() -> OptionError:
+    return OptionError(
+        "profile_components and profile_whiten: the profiles hold numbers that are too large to be "
+        "squared in float32: scale them, or leave both out"
+    )

@@ -137,13 +137,54 @@ def test_zca_and_fewer_components_do_not_go_together(data_path: Path) -> None:
         prepared(data_path, profile_whiten="zca", profile_components=4)
 
 
-def test_too_many_components_end_in_one_line_with_exit_2(
-    data_path: Path, run_cli: Callable[..., Any]
+def constant(data_path: Path) -> None:
+    for file in (data_path / "tiny").glob("*emb.npy"):
+        np.save(file, np.ones_like(np.load(file)))
+
+
+def huge(data_path: Path) -> None:
+    for file in (data_path / "tiny").glob("*emb.npy"):
+        np.save(file, np.load(file).astype(np.float32) * np.float32(1e38))
+
+
+def cut_short(data_path: Path) -> None:
+    prepared(data_path, profile_components=3)
+    (file,) = (data_path / "tiny").glob("*.profiles.*.cache")
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def of_other_data(data_path: Path) -> None:
+    prepared(data_path, profile_components=3)
+    (file,) = (data_path / "tiny").glob("*.profiles.*.cache")
+    prepared(data_path, profile_components=2)
+    (other,) = set((data_path / "tiny").glob("*.profiles.*.cache")) - {file}
+    other.replace(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "option", "told"),
+    [
+        (None, "--profile_components=999", "profile_components=999 is more than the"),
+        (constant, "--profile_whiten=pca", "the others would be divided by zero: leave it out"),
+        (huge, "--profile_whiten=pca", "too large to be squared in float32"),
+        (cut_short, "--profile_components=3", "cut short or damaged"),
+        (of_other_data, "--profile_components=3", "made of other data than its name says"),
+    ],
+)
+def test_bad_components_end_in_one_line_with_exit_2(
+    data_path: Path,
+    run_cli: Callable[..., Any],
+    spoil: Callable[[Path], None] | None,
+    option: str,
+    told: str,
 ) -> None:
-    result = run_cli(
-        ["train", "--model=LightGCN", "--dataset=tiny", "--profile_components=999"],
-        cwd=data_path.parent,
-    )
+    if spoil:
+        spoil(data_path)
+    before = sorted(data_path.rglob("*"))
+    command = ["train", "--model=LightGCN", "--dataset=tiny", option, f"--data_path={data_path}"]
+    result = run_cli(command, cwd=data_path.parent)
     assert result.returncode == 2
-    assert "profile_components=999 is more than the" in result.stderr
+    assert told in result.stderr
     assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert sorted(data_path.rglob("*")) == before
