@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
+from recbole_darec.alignment.darec_blocks import BLOCK, project_in_blocks
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
@@ -131,8 +132,18 @@ class DaRec(Aligner):
         if opt.align_lambda == 0.0:
             return {}
         rows_c, rows_l = self._sample(step)
+        terms = self._terms_in_blocks if len(rows_c) > BLOCK else self._terms
+        found = terms(rows_c, rows_l)
+        weights = {name: getattr(opt, f"weight_{name}") for name in found}
+        return eq.weighted_terms(found, weights, opt.align_lambda)
+
+    def _terms(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
+        """Return the terms that have a weight, without it."""
+        from recbole_darec.alignment import equations as eq
+
+        opt = self.options
         shared_c, specific_c = self.modules["collaborative"](rows_c)
-        shared_l, specific_l = self.modules["profile"](rows_l)
+        shared_l, specific_l = self.modules["profile"](rows_l.to(rows_c.dtype))
         terms = {}
         if opt.weight_or:
             terms["or"] = eq.orthogonality(specific_l, shared_l) + eq.orthogonality(
@@ -148,8 +159,26 @@ class DaRec(Aligner):
             terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
         if opt.weight_loc:
             terms["loc"] = self._local_structure(shared_c, shared_l)
-        weights = {name: getattr(opt, f"weight_{name}") for name in terms}
-        return eq.weighted_terms(terms, weights, opt.align_lambda)
+        return terms
+
+    def _terms_in_blocks(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
+        """Return the same of very many rows, to rounding, in less memory."""
+        from recbole_darec.alignment import equations as eq
+
+        opt, terms = self.options, {}
+        found = project_in_blocks(self.modules, rows_c, rows_l, normalized=opt.normalize_shared)
+        if opt.weight_or:
+            terms["or"] = found.orthogonality
+        if opt.weight_uni:
+            chosen = self._uniformity_rows(rows_c)
+            sides = {"collaborative": rows_c[chosen], "profile": rows_l[chosen].to(rows_c.dtype)}
+            specific_c, specific_l = (self.modules[name](rows)[1] for name, rows in sides.items())
+            terms["uni"] = eq.uniformity(specific_c) + eq.uniformity(specific_l)
+        if opt.weight_glo:
+            terms["glo"] = eq.global_structure_of(found.grams, len(rows_c), scale=opt.global_scale)
+        if opt.weight_loc:
+            terms["loc"] = self._local_structure(found.shared_c, found.shared_l)
+        return terms
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the shared and the specific rows of both sides, of all kinds."""
@@ -179,7 +208,7 @@ class DaRec(Aligner):
         if not isinstance(size, str) and size < len(rows_c):
             chosen = torch.randperm(len(rows_c), device=rows_c.device)[:size]
             rows_c, rows_l = rows_c.index_select(0, chosen), rows_l.index_select(0, chosen)
-        return rows_c, rows_l.to(rows_c.dtype)
+        return rows_c, rows_l
 
     def _uniformity_rows(self, rows: Tensor) -> Tensor | slice:
         """Return which rows of the step's sample the uniformity term takes its pairs from."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_darec.numerics.rows import at_least_float32, no_autocast
 
-__all__ = ["global_structure"]
+__all__ = ["global_structure", "global_structure_of", "grams"]
 
 _SCALES = ("mean", "none")
 
@@ -35,21 +35,35 @@ def global_structure(shared_c: Tensor, shared_l: Tensor, *, scale: str = "mean")
     Raises:
         ValueError: an unknown ``scale``, or sides with different numbers of rows.
     """
-    if scale not in _SCALES:
-        raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
     n = shared_c.shape[0]
     if shared_l.shape[0] != n:
         raise ValueError(f"the two sides have {n} and {shared_l.shape[0]} rows")
+    return global_structure_of(grams(shared_c, shared_l), n, scale=scale)
+
+
+def grams(shared_c: Tensor, shared_l: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return AᵀA, BᵀB and AᵀB of the two sides, which add up over blocks of rows."""
     shared_c, shared_l = at_least_float32(shared_c), at_least_float32(shared_l)
     with no_autocast(shared_c):
-        value = (
-            _squared_norm(shared_c.t() @ shared_c)
-            + _squared_norm(shared_l.t() @ shared_l)
-            - 2.0 * _squared_norm(shared_c.t() @ shared_l)
-        )
+        return shared_c.t() @ shared_c, shared_l.t() @ shared_l, shared_c.t() @ shared_l
+
+
+def global_structure_of(
+    products: tuple[Tensor, Tensor, Tensor], n: int, *, scale: str = "mean"
+) -> Tensor:
+    """Return :func:`global_structure` of n rows by their :func:`grams`.
+
+    Raises:
+        ValueError: an unknown ``scale``.
+    """
+    if scale not in _SCALES:
+        raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
+    of_c, of_l, mixed = products
+    with no_autocast(of_c):
+        value = _squared_norm(of_c) + _squared_norm(of_l) - 2.0 * _squared_norm(mixed)
         if scale == "mean":
             value = value / max(n, 1) ** 2
-        return value.clamp_min(0.0).to(shared_c.dtype)
+        return value.clamp_min(0.0).to(of_c.dtype)
 
 
 def _squared_norm(gram: Tensor) -> Tensor:
