@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,3 +94,19 @@ def write_random_profiles(folder: Path, data_path: str, dataset: str, width: int
     for kind, tokens in seen.items():
         rows = rng.standard_normal((len(tokens), width)).astype(np.float32)
         write_binary(folder / f"{dataset}.{kind}emb", sorted(tokens), rows)
+
+
+class FirstSteps:
+    """A data loader that ends after some steps."""
+
+    def __init__(self, loader: Any, steps: int) -> None:
+        self.loader, self.steps, self.n_steps = loader, steps, len(loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self.loader), self.steps)
+
+    def __len__(self) -> int:
+        return min(self.steps, self.n_steps)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)

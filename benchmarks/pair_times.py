@@ -15,15 +15,13 @@ from __future__ import annotations
 import argparse
 import csv
 import gc
-import itertools
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from epoch_data import data_set, write_random_profiles
+from epoch_data import FirstSteps, data_set, write_random_profiles
 
 from recbole_darec.cli.ending import exit_code
 
@@ -117,22 +115,6 @@ def _time(
     trainers.clear()
     gc.collect()
     return {name: statistics.median(seconds) for name, seconds in times.items()}
-
-
-class FirstSteps:
-    """A data loader that ends after some steps."""
-
-    def __init__(self, loader: Any, steps: int) -> None:
-        self.loader, self.steps, self.n_steps = loader, steps, len(loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        return itertools.islice(iter(self.loader), self.steps)
-
-    def __len__(self) -> int:
-        return min(self.steps, self.n_steps)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
 
 
 def _read(path: Any) -> dict[str, dict[str, float]]:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
-from recbole_darec.alignment.darec_blocks import BLOCK, project_in_blocks
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["DaRec", "DaRecOptions"]
+
+# Rows that are projected at once; more go block by block.
+_BLOCK = 65_536
 
 
 class DaRecOptions(Options):
@@ -132,7 +134,7 @@ class DaRec(Aligner):
         if opt.align_lambda == 0.0:
             return {}
         rows_c, rows_l = self._sample(step)
-        terms = self._terms_in_blocks if len(rows_c) > BLOCK else self._terms
+        terms = self._terms_in_blocks if len(rows_c) > _BLOCK else self._terms
         found = terms(rows_c, rows_l)
         weights = {name: getattr(opt, f"weight_{name}") for name in found}
         return eq.weighted_terms(found, weights, opt.align_lambda)
@@ -164,9 +166,12 @@ class DaRec(Aligner):
     def _terms_in_blocks(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
         """Return the same of very many rows, to rounding, in less memory."""
         from recbole_darec.alignment import equations as eq
+        from recbole_darec.alignment.darec_blocks import project_in_blocks
 
         opt, terms = self.options, {}
-        found = project_in_blocks(self.modules, rows_c, rows_l, normalized=opt.normalize_shared)
+        found = project_in_blocks(
+            self.modules, rows_c, rows_l, normalized=opt.normalize_shared, size=_BLOCK
+        )
         if opt.weight_or:
             terms["or"] = found.orthogonality
         if opt.weight_uni:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_darec.alignment import darec, darec_blocks
+from recbole_darec.alignment import darec
 from recbole_darec.alignment.contract import TrainingStep, Widths
 from recbole_darec.alignment.darec import DaRec, DaRecOptions
 
@@ -36,8 +36,7 @@ def test_losses_and_gradients_are_those_of_all_rows_at_once(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, changed: dict[str, Any]
 ) -> None:
     losses, gradients = found(dtype, **changed)
-    monkeypatch.setattr(darec, "BLOCK", 16)
-    monkeypatch.setattr(darec_blocks, "BLOCK", 16)
+    monkeypatch.setattr(darec, "_BLOCK", 16)
     in_blocks, of_blocks = found(dtype, **changed)
     assert in_blocks == pytest.approx(losses, rel=1e-5, abs=1e-6)
     assert len(of_blocks) == len(gradients)
