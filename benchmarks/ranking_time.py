@@ -12,8 +12,9 @@ The contestants rank the same users in the same batches, and take turns: the bar
 embeddings with ``torch.topk``; this package's evaluation, metrics included; and the same with
 RecBole's collector, which forms a dense matrix of the items to be found.  The embeddings are those
 of a LightGCN at its start: training them changes no time.  The processor's time is told beside the
-clock's, and how much more memory an evaluation takes at its peak (of Linux alone).  With ``--filter``
-the text filter is beside them, over random profiles of 384 columns, with more and more of its pieces.
+clock's, and how much more memory an evaluation takes at its peak (of Linux alone).  With
+``--filter`` the text filter is beside them, over random profiles of 384 columns, with more and more
+of its pieces.
 """
 
 from __future__ import annotations

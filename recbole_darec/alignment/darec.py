@@ -167,6 +167,7 @@ class DaRec(Aligner):
         """Return the same of very many rows, to rounding, in less memory."""
         from recbole_darec.alignment import equations as eq
         from recbole_darec.alignment.darec_blocks import project_in_blocks
+        from recbole_darec.alignment.equations.global_structure import global_structure_of
 
         opt, terms = self.options, {}
         found = project_in_blocks(
@@ -180,7 +181,7 @@ class DaRec(Aligner):
             specific_c, specific_l = (self.modules[name](rows)[1] for name, rows in sides.items())
             terms["uni"] = eq.uniformity(specific_c) + eq.uniformity(specific_l)
         if opt.weight_glo:
-            terms["glo"] = eq.global_structure_of(found.grams, len(rows_c), scale=opt.global_scale)
+            terms["glo"] = global_structure_of(found.grams, len(rows_c), scale=opt.global_scale)
         if opt.weight_loc:
             terms["loc"] = self._local_structure(found.shared_c, found.shared_l)
         return terms

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from recbole_darec.alignment.equations import grams, orthogonality, unit_rows
+from recbole_darec.alignment.equations import orthogonality, unit_rows
+from recbole_darec.alignment.equations.global_structure import grams
 from recbole_darec.numerics import no_autocast
 
 __all__ = ["InBlocks", "project_in_blocks"]

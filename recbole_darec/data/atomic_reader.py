@@ -56,7 +56,7 @@ def read_plain(
     try:
         found = read_categories(path, separator, coded) if coded else {}
         others = {column: types[column] for column in columns if column not in found}
-        frame = _read_numbers_and_texts(path, separator, others) if others else None
+        frame: Any = _read_numbers_and_texts(path, separator, others) if others else None
     except (ValueError, OverflowError) as error:  # pandas' ParserError is one, and Arrow's
         raise NotPlain(f"{type(error).__name__}: {str(error).splitlines()[0]}") from None
     if found:

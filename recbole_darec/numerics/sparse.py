@@ -13,9 +13,9 @@ __all__ = ["csr_product"]
 def csr_product(matrix: Tensor, rows: Tensor) -> Tensor:
     """Return ``matrix @ rows``, without a gradient, ``[n, d]``.
 
-    On a CPU as PyTorch's bags of embeddings, each of which is a row's weighted sum: a fifth to a
-    tenth of the time of its product, which copies the matrix for the library that it calls.  The
-    sums are the same to rounding.
+    On a CPU as PyTorch's bags of embeddings, each of which is a row's weighted sum: several times
+    as fast as its product, which copies the matrix for the library that it calls.  The sums are
+    the same to rounding.
 
     Args:
         matrix: sparse CSR ``[n, m]``.

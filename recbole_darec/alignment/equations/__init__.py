@@ -38,7 +38,7 @@ from .contrast import info_nce
 from .decorrelation import decorrelation
 from .discrepancy import KERNELS, mean_discrepancy
 from .gate import gate_weights
-from .global_structure import global_structure, global_structure_of, grams
+from .global_structure import global_structure
 from .local_structure import center_similarity, local_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
@@ -56,8 +56,6 @@ __all__ = [
     "frequency_buckets",
     "gate_weights",
     "global_structure",
-    "global_structure_of",
-    "grams",
     "greedy_matching",
     "hungarian_matching",
     "info_nce",
