@@ -155,7 +155,7 @@ def _interactions(n: int) -> Any:
 
     rng = np.random.default_rng(0)
     share = np.arange(1, n + 1, dtype=np.float64) ** -0.8
-    items = np.searchsorted(share.cumsum() / share.sum(), rng.random(PER_USER * n))
+    items = np.searchsorted(np.cumsum(share) / share.sum(), rng.random(PER_USER * n))
     users = np.repeat(np.arange(n), PER_USER)
     pairs = sp.csr_matrix(
         (np.ones(len(users), np.float32), (users, rng.permutation(n)[items.clip(max=n - 1)])),

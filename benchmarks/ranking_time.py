@@ -149,14 +149,16 @@ def _filters(bare: Any, options: dict[str, Any]) -> dict[str, Callable[[], Any]]
         tokens = list(bare.dataset.field2id_token[f"{kind}_id"][1:])
         rows = rng.standard_normal((len(tokens), 384), dtype=np.float32)
         write_binary(folder / f"{name}.{kind}emb", tokens, rows)
-    weights = dict.fromkeys(("two_hops", "text", "popularity", "match", "user_text"), 0.0)
-    found = {}
+    weights: dict[str, Any] = dict.fromkeys(
+        ("two_hops", "text", "popularity", "match", "user_text"), 0.0
+    )
+    found: dict[str, Callable[[], Any]] = {}
     for label, added in (
         ("one step", {}), ("two steps", {"two_hops": 1.0}), ("item texts", {"text": 0.3}),
         ("user texts", {"user_text": 0.25}), ("matches", {"match": 0.1}),
     ):  # fmt: skip
         weights |= added
-        given = {f"filter_{key}": value for key, value in weights.items()}
+        given: dict[str, Any] = {f"filter_{key}": value for key, value in weights.items()}
         given |= {"filter_weight": 0.5, "filter_item_exponent": 0.3, "align": "text_filter"}
         made = run.prepare(
             resolve("LightGCN", name, None, {**options, **given, "profile_dir": str(folder)})
