@@ -55,17 +55,22 @@ def main() -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
         print(f"| {' | '.join(_shown(rows[-1][name]) for name in names)} |", flush=True)
+        if args.out:
+            _write(args.out, rows, names, args.profiles)
     for name in ("fit", "peak_mib"):
         slopes = [
             math.log(b[name] / a[name]) / math.log(b["items"] / a["items"])
             for a, b in itertools.pairwise(rows)
         ]
         print(f"slope of {name}: {', '.join(f'{slope:.2f}' for slope in slopes)}")
-    if args.out:
-        with Path(args.out).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["profiles", *names], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({"profiles": args.profiles, **row} for row in rows)
+
+
+def _write(path: str, rows: list[dict[str, Any]], names: list[str], profiles: str) -> None:
+    """Write what is done so far."""
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["profiles", *names, "weights_found"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"profiles": profiles, **row} for row in rows)
 
 
 def measured(n: int, profiles: str, search: str, threads: int) -> dict[str, Any]:
