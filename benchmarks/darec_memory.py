@@ -36,7 +36,8 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     begin = time.process_time()
     losses = aligner.losses(TrainingStep(collaborative, profiles, kinds, {}))
-    torch.stack(list(losses.values())).sum().backward()
+    total: Any = torch.stack(list(losses.values())).sum()
+    total.backward()
     busy = time.process_time() - begin
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(", ".join(f"{name} {value.item():.6f}" for name, value in losses.items()))

@@ -70,7 +70,8 @@ def _slope(found: dict[int, dict[str, tuple[float, float, float]]], step: str) -
     points = [(size, steps[step][1]) for size, steps in found.items() if step in steps]
     if len(points) < 2:
         return None
-    return float(np.polyfit(*np.log(np.array(points)).T, 1)[0])
+    sizes, seconds = np.log(np.array(points)).T
+    return float(np.polyfit(sizes, seconds, 1)[0])
 
 
 def _write_csv(path: str | None, found: dict[int, dict[str, tuple[float, float, float]]]) -> None:

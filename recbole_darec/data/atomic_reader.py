@@ -65,6 +65,7 @@ def read_plain(
         rest = {} if frame is None else {column: frame[column] for column in frame}
         order = [column for column in header if column in columns]
         frame = pd.DataFrame({name: found.get(name, rest.get(name)) for name in order}, copy=False)
+    assert frame is not None  # there is a column, so one reader or both have read
     for column in columns:
         if types[column] is np.float64 and bool((frame[column].abs() >= _EXACT).any()):
             raise NotPlain(f"column {column} holds numbers above 2^53")

@@ -62,7 +62,7 @@ def set_aside(optimizer: torch.optim.Optimizer, folder: Path) -> Iterator[None]:
 
 def _read(file: IO[bytes], dtype: Any, shape: tuple[int, ...]) -> torch.Tensor:
     array = np.empty(shape, dtype)
-    into = memoryview(array).cast("B")
+    into = memoryview(array.data).cast("B")
     done = 0
     while done < len(into):
         got = file.readinto(into[done:])  # type: ignore[attr-defined]
