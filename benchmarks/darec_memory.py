@@ -14,6 +14,7 @@ import argparse
 import resource
 import sys
 import time
+from typing import Any
 
 from recbole_darec.cli.ending import exit_code
 
