@@ -231,10 +231,7 @@ class AlignedRecommender(AlteredBackbone):
         return (*added.values(), *(part.reshape(()) for part in parts))
 
     def backbone_loss(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the loss of the backbone by itself, as RecBole calls it.
-
-        A backbone that is not one of ``takes_whole_batches`` sees this process's rows alone.
-        """
+        """Return the backbone's loss; one without ``takes_whole_batches`` sees its rows alone."""
         if getattr(self, "takes_whole_batches", False):
             return super().calculate_loss(interaction, *args, **kwargs)  # type: ignore[misc]
         return self.loss_of_rows(lambda rows: self._loss_of(rows, *args, **kwargs), interaction)
