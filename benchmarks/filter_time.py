@@ -3,6 +3,7 @@
 
     python benchmarks/filter_time.py                           # 10,000, 100,000, 1,000,000 items
     python benchmarks/filter_time.py --items 10000 30000 --out filter_time.csv
+    python benchmarks/filter_time.py --recall dataset/prime_pantry/prime_pantry.itememb.npy
 
 Each size is fitted in a process of its own: as many users as items, 20 interactions a user whose
 items follow a power law, and profiles of 384 columns of users and items.  They are random rows in
@@ -39,6 +40,9 @@ def main() -> None:
     args = _arguments()
     if args.measure:
         print(json.dumps(measured(args.measure, args.profiles, args.search, args.threads)))
+        return
+    if args.recall:
+        _print_recall(args.recall)
         return
     rows: list[dict[str, Any]] = []
     names = ["items", "search", "recall", *STAGES, "fit", "wall", "peak_mib"]
@@ -153,6 +157,28 @@ def _recall(items: Any, graph: Any) -> float:
     return float(np.mean([np.isin(w.numpy(), n).mean() for w, n in zip(wanted, near)]))
 
 
+def _print_recall(path: str) -> None:
+    """Print how many of the nearest profiles of a file small cells hold, and at what cost."""
+    import numpy as np
+    import torch
+
+    from recbole_darec.numerics.cells import nearest_in_cells
+    from recbole_darec.numerics.neighbours import nearest_rows
+    from recbole_darec.numerics.principal import principal_rows
+
+    rows = principal_rows(torch.from_numpy(np.load(path)).float(), 128)
+    wanted = nearest_rows(rows, 20)[0]
+    cells = len(rows) // 16
+    print(
+        f"{len(rows):,} profiles, {cells} cells\n\n| cells searched | share of the pairs |", end=""
+    )
+    print(" recall |\n| --- | --- | --- |")
+    for probed in (8, 16, 32, 64):
+        found = nearest_in_cells(rows, 20, probed=probed, cell_rows=16)[0]
+        recall = (found.unsqueeze(2) == wanted.unsqueeze(1)).any(2).float().mean()
+        print(f"| {probed} | {probed / cells:.0%} | {float(recall):.3f} |")
+
+
 def _interactions(n: int) -> Any:
     """Return random pairs: users alike, items by a power law of exponent 0.8."""
     import numpy as np
@@ -210,6 +236,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--search", choices=("auto", "exact", "cells"), default="auto")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", help="a CSV with every figure")
+    parser.add_argument("--recall", metavar="FILE.npy", help="only compare cells with all pairs")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
