@@ -103,6 +103,10 @@ def import_recbole() -> None:
         importlib.import_module("recbole.config")
         importlib.import_module("recbole.data.utils")
     except Exception as error:  # whatever a broken or foreign package raises while it is imported
+        # RecBole imports torch.
+        ground = fault_of(error) if isinstance(error, (ImportError, OSError)) else None
+        if ground is not None:
+            raise ground from error
         name = error.name if isinstance(error, ModuleNotFoundError) else None
         if name in _PACKAGES:
             raise EnvironmentFault(

@@ -17,7 +17,8 @@ from unittest import mock
 
 import torch
 
-from recbole_darec.backbones.registry import BACKBONES, backbone_family
+from recbole_darec.backbones.closed_form.base import ClosedFormRecommender
+from recbole_darec.backbones.registry import BACKBONES, backbone_class, backbone_family
 from recbole_darec.testing.tiny_runs import (
     QUICK,
     one_batch,
@@ -31,8 +32,9 @@ from recbole_darec.testing.tiny_runs import (
 # Ours that learn users and items; those in closed form have no embeddings.
 EMBEDDING_BACKBONES = [
     name
-    for name, place in BACKBONES.items()
-    if backbone_family(name) == "general" and ".closed_form." not in place
+    for name in BACKBONES
+    if backbone_family(name) == "general"
+    and not issubclass(backbone_class(name), ClosedFormRecommender)
 ]
 
 # Sums of other numbers of threads differ in the last digit, and clean processes have one.
