@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.general_recommender.lightgcn import LightGCN as RecBoleLightGCN
 from recbole.trainer import Trainer
 from tiny_runs import one_batch, options, outcome, parameters, prepared
@@ -129,7 +130,7 @@ def test_a_step_leaves_no_graph_behind(data_path: Path) -> None:
 def test_a_failing_step_leaves_no_graph_behind(data_path: Path) -> None:
     run = prepared(data_path)
     with pytest.raises(KeyError):
-        run.model.calculate_loss({})
+        run.model.calculate_loss(Interaction({}))
     assert run.model._captured is None
 
 
