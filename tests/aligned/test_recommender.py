@@ -129,8 +129,9 @@ def test_a_step_leaves_no_graph_behind(data_path: Path) -> None:
 
 def test_a_failing_step_leaves_no_graph_behind(data_path: Path) -> None:
     run = prepared(data_path)
+    without_users = Interaction({"item_id": one_batch(run)["item_id"]})
     with pytest.raises(KeyError):
-        run.model.calculate_loss(Interaction({}))
+        run.model.calculate_loss(without_users)
     assert run.model._captured is None
 
 
