@@ -33,7 +33,7 @@ _SAID = {
     "cached": "`prepare`, cached",
     "stock": "RecBole's preparation",
 }
-_COLUMNS = ("interactions", "step", "seconds", "processor_seconds", "peak_gb")
+_COLUMNS = ("interactions", "step", "seconds", "processor_seconds", "peak_gib")
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
         _in_process(args.step, Path(args.folder))
         return
     found: dict[int, dict[str, tuple[float, float, float]]] = {}
-    print("| interactions | step | seconds | processor's | peak GB |\n| " + "--- | " * 5)
+    print("| interactions | step | seconds | processor's | peak GiB |\n| " + "--- | " * 5)
     for size in args.sizes:
         found[size] = {}
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_INTERRUPTED",
     "CheckpointError",
     "DataError",
     "EmbeddingError",
@@ -20,6 +22,9 @@ __all__ = [
     "nearest",
     "some",
 ]
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):

@@ -9,12 +9,9 @@ import warnings
 from collections.abc import Callable
 
 from recbole_darec.environment import fault_of
-from recbole_darec.errors import UserError, first_line
+from recbole_darec.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, first_line
 
 __all__ = ["exit_code"]
-
-EXIT_BAD_INPUT = 2
-EXIT_INTERRUPTED = 130
 
 
 def exit_code(command: Callable[[], int | None]) -> int:

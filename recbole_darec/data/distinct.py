@@ -10,7 +10,7 @@ __all__ = ["contained", "sorted_distinct", "united"]
 def sorted_distinct(values: np.ndarray) -> np.ndarray:
     """Return what ``np.unique`` returns of whole numbers ``[n]``; ``values`` stays as it is.
 
-    NumPy hashes them since 2.3, which takes ten times as long where nearly all are distinct.
+    NumPy hashes them since 2.3, which is slow where nearly all are distinct.
     """
     return _first_ones(np.sort(values, axis=None))
 

@@ -116,8 +116,8 @@ def _blocks(numbers: np.ndarray) -> tuple[Tensor, ...]:
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
     """Yield slices of the rows of a matrix of float32 that stay in a core's cache.
 
-    What passes over scores more than once is several times as fast a block at a time.  A block has
-    32 rows at the least, which pass through a sparse matrix together.
+    What passes over scores more than once finds them there again.  A block has 32 rows at least,
+    which pass through a sparse matrix together.
     """
     height = max(_FEWEST_ROWS, _CACHED_ELEMENTS // max(1, n_columns))
     for start in range(0, n_rows, height):

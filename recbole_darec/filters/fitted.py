@@ -14,13 +14,15 @@ from recbole_darec.filters.equations import normalised_interactions, row_blocks
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.weights import FilterWeights
 
-__all__ = ["FittedFilter"]
+__all__ = ["FittedFilter", "add_sparse", "dense", "deviations", "user_blocks"]
 
 # The deviations of the pieces are taken from the scores of so many evenly spaced users, fewer where
 # there are many items; and the elements of one block of their scores.
 _DEVIATION_USERS, _FEWEST_DEVIATION_USERS = 2048, 256
 _DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
+_MOMENT_ELEMENTS = 1 << 17
+_NO_VARIANCE = 1e-20
 
 
 class FittedFilter:
@@ -135,8 +137,8 @@ class FittedFilter:
         """Find the deviation of each piece's scores over evenly spaced users."""
         fit = max(_FEWEST_DEVIATION_USERS, _DEVIATION_ELEMENTS // max(1, self.n_items))
         blocks = list(user_blocks(self.n_users, self.n_items, min(_DEVIATION_USERS, fit)))
-        self.deviations.update(_deviations(self.pieces(self.rows(users)) for users in blocks))
-        self.deviations.update(_deviations(self.whole_pieces(users) for users in blocks))
+        self.deviations.update(deviations(self.pieces(self.rows(users)) for users in blocks))
+        self.deviations.update(deviations(self.whole_pieces(users) for users in blocks))
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
         """Return F0, S F0 and J of some users, as far as their weights are not 0."""
@@ -156,19 +158,22 @@ def user_blocks(n_users: int, n_items: int, most: int) -> Iterator[np.ndarray]:
         yield chosen[start : start + height]
 
 
-def _deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Return the standard deviation of each named piece over all blocks; 1 where it is 0."""
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[str, torch.Tensor] = {}
     for pieces in blocks:
         for name, piece in pieces.items():
-            values = piece.data if sp.issparse(piece) else piece
-            size = piece.shape[0] * piece.shape[1]
-            moments = [size, values.sum(dtype=np.float64), np.square(values).sum(dtype=float)]
-            sums[name] = sums.get(name, np.zeros(3)) + np.array(moments)
+            values = torch.from_numpy(piece.data if sp.issparse(piece) else dense(piece)).flatten()
+            total = sums.setdefault(name, torch.zeros(3, dtype=torch.float64))
+            total[0] += piece.shape[0] * piece.shape[1]
+            for part in torch.split(values, _MOMENT_ELEMENTS):  # in double precision, a few at once
+                part = part.double()
+                total[1:] += torch.stack([part.sum(), part.square().sum()])
     found = {}
-    for name, (count, total, squares) in sums.items():
-        variance = squares / count - (total / count) ** 2
-        found[name] = float(np.sqrt(variance)) if variance > 1e-20 else 1.0
+    for name, moments in sums.items():
+        count, total_, squares = moments.tolist()
+        variance = squares / count - (total_ / count) ** 2
+        found[name] = variance**0.5 if variance > _NO_VARIANCE else 1.0
     return found
 
 

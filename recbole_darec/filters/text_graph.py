@@ -18,7 +18,7 @@ from recbole_darec.numerics.principal import PrincipalDirections
 
 __all__ = ["EXACT_ROWS", "TextGraph"]
 
-# The most profiles of a kind that `auto` compares with each other: some minutes of one core.
+# The most profiles of a kind that `auto` compares with each other.
 EXACT_ROWS = 200_000
 
 

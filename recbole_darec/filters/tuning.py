@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_darec.filters.equations import row_blocks
-from recbole_darec.filters.fitted import FittedFilter, dense
+from recbole_darec.filters.fitted import FittedFilter, dense, deviations
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.topk import top_k
@@ -35,7 +35,6 @@ FEWEST = 3
 # grid.  Where that is too few users to tell weights apart by, there is more than one such block.
 _RANKED_ELEMENTS = 40_000_000
 _FEWEST_RANKED = 256
-_MOMENT_ELEMENTS = 1 << 17
 
 
 def tuned_weights(
@@ -178,7 +177,7 @@ class _Task:
             candidates: those scores, each by its deviation over all users, to what ranks.
         """
         made = [pieces_of(self.blocks[0])] if len(self.blocks) == 1 else map(pieces_of, self.blocks)
-        deviation = _deviations(made)
+        deviation = deviations(made)
         found: list[list[np.ndarray]] = [[] for _ in candidates]
         for n, users in enumerate(self.blocks):
             pieces = made[n] if isinstance(made, list) else pieces_of(users)
@@ -233,21 +232,3 @@ def _recalls_of_wholes(task: _Task, tried: Sequence[FilterWeights]) -> list[floa
         return total
 
     return task.recalls(filter_.whole_pieces, [ranking(w) for w in tried])
-
-
-def _deviations(blocks: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the deviation of each named piece over all blocks, 1 where it is 0."""
-    sums: dict[str, torch.Tensor] = {}
-    for pieces in blocks:
-        for name, piece in pieces.items():
-            values = torch.from_numpy(piece.data if sp.issparse(piece) else dense(piece)).flatten()
-            total = sums.setdefault(name, torch.zeros(3, dtype=torch.float64))
-            total[0] += piece.shape[0] * piece.shape[1]
-            for part in torch.split(values, _MOMENT_ELEMENTS):
-                part = part.double()
-                total[1:] += torch.stack([part.sum(), part.square().sum()])
-    found = {}
-    for name, (count, total_, squares) in sums.items():
-        variance = float(squares / count - (total_ / count) ** 2)
-        found[name] = variance**0.5 if variance > 0 else 1.0
-    return found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast, unit_rows
+from recbole_darec.numerics.topk import top_k_in_blocks
 
 __all__ = ["NeighbourMean", "nearest_among", "nearest_rows"]
 
@@ -66,21 +67,16 @@ def _tile(n: int, elements: int) -> tuple[int, int]:
 
 def _nearest_of(unit: Tensor, block: slice, k: int, width: int) -> tuple[Tensor, Tensor]:
     """Return cosines and numbers of the k nearest of some rows, a block of columns at a time."""
-    best: tuple[Tensor, Tensor] | None = None
-    for first in range(0, len(unit), width):
-        tile = unit[block] @ unit[first : first + width].T
-        start, end = max(block.start, first), min(block.stop, first + tile.shape[1])
-        if start < end:
-            tile[start - block.start :, start - first : end - first].diagonal().fill_(-torch.inf)
-        values, columns = tile.topk(min(k, tile.shape[1]), dim=1)
-        columns = columns + first
-        if best is not None:
-            values, columns = torch.cat([best[0], values], 1), torch.cat([best[1], columns], 1)
-            values, order = values.topk(min(k, values.shape[1]), dim=1)
-            columns = columns.gather(1, order)
-        best = values, columns
-    assert best is not None
-    return best
+
+    def cosines(first: int, end: int) -> Tensor:
+        tile = unit[block] @ unit[first:end].T
+        start, stop = max(block.start, first), min(block.stop, end)
+        if start < stop:  # a row is not its own neighbour
+            own = tile[start - block.start :, start - first : stop - first]
+            own.diagonal().fill_(-torch.inf)
+        return tile
+
+    return top_k_in_blocks(cosines, len(unit), k, width)
 
 
 def _faiss() -> Any:

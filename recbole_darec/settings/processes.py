@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.run_options import RunOptions
 
-__all__ = ["Place", "check_processes", "place_of_torchrun", "speaks"]
+__all__ = ["THIS_MACHINE", "Place", "check_processes", "place_of_torchrun", "speaks"]
+
+THIS_MACHINE = ("localhost", "127.0.0.1")
+"""Addresses by which a machine reaches itself alone."""
 
 # What torchrun tells each process that it starts.
 _TOLD = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

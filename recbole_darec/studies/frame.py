@@ -80,8 +80,10 @@ def stored_results(study: Study, path: Path, *, other_version: str) -> Iterator[
         UserError: the store or the study is at fault.
     """
     with read_results(path) as store:
-        check_versions(store, read_frame(study, store).plan.keys, other_version)
-        yield read_frame(study, store)
+        store.others = other_version == "reuse"
+        results = read_frame(study, store)
+        check_versions(store, results.plan.keys, other_version)
+        yield results
 
 
 def read_frame(study: Study, store: Store) -> Results:

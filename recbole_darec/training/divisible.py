@@ -18,6 +18,7 @@ from recbole.trainer import NCLTrainer, Trainer
 from recbole.utils import ModelType
 from torch import Tensor, nn
 
+from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
 from recbole_darec.numerics.shares import Share, sharing
 from recbole_darec.training.parallel import digest
@@ -75,7 +76,7 @@ def told_of_profiles(model: Any) -> str:
 
 def _why_not(model: Any, train_data: Any, size: int) -> str | None:
     with undrawn(train_data), _left_as_it_is(model):
-        batch = _few_rows(next(iter(train_data)), model, 2 * size + 1).to(model.device)
+        batch = _few_rows(next(iter(train_data)), 2 * size + 1).to(model.device)
         with _rows_given_to(EmbLoss, model) as given:
             whole = _computed(model, batch, train_data, Share())
         if len(_first(batch)) in given:
@@ -96,10 +97,8 @@ def _why_not(model: Any, train_data: Any, size: int) -> str | None:
     return None
 
 
-def _few_rows(batch: Any, model: Any, count: int) -> Any:
+def _few_rows(batch: Any, count: int) -> Any:
     """Return the first rows of a batch; all of a sequential one with targets at its places."""
-    from recbole_darec.data.sequences import PLACES
-
     if PLACES in batch.interaction:
         return batch
     assert isinstance(batch, Interaction)

@@ -36,10 +36,9 @@ class LoggedTrainer:
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any
     ) -> str:
         digits = self.config["loss_decimal_place"] or 4
-        named = by_name(self.model, losses)
-        # Logged or not.
-        self.watch.trained(epoch_idx, e_time - s_time, named, self.phases.number)
-        return loss_line(epoch_idx, e_time - s_time, named, digits)
+        named, seconds = by_name(self.model, losses), e_time - s_time
+        self.watch.trained(epoch_idx, seconds, named, self.phases.number)  # logged or not
+        return loss_line(epoch_idx, seconds, named, digits)
 
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"

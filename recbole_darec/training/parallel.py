@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from recbole_darec.errors import UserError, first_line
+from recbole_darec.errors import EXIT_BAD_INPUT, UserError, first_line
 from recbole_darec.numerics.shares import Share
-from recbole_darec.settings.processes import Place
+from recbole_darec.settings.processes import THIS_MACHINE, Place
 from recbole_darec.training.columns import columns_of_all
 
 __all__ = ["Ranks", "current_ranks", "digest", "joined"]
@@ -33,9 +33,8 @@ __all__ = ["Ranks", "current_ranks", "digest", "joined"]
 _PATIENCE = datetime.timedelta(hours=6)
 _ARRIVAL = datetime.timedelta(minutes=10)
 
-_LOCAL = ("localhost", "127.0.0.1")
 _TYPES = (torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool)
-_DIMENSIONS, _BAD_INPUT = 3, 2
+_DIMENSIONS = 3
 
 
 class Ranks:
@@ -192,7 +191,7 @@ class Ranks:
                 pairs = zip(found[0].split("\n"), other.split("\n"))
                 here, there = next(pair for pair in pairs if pair[0] != pair[1])
                 if not self.is_first:
-                    raise SystemExit(_BAD_INPUT)
+                    raise SystemExit(EXIT_BAD_INPUT)
                 raise UserError(
                     f"{otherwise} on rank {rank} than on rank 0: {_cut(there)}, and {_cut(here)}"
                 )
@@ -222,7 +221,7 @@ class Ranks:
             raise fault
         if self.is_first:
             raise UserError(f"rank {rank} of {self.size}: {text}")
-        raise SystemExit(_BAD_INPUT)
+        raise SystemExit(EXIT_BAD_INPUT)
 
 
 _ALONE = Ranks()
@@ -246,7 +245,7 @@ def joined(place: Place, *, gpu: str | None = None) -> Iterator[Ranks]:
         UserError: the others are not there.
     """
     global _ranks
-    if gpu is None and place.address in _LOCAL and Path("/sys/class/net/lo").exists():
+    if gpu is None and place.address in THIS_MACHINE and Path("/sys/class/net/lo").exists():
         # Gloo looks for an address of the machine's name, which a container may not have.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     try:

@@ -17,15 +17,19 @@ from typing import Any
 
 from torch import distributed as dist
 
-from recbole_darec.errors import OptionError, UserError, first_line
-from recbole_darec.settings.processes import Place
+from recbole_darec.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
+    OptionError,
+    UserError,
+    first_line,
+)
+from recbole_darec.settings.processes import THIS_MACHINE, Place
 
 __all__ = ["Machine", "train_together"]
 
-_LOCAL = ("localhost", "127.0.0.1")
 # Seconds: for the others to tell why they ended when one has, and to end when they are told to.
 _LAST_WORDS, _GRACE = 2.0, 15.0
-_BAD_INPUT, _INTERRUPTED = 2, 130
 _BEGUN, _TOLD = "begun", "told"
 
 
@@ -118,7 +122,7 @@ def _meeting_place(machine: Machine) -> Any:
         return None
     try:
         return dist.TCPStore(
-            "localhost" if machine.address in _LOCAL else machine.address,
+            "localhost" if machine.address in THIS_MACHINE else machine.address,
             machine.port or 0,
             is_master=True,
             wait_for_workers=False,
@@ -187,7 +191,7 @@ def _cause(failed: list[_Rank], size: int) -> BaseException:
                 f"rank {rank.number} of {size} did not begin: a script that trains by several "
                 "processes starts under if __name__ == '__main__':"
             )
-        if not rank.told and rank.process.exitcode not in (_BAD_INPUT, _INTERRUPTED):
+        if not rank.told and rank.process.exitcode not in (EXIT_BAD_INPUT, EXIT_INTERRUPTED):
             return UserError(
                 f"rank {rank.number} of {size} {_how_ended(rank.process.exitcode)}: give the same "
                 "command with --resume to go on from the last snapshot, on any number of processes"
@@ -195,7 +199,7 @@ def _cause(failed: list[_Rank], size: int) -> BaseException:
     for rank in failed:
         if isinstance(rank.outcome, BaseException):
             return rank.outcome
-    if any(rank.process.exitcode == _INTERRUPTED for rank in failed):
+    if any(rank.process.exitcode == EXIT_INTERRUPTED for rank in failed):
         return KeyboardInterrupt()
     return UserError(f"rank {failed[0].number} of {size} has ended without a word")
 
@@ -237,10 +241,10 @@ def _be_rank(
     try:
         result = target(place, *arguments)
     except KeyboardInterrupt:
-        os._exit(_INTERRUPTED)
+        os._exit(EXIT_INTERRUPTED)
     except Exception as error:
         _tell(connection, error, traceback.format_exc())
-        raise SystemExit(_BAD_INPUT) from None
+        raise SystemExit(EXIT_BAD_INPUT) from None
     _tell(connection, result if place.local_rank == 0 else None, None)
 
 

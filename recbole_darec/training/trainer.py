@@ -175,7 +175,8 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
         elif kind is not Trainer._train_epoch:
             # A trainer with an epoch of its own keeps it.
             return stock(train_data, epoch_idx, loss_func, show_progress)
-        self.ranks.take_first(kept_beside_parameters(self.model))
+        if self.ranks.size > 1:
+            self.ranks.take_first(kept_beside_parameters(self.model))
         self.model.train()
         batches = train_data
         if show_progress:
