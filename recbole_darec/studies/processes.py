@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -62,8 +63,9 @@ class LocalProcesses:
             )
         assert process.stdin is not None
         # The pipe stays open: when the driver is gone, however it went, it closes.
-        process.stdin.write(Task(**{**vars(task), "slot": slot}).as_text().encode() + b"\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already; how, ended() tells
+            process.stdin.write(Task(**{**vars(task), "slot": slot}).as_text().encode() + b"\n")
+            process.stdin.flush()
         self._running.append(_Running(task, process, slot))
 
     def ended(self) -> list[tuple[Task, Outcome | str]]:
@@ -77,7 +79,8 @@ class LocalProcesses:
         for one in over:
             self._running.remove(one)
             assert one.process.stdin is not None
-            one.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                one.process.stdin.close()
             outcome = read_outcome(Path(one.task.folder))
             found.append((one.task, outcome or _told(one.process.returncode)))
         return found
