@@ -12,6 +12,7 @@ import torch
 from recbole_darec.filters.cooccurrence import Cooccurrence
 from recbole_darec.filters.equations import normalised_interactions, row_blocks
 from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.low_pass import LowPass
 from recbole_darec.filters.weights import FilterWeights
 
 __all__ = ["FittedFilter", "add_sparse", "dense", "deviations", "user_blocks"]
@@ -23,6 +24,7 @@ _DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
 _MOMENT_ELEMENTS = 1 << 17
 _NO_VARIANCE = 1e-20
+_PIECES = ("once", "twice", "text", "graph", "users", "match", "low")
 
 
 class FittedFilter:
@@ -47,7 +49,10 @@ class FittedFilter:
         self._p = Cooccurrence(self._y)
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
         self._popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
-        self.deviations = dict.fromkeys(("once", "twice", "text", "graph", "users", "match"), 1.0)
+        self._low_pass = (
+            LowPass(inputs.interactions, inputs.low_pass_width) if weights.low_pass else None
+        )
+        self.deviations = dict.fromkeys(_PIECES, 1.0)
         if measured:
             self._measure()
 
@@ -90,6 +95,8 @@ class FittedFilter:
         found = self._graph_scores(rows)
         if w.match and self.inputs.user_rows is not None:
             found += np.float32(w.match / deviation["match"]) * self.matches(users)
+        if self._low_pass is not None:
+            found += np.float32(w.low_pass / deviation["low"]) * self._low_pass.scores(users)
         return found
 
     def matches(self, users: np.ndarray) -> np.ndarray:
@@ -141,12 +148,14 @@ class FittedFilter:
         self.deviations.update(deviations(self.whole_pieces(users) for users in blocks))
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
-        """Return F0, S F0 and J of some users, as far as their weights are not 0."""
+        """Return F0, S F0, J and the low pass of some users, as far as their weights are not 0."""
         found = {"graph": self._graph_scores(self._y[users])}
         if self.weights.user_text and self.inputs.user_texts is not None:
             found["users"] = self._graph_scores(self.neighbours(users))
         if self.weights.match and self.inputs.user_rows is not None:
             found["match"] = self.matches(users)
+        if self._low_pass is not None:
+            found["low"] = self._low_pass.scores(users)
         return found
 
 

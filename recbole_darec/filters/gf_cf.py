@@ -12,8 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from recbole_darec.filters.equations import normalised_interactions
+from recbole_darec.filters.low_pass import LowPass
 
-__all__ = ["GraphFilter", "leading_right_vectors"]
+__all__ = ["GraphFilter"]
 
 
 class GraphFilter:
@@ -29,13 +30,8 @@ class GraphFilter:
         self._x = sp.csr_matrix(interactions, dtype=np.float32)
         self._y = normalised_interactions(self._x, 0.5, 0.5)
         self._transpose = sp.csr_matrix(self._y.T)
-        self._before: np.ndarray | None = None
-        if weight:
-            vectors = leading_right_vectors(self._y, width)
-            root = np.sqrt(np.asarray(self._x.sum(0)).ravel())[:, None]
-            inverse = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
-            self._before = (inverse * vectors).astype(np.float32)
-            self._after = (weight * vectors * root).T.astype(np.float32)
+        self._weight = weight
+        self._low_pass = LowPass(self._x, width) if weight else None
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return the scores of some users, float32 ``[b, n_items]``.
@@ -45,26 +41,8 @@ class GraphFilter:
         """
         rows = self._x[users]
         found: np.ndarray = ((rows @ self._transpose) @ self._y).toarray()
-        if self._before is not None:
-            found += (rows @ self._before) @ self._after
+        if self._low_pass is not None:
+            # The low pass has the users' degrees in it, which GF-CF leaves out.
+            root = np.sqrt(np.diff(rows.indptr)).astype(np.float32)[:, None]
+            found += (self._weight * root) * self._low_pass.scores(users)
         return found
-
-
-def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
-    """Return the leading right singular vectors, float64 ``[n_items, min(width, rank)]``.
-
-    Args:
-        matrix: scipy sparse ``[n_users, n_items]``.
-        width: how many.
-    """
-    if width < min(matrix.shape) - 1:
-        from scipy.sparse.linalg import svds
-
-        start = np.ones(min(matrix.shape))  # no random state; see largest_eigenvalue
-        _, values, right = svds(matrix.astype(np.float64), k=width, v0=start)
-    else:
-        _, values, right = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)
-    order = np.argsort(-values)[:width]
-    kept = order[values[order] > 1e-6]
-    vectors: np.ndarray = right[kept].T
-    return vectors

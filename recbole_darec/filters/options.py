@@ -28,6 +28,12 @@ class FilterOptions(Options):
     filter_item_exponent: float | None = option(
         None, "Exponent of the items' degrees in the normalised interactions.", low=0.0, high=1.0
     )
+    filter_low_pass: float | None = option(
+        None, "Weight l of the ideal low pass over co-occurrence, GF-CF's.", low=0.0
+    )
+    filter_low_pass_width: int = option(
+        64, "Leading singular vectors that the low pass lets through.", low=1
+    )
     filter_width: int = option(
         128, "Leading directions of the centred profiles in which neighbours are found.", low=1
     )
@@ -48,5 +54,6 @@ class FilterOptions(Options):
             "match": self.filter_match,
             "user_text": self.filter_user_text,
             "item_exponent": self.filter_item_exponent,
+            "low_pass": self.filter_low_pass,
         }
         return {name: weight for name, weight in named.items() if weight is not None}

@@ -39,6 +39,14 @@ class SelfTuningFilter(nn.Module):
         self.register_buffer("weights", torch.zeros(len(vars(FilterWeights()))))
         self.register_buffer("weights_known", torch.zeros((), dtype=torch.bool))
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Load a checkpoint; one from before the low pass has none."""
+        name = prefix + "weights"
+        missing = len(self.weights) - len(state_dict.get(name, self.weights))
+        if missing > 0:
+            state_dict[name] = nn.functional.pad(state_dict[name], (0, missing))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def check(self, interactions: Any, items: Tensor, users: Tensor) -> None:
         """Refuse what the weights cannot be found for.
 
@@ -87,6 +95,7 @@ class SelfTuningFilter(nn.Module):
                 n_neighbours=self._options.filter_neighbours,
                 search=self._options.filter_search,
                 device=self.weights.device,
+                low_pass_width=self._options.filter_low_pass_width,
             )
             if not bool(self.weights_known):
                 found = tuned_weights(inputs, self._options.fixed_weights())

@@ -27,6 +27,7 @@ GRID: dict[str, tuple[float, ...]] = {
     "popularity": (0.0, 0.2),
     "match": (0.0, 0.1, 0.2, 0.3),
     "user_text": (0.0, 0.25),
+    "low_pass": (0.0, 0.25, 0.5, 1.0),
 }
 _CUT = 20
 _SHARE = 0.2
@@ -42,8 +43,8 @@ def tuned_weights(
 ) -> FilterWeights:
     """Choose the weights by Recall@20 on a fifth of each user's training items.
 
-    The filter is built from the rest.  First the exponent, c, t and p are chosen together, then h
-    and g; the caller builds anew from all of the training part.
+    The filter is built from the rest.  First the exponent, c, t and p are chosen together, then h,
+    g and l; the caller builds anew from all of the training part.
 
     Args:
         inputs: of the whole training part.
@@ -67,7 +68,8 @@ def tuned_weights(
         found |= dict(zip(tried, _recalls_of_sums(task, tried)))
     first = max(found, key=found.__getitem__)  # the first one of equals
     tried = [
-        replace(first, match=h, user_text=g) for h, g in product(grid["match"], grid["user_text"])
+        replace(first, match=h, user_text=g, low_pass=low)
+        for h, g, low in product(grid["match"], grid["user_text"], grid["low_pass"])
     ]
     recalls = _recalls_of_wholes(task, tried)
     return tried[int(np.argmax(recalls))]
@@ -217,14 +219,15 @@ def _recalls_of_sums(task: _Task, tried: Sequence[FilterWeights]) -> list[float]
 
 
 def _recalls_of_wholes(task: _Task, tried: Sequence[FilterWeights]) -> list[float]:
-    """Return the recall of F with several weights h and g, and one F0."""
-    largest = {name: max(getattr(w, name) for w in tried) for name in ("match", "user_text")}
+    """Return the recall of F with several weights h, g and l, and one F0."""
+    names = ("match", "user_text", "low_pass")
+    largest = {name: max(getattr(w, name) for w in tried) for name in names}
     filter_ = FittedFilter(task.inputs, replace(tried[0], **largest))
 
     def ranking(w: FilterWeights) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
         def total(pieces: Mapping[str, torch.Tensor]) -> torch.Tensor:
             found = pieces["graph"]
-            for name, weight in (("match", w.match), ("users", w.user_text)):
+            for name, weight in (("match", w.match), ("users", w.user_text), ("low", w.low_pass)):
                 if weight:
                     found = found + weight * pieces[name]
             return found

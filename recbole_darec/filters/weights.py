@@ -21,6 +21,7 @@ class FilterWeights:
         match: h, of the cosine of a user's and an item's profile.
         user_text: g, of the sums of the user's profile neighbours.
         item_exponent: of the items' degrees in Y.
+        low_pass: l, of the ideal low pass.
     """
 
     two_hops: float = 0.0
@@ -29,6 +30,7 @@ class FilterWeights:
     match: float = 0.0
     user_text: float = 0.0
     item_exponent: float = 0.3
+    low_pass: float = 0.0
 
     @property
     def reads_items(self) -> bool:

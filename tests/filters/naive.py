@@ -49,6 +49,18 @@ def graph(rows: np.ndarray, width: int, k: int) -> np.ndarray:
     return scale[:, None] * found * scale
 
 
+def low_pass(x: np.ndarray, width: int) -> np.ndarray:
+    """What the leading singular vectors keep: GF-CF's ideal low pass of rows by D_u^-1/2."""
+    y = interactions(x, 0.5, 0.5)
+    _, values, right = np.linalg.svd(y, full_matrices=False)
+    kept = right[:width][values[:width] > 1e-6]
+    found = np.zeros(x.shape)
+    for vector in kept:
+        for i in range(x.shape[1]):
+            found[:, i] += (y @ vector) * vector[i] * x[:, i].sum() ** 0.5
+    return found
+
+
 def scores(
     x: np.ndarray,
     item_rows: np.ndarray | None,
@@ -62,6 +74,8 @@ def scores(
     b: float,
     width: int,
     k: int,
+    low: float = 0.0,
+    low_width: int = 64,
 ) -> np.ndarray:
     """F of all users: each piece divided by the deviation of all its scores."""
     y = interactions(x, 0.5, b)
@@ -91,4 +105,6 @@ def scores(
         total = total + h * by_deviation(users @ items.T)
     if g and user_rows is not None:
         total = total + g * by_deviation(filtered(graph(user_rows, width, k) @ y))
+    if low:
+        total = total + low * by_deviation(low_pass(x, low_width))
     return total

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recbole_darec.filters.equations import mixed, standardised
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.low_pass import LowPass
 from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.filters.tuning import hold_out, recall, tuned_weights
 from recbole_darec.filters.weights import FilterWeights
@@ -44,7 +45,8 @@ def fitted(
 ) -> FittedFilter:
     tensors = [None if rows is None else torch.from_numpy(rows).float() for rows in (items, users)]
     return FittedFilter(
-        FilterInputs.of(sp.csr_matrix(x), *tensors, width=3, n_neighbours=k), weights
+        FilterInputs.of(sp.csr_matrix(x), *tensors, width=3, n_neighbours=k, low_pass_width=4),
+        weights,
     )
 
 
@@ -56,6 +58,7 @@ WEIGHTS = st.builds(
     match=st.sampled_from([0.0, 0.2]),
     user_text=st.sampled_from([0.0, 0.25]),
     item_exponent=st.sampled_from([0.3, 0.5]),
+    low_pass=st.sampled_from([0.0, 0.5]),
 )
 
 
@@ -78,8 +81,28 @@ def test_scores_are_the_formulas(
     wanted = naive.scores(
         x, items, users, c=w.two_hops, t=w.text, p=w.popularity,
         h=w.match if with_items else 0.0, g=w.user_text, b=w.item_exponent, width=3, k=3,
+        low=w.low_pass, low_width=4,
     )  # fmt: skip
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("width", [1, 4, 9, 64])
+def test_the_low_pass_keeps_the_leading_directions(width: int) -> None:
+    x = planted(2)
+    found = LowPass(sp.csr_matrix(x), width).scores(np.array([3, 1, 7]))
+    np.testing.assert_allclose(found, naive.low_pass(x, width)[[3, 1, 7]], rtol=1e-4, atol=1e-5)
+
+
+def test_tuning_takes_the_low_pass_where_few_directions_tell() -> None:
+    # Blocks of items, each user in one: the leading directions are the blocks.
+    x, _, _ = blocks(7)
+    noise = (np.random.RandomState(8).random_sample(x.shape) < 0.03).astype(float)
+    clean, noisy = (
+        tuned_weights(FilterInputs.of(sp.csr_matrix(pairs), low_pass_width=8))
+        for pairs in (x, np.maximum(x, noise))
+    )
+    assert clean.low_pass == 0.0, "co-occurrence finds clean blocks by itself"
+    assert noisy.low_pass > 0.0
 
 
 def test_users_come_in_the_asked_order_and_alone() -> None:

@@ -1,0 +1,60 @@
+"""The ideal low pass over co-occurrence, of GF-CF (Shen et al., CIKM 2021).
+
+``D_u^-1/2 X D_i^-1/2 V Vᵀ D_i^1/2``: what the leading right singular vectors V of
+``R̃ = D_u^-1/2 X D_i^-1/2`` keep of a user's items.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recbole_darec.filters.equations import normalised_interactions
+
+__all__ = ["LowPass", "leading_right_vectors"]
+
+
+class LowPass:
+    """The scores that pass, a batch of users at a time.
+
+    Args:
+        interactions: X, scipy sparse ``[n_users, n_items]``, binary.
+        width: number of singular vectors; limited by the rank of X.
+    """
+
+    def __init__(self, interactions: Any, width: int) -> None:
+        self._rows = normalised_interactions(interactions, 0.5, 0.5)
+        vectors = leading_right_vectors(self._rows, width)
+        root = np.sqrt(np.asarray(interactions.sum(0)).ravel())[:, None]
+        self._before = vectors.astype(np.float32)
+        self._after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
+
+    def scores(self, users: np.ndarray) -> np.ndarray:
+        """Return the rows of some users, float32 ``[b, n_items]``.
+
+        Args:
+            users: row numbers, int ``[b]``.
+        """
+        found: np.ndarray = (self._rows[users] @ self._before) @ self._after
+        return found
+
+
+def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
+    """Return the leading right singular vectors, float64 ``[n_items, min(width, rank)]``.
+
+    Args:
+        matrix: scipy sparse ``[n_users, n_items]``.
+        width: how many.
+    """
+    if width < min(matrix.shape) - 1:
+        from scipy.sparse.linalg import svds
+
+        start = np.ones(min(matrix.shape))  # no random state; see largest_eigenvalue
+        _, values, right = svds(matrix.astype(np.float64), k=width, v0=start)
+    else:
+        _, values, right = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)
+    order = np.argsort(-values)[:width]
+    kept = order[values[order] > 1e-6]
+    vectors: np.ndarray = right[kept].T
+    return vectors
