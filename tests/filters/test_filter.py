@@ -255,3 +255,21 @@ def test_pieces_that_cannot_be_made_have_weight_zero() -> None:
     assert (found.text, found.match, found.user_text) == (0.0, 0.0, 0.0)
     only_items = FilterInputs.of(sp.csr_matrix(x), torch.from_numpy(items).float())
     assert tuned_weights(only_items).user_text == 0.0
+
+
+@pytest.mark.parametrize(("users", "drawn"), [(240, 5), (36_000, 1)])
+def test_few_interactions_are_held_out_several_times(
+    users: int, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, _, _ = blocks(6)
+    seeds = []
+
+    def noted(interactions: object, seed: int) -> object:
+        seeds.append(seed)
+        return hold_out(interactions, seed)
+
+    monkeypatch.setattr("recbole_darec.filters.tuning.hold_out", noted)
+    many = sp.vstack([sp.csr_matrix(x)] * (users // len(x)))
+    fixed = dict.fromkeys(vars(FilterWeights()), 0.0)
+    tuned_weights(FilterInputs.of(many), {**fixed, "item_exponent": 0.3}, seed=7)
+    assert seeds == [7 + n for n in range(drawn)]
