@@ -29,7 +29,7 @@ class FilterOptions(Options):
         None, "Exponent of the items' degrees in the normalised interactions.", low=0.0, high=1.0
     )
     filter_low_pass: float | None = option(
-        None, "Weight l of the ideal low pass over co-occurrence, GF-CF's.", low=0.0
+        None, "Weight l of the ideal low pass of GF-CF over the interactions.", low=0.0
     )
     filter_low_pass_width: int = option(
         64, "Leading singular vectors that the low pass lets through.", low=1

@@ -135,6 +135,7 @@ def _tune(
         return
     runs = [resolver.resolved(trial) for trial in trials]
     plan.runs += runs
+    metric = study.options.metric.lower()
     found = [(trial, rows.get(run.key)) for trial, run in zip(trials, runs)]
     ended = [(t, row) for t, row in found if row is not None and row.state in ("done", "failed")]
     if len(ended) < len(trials):
@@ -143,8 +144,12 @@ def _tune(
     if not done:
         plan.untuned[method] = f"each of its {len(trials)} tuning runs failed: {ended[0][1].reason}"
         return
+    done = [(trial, row) for trial, row in done if metric in row.valid]
+    if not done:
+        plan.untuned[method] = "none of its tuning runs was validated: see eval_step under 'common'"
+        return
     plan.settings[method] = best_setting(
-        [trial for trial, _ in done], [row for _, row in done], study.options.metric.lower()
+        [trial for trial, _ in done], [row for _, row in done], metric
     )
 
 

@@ -57,7 +57,12 @@ def best_setting(trials: list[Trial], rows: list[Row], metric: str) -> dict[str,
 def _ranges(
     space: Mapping[str, Mapping[str, Any] | list[dict[str, Any]]], method: Method
 ) -> dict[str, Range]:
-    """Return the ranges of a method's backbone, and those of its aligner or of each joined one."""
+    """Return the ranges of a method's backbone, and those of its aligner or of each joined one.
+
+    A model by itself has those that it is given alone: what ``none`` searches, it may not read.
+    """
+    if method.alone and method.model in space:
+        return _given(method.model, space[method.model])
     aligners = [method.align] if method.align in space else method.align.split("+")
     found: dict[str, Range] = {}
     for name in (method.model, *aligners):

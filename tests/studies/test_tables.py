@@ -21,6 +21,7 @@ from recbole_darec.studies.plan import check_versions, make_plan
 from recbole_darec.studies.progress import Progress
 from recbole_darec.studies.resolved import Resolved, Resolver
 from recbole_darec.studies.results import Store, open_results
+from recbole_darec.studies.search import tuning_trials
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import as_csv, as_latex, as_markdown
 
@@ -328,3 +329,27 @@ def test_a_method_whose_tuning_failed_says_so(make_study: Make, store: Store) ->
                "reason": run.fault})  # fmt: skip
     (reason,) = make_plan(study, resolver, store.rows()).untuned.values()
     assert reason.startswith("each of its 1 tuning runs failed: filter_width=-1 must be at least 1")
+
+
+def test_a_method_whose_tuning_runs_were_not_validated_says_so(
+    make_study: Make, store: Store
+) -> None:
+    study = make_study(
+        variants=None, common={"eval_step": 0},
+        tune={"trials": 1, "space": {"LightGCN": {}, "none": {}, "text_filter": {"seed": [1]}}},
+    )  # fmt: skip
+    resolver = Resolver(study.folder, store.digest_of)
+    (run,) = (run for run in make_plan(study, resolver, {}).runs if run.trial.tuning)
+    store.add({"key": run.key, "dataset": "tiny", "model": "LightGCN", "align": "text_filter",
+               "seed": 1, "options": {}, "data": "", "state": "running"})  # fmt: skip
+    store.finish(run.key, Outcome("done", None, {}, {"recall@10": 0.1}, 1), "now")
+    (reason,) = make_plan(study, resolver, store.rows()).untuned.values()
+    assert reason == "none of its tuning runs was validated: see eval_step under 'common'"
+
+
+def test_a_model_by_itself_is_tuned_by_its_own_ranges_alone(make_study: Make) -> None:
+    space = {"LightGCN": {}, "none": {"learning_rate": [0.1, 0.2]}, "EASE": {"reg_weight": [1, 2]}}
+    study = make_study(alone=["EASE"], tune={"trials": 2, "space": space})
+    (method,) = (method for method in study.methods() if method.alone)
+    settings = [trial.setting for trial in tuning_trials(study, method)]
+    assert settings == [{"reg_weight": 1}, {"reg_weight": 2}]

@@ -99,7 +99,9 @@ def test_a_solved_model_is_kept_and_loaded(model: str, data_path: Path) -> None:
     # In small batches: RecBole's Pop counts an item once a batch.
     given = {"train_batch_size": 16, "align": "none", "show_progress": False}
     given["data_path"] = str(data_path)
+    given["eval_step"] = 3  # more than the one epoch that there is
     result = run_recbole_darec(model, "tiny", config_dict=given)
+    assert result["best_valid_result"]["recall@10"] > 0.0
     _, loaded, _, _, _, test_data = load_data_and_model(result["model_file"])
     fresh = prepared(data_path, model, align="none").model
     users = test_data.user_df
