@@ -82,25 +82,34 @@ class KnownNames:
             if key in known:
                 continue
             owners = [f"--align={name}" for name, names in others.items() if key in names]
-            for family, names in self._of_families().items():
-                if key in names:
-                    raise OptionError(
-                        f"option '{key}' on {source} belongs to {family} models, not to "
-                        f"{self._model}"
-                    )
-            if owners:
-                *first, last = owners
-                named = f"{', '.join(first)} and {last}" if first else last
+            models = [
+                *(f"{family} models" for family, had in self._of_families().items() if key in had),
+                *self._models_with(key),
+            ]
+            if models:
                 raise OptionError(
-                    f"option '{key}' on {source} belongs to {named}, not to {self._align}"
+                    f"option '{key}' on {source} belongs to {_listed(models)}, not to {self._model}"
+                )
+            if owners:
+                raise OptionError(
+                    f"option '{key}' on {source} belongs to {_listed(owners)}, not to {self._align}"
                 )
             raise OptionError(f"unknown option '{key}' on {source}{nearest(key, known)}")
+
+    def _models_with(self, key: str) -> list[str]:
+        names = self._backbones.names()
+        return [name for name in names if key in _names(self._backbones.options(name))]
 
     def _of_families(self) -> dict[str, set[str]]:
         return {family: _names(options) for family, options in FAMILY_OPTIONS.items()}
 
     def _of_aligners(self) -> dict[str, set[str]]:
         return {name: _names(self._aligners.options(name)) for name in self._aligners.names()}
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _names(group: type[Options] | None) -> set[str]:

@@ -233,3 +233,12 @@ def test_a_tail_is_counted_as_asked(
 
         found.append(evaluate(run.config, run.model, run.train_data, run.test_data))
     assert found[0]["tailpercentage@10"] < found[1]["tailpercentage@10"]
+
+
+def test_whose_option_it_is_names_every_model_that_has_it() -> None:
+    for model, key, value, owners in (
+        ("TextFilter", "rank_loss", "softmax", "sequential models, LightGCN and SimGCL"),
+        ("LightGCN", "low_pass_weight", 0.1, "GFCF"),
+    ):
+        with pytest.raises(OptionError, match=f"'{key}' on config_dict belongs to {owners}, not"):
+            resolve(model, "ml-100k", None, {"align": "none", key: value})
