@@ -24,7 +24,7 @@ _DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
 _MOMENT_ELEMENTS = 1 << 17
 _NO_VARIANCE = 1e-20
-_PIECES = ("once", "twice", "text", "graph", "users", "match", "low")
+_PIECES = ("once", "twice", "text", "graph", "users", "match", "sum", "low")
 
 
 class FittedFilter:
@@ -50,7 +50,7 @@ class FittedFilter:
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
         self._popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
         self._low_pass = (
-            LowPass(inputs.interactions, inputs.low_pass_width) if weights.low_pass else None
+            LowPass(inputs.interactions, int(weights.low_pass_width)) if weights.low_pass else None
         )
         self.deviations = dict.fromkeys(_PIECES, 1.0)
         if measured:
@@ -87,6 +87,15 @@ class FittedFilter:
         return found
 
     def _scores(self, users: np.ndarray) -> np.ndarray:
+        found = self._sum(users)
+        if self._low_pass is not None:
+            found *= np.float32(1.0 / self.deviations["sum"])
+            low = np.float32(self.weights.low_pass / self.deviations["low"])
+            found += low * self._low_pass.scores(users)
+        return found
+
+    def _sum(self, users: np.ndarray) -> np.ndarray:
+        """Return F0 + h J + g S F0 of some users, each by its deviation."""
         deviation, w = self.deviations, self.weights
         rows = self.rows(users) * np.float32(1.0 / deviation["graph"])
         if w.user_text and self.inputs.user_texts is not None:
@@ -95,8 +104,6 @@ class FittedFilter:
         found = self._graph_scores(rows)
         if w.match and self.inputs.user_rows is not None:
             found += np.float32(w.match / deviation["match"]) * self.matches(users)
-        if self._low_pass is not None:
-            found += np.float32(w.low_pass / deviation["low"]) * self._low_pass.scores(users)
         return found
 
     def matches(self, users: np.ndarray) -> np.ndarray:
@@ -146,16 +153,21 @@ class FittedFilter:
         blocks = list(user_blocks(self.n_users, self.n_items, min(_DEVIATION_USERS, fit)))
         self.deviations.update(deviations(self.pieces(self.rows(users)) for users in blocks))
         self.deviations.update(deviations(self.whole_pieces(users) for users in blocks))
+        if self._low_pass is not None:
+            low_pass = self._low_pass
+            self.deviations.update(
+                deviations(
+                    {"sum": self._sum(users), "low": low_pass.scores(users)} for users in blocks
+                )
+            )
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
-        """Return F0, S F0, J and the low pass of some users, as far as their weights are not 0."""
+        """Return F0, S F0 and J of some users, as far as their weights are not 0."""
         found = {"graph": self._graph_scores(self._y[users])}
         if self.weights.user_text and self.inputs.user_texts is not None:
             found["users"] = self._graph_scores(self.neighbours(users))
         if self.weights.match and self.inputs.user_rows is not None:
             found["match"] = self.matches(users)
-        if self._low_pass is not None:
-            found["low"] = self._low_pass.scores(users)
         return found
 
 

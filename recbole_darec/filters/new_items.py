@@ -46,6 +46,8 @@ class NewItemScores:
             chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
             cosines = (fitted.inputs.user_rows[chosen] @ self._rows.T).numpy()
             found += (w.match / fitted.deviations["match"]) * cosines
+        if w.low_pass:
+            found /= fitted.deviations["sum"]
         return found.astype(np.float32)
 
     def _of_graph(self, rows: Any) -> np.ndarray:

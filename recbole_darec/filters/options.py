@@ -31,8 +31,8 @@ class FilterOptions(Options):
     filter_low_pass: float | None = option(
         None, "Weight l of the ideal low pass of GF-CF over the interactions.", low=0.0
     )
-    filter_low_pass_width: int = option(
-        64, "Leading singular vectors that the low pass lets through.", low=1
+    filter_low_pass_width: int | None = option(
+        None, "Leading singular vectors that the low pass lets through.", low=1
     )
     filter_width: int = option(
         128, "Leading directions of the centred profiles in which neighbours are found.", low=1
@@ -55,5 +55,6 @@ class FilterOptions(Options):
             "user_text": self.filter_user_text,
             "item_exponent": self.filter_item_exponent,
             "low_pass": self.filter_low_pass,
+            "low_pass_width": self.filter_low_pass_width,
         }
         return {name: weight for name, weight in named.items() if weight is not None}

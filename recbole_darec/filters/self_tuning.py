@@ -95,7 +95,6 @@ class SelfTuningFilter(nn.Module):
                 n_neighbours=self._options.filter_neighbours,
                 search=self._options.filter_search,
                 device=self.weights.device,
-                low_pass_width=self._options.filter_low_pass_width,
             )
             if not bool(self.weights_known):
                 found = tuned_weights(inputs, self._options.fixed_weights())

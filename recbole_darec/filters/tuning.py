@@ -14,6 +14,7 @@ import torch
 from recbole_darec.filters.equations import row_blocks
 from recbole_darec.filters.fitted import FittedFilter, dense, deviations
 from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.low_pass import LowPass
 from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.topk import top_k
 
@@ -27,7 +28,8 @@ GRID: dict[str, tuple[float, ...]] = {
     "popularity": (0.0, 0.2),
     "match": (0.0, 0.1, 0.2, 0.3),
     "user_text": (0.0, 0.25),
-    "low_pass": (0.0, 0.25, 0.5, 1.0),
+    "low_pass": (0.0, 0.25, 0.5, 1.0, 2.0),
+    "low_pass_width": (64.0, 32.0, 128.0),
 }
 _CUT = 20
 _SHARE = 0.2
@@ -47,8 +49,9 @@ def tuned_weights(
     """Choose the weights by Recall@20 on a fifth of each user's training items.
 
     The filter is built from the rest.  Where a fifth is few interactions, several are drawn, and
-    the mean of their recalls counts.  First the exponent, c, t and p are chosen together, then h,
-    g and l; the caller builds anew from all of the training part.
+    the mean of their recalls counts.  First the exponent, c, t and p are chosen together, then h
+    and g, then l and the width of the low pass; the caller builds anew from the whole training
+    part.
 
     Args:
         inputs: of the whole training part.
@@ -71,10 +74,18 @@ def tuned_weights(
         found |= dict(zip(tried, _over(tasks, _recalls_of_sums, tried)))
     first = max(found, key=found.__getitem__)  # the first one of equals
     tried = [
-        replace(first, match=h, user_text=g, low_pass=low)
-        for h, g, low in product(grid["match"], grid["user_text"], grid["low_pass"])
+        replace(first, match=h, user_text=g) for h, g in product(grid["match"], grid["user_text"])
     ]
-    return tried[int(np.argmax(_over(tasks, _recalls_of_wholes, tried)))]
+    second = tried[int(np.argmax(_over(tasks, _recalls_of_wholes, tried)))]
+    widths = grid["low_pass_width"]
+    tried = [
+        replace(second, low_pass=low, low_pass_width=width)
+        for width, low in product(widths, grid["low_pass"])
+        if low or width == widths[0]
+    ]
+    if len(tried) == 1:
+        return tried[0]
+    return tried[int(np.argmax(_over(tasks, _recalls_of_low_passes, tried)))]
 
 
 def hold_out(interactions: Any, seed: int = 0) -> tuple[Any, Any]:
@@ -222,7 +233,7 @@ def _recalls_of_sums(task: _Task, tried: Sequence[FilterWeights]) -> list[float]
     """Return the recall of F0 with several weights c, t and p, and one exponent."""
     # Every piece that one of them has a weight for is made once.
     largest = {name: max(getattr(w, name) for w in tried) for name in ("two_hops", "text")}
-    filter_ = FittedFilter(task.inputs, replace(tried[0], **largest), measured=False)
+    filter_ = FittedFilter(task.inputs, replace(tried[0], low_pass=0.0, **largest), measured=False)
     degrees = np.asarray(task.inputs.interactions.sum(0)).ravel().clip(min=1.0)
     popular = torch.from_numpy(degrees.astype(np.float32))
 
@@ -242,15 +253,14 @@ def _recalls_of_sums(task: _Task, tried: Sequence[FilterWeights]) -> list[float]
 
 
 def _recalls_of_wholes(task: _Task, tried: Sequence[FilterWeights]) -> list[float]:
-    """Return the recall of F with several weights h, g and l, and one F0."""
-    names = ("match", "user_text", "low_pass")
-    largest = {name: max(getattr(w, name) for w in tried) for name in names}
-    filter_ = FittedFilter(task.inputs, replace(tried[0], **largest))
+    """Return the recall of F0 + h J + g S F0 with several weights h and g."""
+    largest = {name: max(getattr(w, name) for w in tried) for name in ("match", "user_text")}
+    filter_ = FittedFilter(task.inputs, replace(tried[0], low_pass=0.0, **largest))
 
     def ranking(w: FilterWeights) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
         def total(pieces: Mapping[str, torch.Tensor]) -> torch.Tensor:
             found = pieces["graph"]
-            for name, weight in (("match", w.match), ("users", w.user_text), ("low", w.low_pass)):
+            for name, weight in (("match", w.match), ("users", w.user_text)):
                 if weight:
                     found = found + weight * pieces[name]
             return found
@@ -258,3 +268,24 @@ def _recalls_of_wholes(task: _Task, tried: Sequence[FilterWeights]) -> list[floa
         return total
 
     return task.recalls(filter_.whole_pieces, [ranking(w) for w in tried])
+
+
+def _recalls_of_low_passes(task: _Task, tried: Sequence[FilterWeights]) -> list[float]:
+    """Return the recall of F with several weights l and widths of the low pass."""
+    filter_ = FittedFilter(task.inputs, replace(tried[0], low_pass=0.0))
+    widths = sorted({int(w.low_pass_width) for w in tried if w.low_pass})
+    low_pass = LowPass(task.inputs.interactions, widths[-1])
+
+    def pieces_of(users: np.ndarray) -> dict[str, np.ndarray]:
+        low = {f"low {width}": low_pass.scores(users, width) for width in widths}
+        return {"sum": filter_.scores(users), **low}
+
+    def ranking(w: FilterWeights) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
+        def total(pieces: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            if not w.low_pass:
+                return pieces["sum"]
+            return pieces["sum"] + w.low_pass * pieces[f"low {int(w.low_pass_width)}"]
+
+        return total
+
+    return task.recalls(pieces_of, [ranking(w) for w in tried])

@@ -22,6 +22,7 @@ class FilterWeights:
         user_text: g, of the sums of the user's profile neighbours.
         item_exponent: of the items' degrees in Y.
         low_pass: l, of the ideal low pass.
+        low_pass_width: leading singular vectors that it lets through; a whole number.
     """
 
     two_hops: float = 0.0
@@ -31,6 +32,7 @@ class FilterWeights:
     user_text: float = 0.0
     item_exponent: float = 0.3
     low_pass: float = 0.0
+    low_pass_width: float = 64.0
 
     @property
     def reads_items(self) -> bool:

@@ -73,7 +73,7 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
                 raise
             raise told from error
         # RecBole's trainer of models without epochs makes one of them after it has read eval_step.
-        self.eval_step = min(self.eval_step, self.epochs)
+        self.eval_step = min(int(config["eval_step"]), self.epochs)
         self.identity = identity
         options = options_from_config(RunOptions, config)
         made = checkpoint_name(identity.model, identity.align, identity.dataset)

@@ -30,6 +30,7 @@ FIXED = {
     "filter_user_text": 0.25,
     "filter_item_exponent": 0.3,
     "filter_low_pass": 0.5,
+    "filter_low_pass_width": 4,
 }
 
 
@@ -51,7 +52,7 @@ def test_the_filter_is_the_one_of_the_formulas(tiny_dataset: Any) -> None:
     found = run(tiny_dataset, "TextFilter", **FIXED)
     users, items = profiles(tiny_dataset, found)
     inputs = FilterInputs.of(found.model.interactions, items, users)
-    weights = FilterWeights(*torch.tensor([0.5, 0.3, 0.2, 0.1, 0.25, 0.3, 0.5]).tolist())
+    weights = FilterWeights(*torch.tensor([0.5, 0.3, 0.2, 0.1, 0.25, 0.3, 0.5, 4.0]).tolist())
     wanted = FittedFilter(inputs, weights).scores(np.arange(60))
     np.testing.assert_allclose(scores(found)[:, 1:], wanted, rtol=1e-6, atol=1e-6)
 

@@ -106,5 +106,5 @@ def scores(
     if g and user_rows is not None:
         total = total + g * by_deviation(filtered(graph(user_rows, width, k) @ y))
     if low:
-        total = total + low * by_deviation(low_pass(x, low_width))
+        total = by_deviation(total) + low * by_deviation(low_pass(x, low_width))
     return total

@@ -45,8 +45,7 @@ def fitted(
 ) -> FittedFilter:
     tensors = [None if rows is None else torch.from_numpy(rows).float() for rows in (items, users)]
     return FittedFilter(
-        FilterInputs.of(sp.csr_matrix(x), *tensors, width=3, n_neighbours=k, low_pass_width=4),
-        weights,
+        FilterInputs.of(sp.csr_matrix(x), *tensors, width=3, n_neighbours=k), weights
     )
 
 
@@ -59,6 +58,7 @@ WEIGHTS = st.builds(
     user_text=st.sampled_from([0.0, 0.25]),
     item_exponent=st.sampled_from([0.3, 0.5]),
     low_pass=st.sampled_from([0.0, 0.5]),
+    low_pass_width=st.sampled_from([2.0, 4.0, 64.0]),
 )
 
 
@@ -81,7 +81,7 @@ def test_scores_are_the_formulas(
     wanted = naive.scores(
         x, items, users, c=w.two_hops, t=w.text, p=w.popularity,
         h=w.match if with_items else 0.0, g=w.user_text, b=w.item_exponent, width=3, k=3,
-        low=w.low_pass, low_width=4,
+        low=w.low_pass, low_width=int(w.low_pass_width),
     )  # fmt: skip
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
 
@@ -91,6 +91,24 @@ def test_the_low_pass_keeps_the_leading_directions(width: int) -> None:
     x = planted(2)
     found = LowPass(sp.csr_matrix(x), width).scores(np.array([3, 1, 7]))
     np.testing.assert_allclose(found, naive.low_pass(x, width)[[3, 1, 7]], rtol=1e-4, atol=1e-5)
+    fewer = LowPass(sp.csr_matrix(x), 9).scores(np.array([3, 1, 7]), width)
+    np.testing.assert_allclose(
+        fewer, naive.low_pass(x, min(width, 9))[[3, 1, 7]], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_of_a_large_matrix_the_leading_directions_are_those(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whole blocks: eight directions and nothing beside them, which random projections find, too.
+    x = sp.csr_matrix((np.arange(90)[:, None] % 8 == np.arange(60) % 8).astype(np.float32))
+    everyone = np.arange(90)
+    monkeypatch.setattr("recbole_darec.filters.low_pass._EXACT", 10)
+    found = LowPass(x, 8).scores(everyone)
+    np.testing.assert_allclose(found, naive.low_pass(x.toarray(), 8), rtol=1e-4, atol=1e-5)
+    noisy = sp.csr_matrix(np.maximum(x.toarray(), np.random.RandomState(3).rand(90, 60) < 0.02))
+    again = LowPass(noisy, 8).scores(everyone)
+    assert np.array_equal(LowPass(noisy, 8).scores(everyone), again), "the same each time"
 
 
 def test_tuning_takes_the_low_pass_where_few_directions_tell() -> None:
@@ -98,7 +116,7 @@ def test_tuning_takes_the_low_pass_where_few_directions_tell() -> None:
     x, _, _ = blocks(7)
     noise = (np.random.RandomState(8).random_sample(x.shape) < 0.03).astype(float)
     clean, noisy = (
-        tuned_weights(FilterInputs.of(sp.csr_matrix(pairs), low_pass_width=8))
+        tuned_weights(FilterInputs.of(sp.csr_matrix(pairs)), {"low_pass_width": 8.0})
         for pairs in (x, np.maximum(x, noise))
     )
     assert clean.low_pass == 0.0, "co-occurrence finds clean blocks by itself"
