@@ -114,7 +114,8 @@ class TextFilter(Aligner):
     def tune_scores(self, ranking: Ranking, validate: Callable[[], float]) -> None:
         """Find the weights within the training part, and w by the validation metric.
 
-        Of equally good weights w the smallest is taken: the one nearest to the backbone.
+        With w it is found whether the filter's low pass stays: a backbone is one, too.  Of equally
+        good weights w the smallest is taken, the one nearest to the backbone.
         """
         from logging import getLogger
 
@@ -122,14 +123,16 @@ class TextFilter(Aligner):
             return
         self.fitted(ranking)
         if self.options.filter_weight is None:
-            found: dict[float, float] = {}
-            for weight in _COARSE:
-                found[weight] = self._validated(weight, validate)
-            best = _best(found)
-            for weight in (best - _FINE, best + _FINE):
-                if 0.0 <= weight <= 1.0:
-                    found[round(weight, 1)] = self._validated(weight, validate)
-            self.modules.fusion.fill_(_best(found))
+            score, weight = self._best_fusion(validate)
+            low_pass = self.modules.found()["low_pass"]
+            if low_pass and self.options.filter_low_pass is None:
+                self.modules.refit(low_pass=0.0)
+                without, its_weight = self._best_fusion(validate)
+                if without >= score:
+                    weight = its_weight
+                else:
+                    self.modules.refit(low_pass=low_pass)
+            self.modules.fusion.fill_(weight)
         getLogger().info(
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "
             f"{self.modules.describe()}"
@@ -143,6 +146,18 @@ class TextFilter(Aligner):
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
         return self.modules.fitted(*_inputs(ranking))
+
+    def _best_fusion(self, validate: Callable[[], float]) -> tuple[float, float]:
+        """Return the best validation score of this filter, and the weight w that has it."""
+        found: dict[float, float] = {}
+        for weight in _COARSE:
+            found[weight] = self._validated(weight, validate)
+        best = _best(found)
+        for weight in (best - _FINE, best + _FINE):
+            if 0.0 <= weight <= 1.0:
+                found[round(weight, 1)] = self._validated(weight, validate)
+        best = _best(found)
+        return found[best], best
 
     def _validated(self, weight: float, validate: Callable[[], float]) -> float:
         self.modules.fusion.fill_(weight)

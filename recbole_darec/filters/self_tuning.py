@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,14 @@ class SelfTuningFilter(nn.Module):
             # Through float32 in either case, so that a checkpoint ranks to the bit.
             self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
         return self._fitted
+
+    def refit(self, **changed: float) -> None:
+        """Give weights of the filter other values, once it was fitted, and fit it anew."""
+        assert self._fitted is not None
+        self.weights.copy_(
+            self.weights.new_tensor(list(vars(replace(self._fitted.weights, **changed)).values()))
+        )
+        self._fitted = FittedFilter(self._fitted.inputs, FilterWeights(*self.weights.tolist()))
 
     def found(self) -> dict[str, float]:
         """Return the weights by name; none before they are known."""

@@ -81,6 +81,26 @@ def test_the_fusion_weight_is_the_best_on_validation_and_the_least_of_equals() -
     assert float(aligner.modules.fusion) == 0.0
 
 
+@pytest.mark.parametrize(("better", "kept"), [(0.5, 0.5), (0.0, 0.0), (None, 0.0)])
+def test_the_low_pass_stays_where_validation_says_so(better: float | None, kept: float) -> None:
+    """Of equally good ones, the filter without it is taken."""
+    data, aligner = ranking(), made(**{**FIXED, "filter_low_pass": None})
+    aligner.fitted(data)
+    aligner.modules.refit(low_pass=0.5)  # as if it had been found
+
+    def validate() -> float:
+        by_weight = -abs(float(aligner.modules.fusion) - 0.6)
+        return by_weight + (aligner.modules.found()["low_pass"] == better)
+
+    aligner.tune_scores(data, validate)
+    assert aligner.modules.found()["low_pass"] == kept
+    assert float(aligner.modules.fusion) == pytest.approx(0.6)
+    filtered = aligner.fitted(data).scores(np.arange(USERS))
+    weights = FilterWeights(0.5, 0.3, 0.2, 0.2, 0.25, 0.3, kept, 4.0)
+    wanted = FittedFilter(aligner.fitted(data).inputs, weights).scores(np.arange(USERS))
+    np.testing.assert_allclose(filtered, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_a_loaded_filter_ranks_as_the_saved_one_without_tuning() -> None:
     data, users, scores = ranking(2), torch.arange(USERS), torch.randn(USERS, ITEMS)
     first, second = made(), made()
