@@ -85,13 +85,12 @@ def evaluate_checkpoint(
 def evaluate_run(run: LoadedRun) -> dict[str, dict[str, Any]]:
     """Return :func:`evaluate_checkpoint` of a loaded run."""
     made = run.config, run.model, run.train_data
-    found: dict[str, dict[str, Any]] = {
-        part: evaluate(*made, loader)
-        for part, loader in (("valid", run.valid_data), ("test", run.test_data))
-    }
-    if n_buckets := run.config.settings.evaluation.result_buckets:
-        found["test_by_frequency"] = evaluate_by_frequency(*made, run.test_data, n_buckets)
-    return found
+    valid = evaluate(*made, run.valid_data)
+    n_buckets = run.config.settings.evaluation.result_buckets
+    if not n_buckets:
+        return {"valid": valid, "test": evaluate(*made, run.test_data)}
+    test, by_bucket = evaluate_by_frequency(*made, run.test_data, n_buckets)
+    return {"valid": valid, "test": test, "test_by_frequency": by_bucket}
 
 
 def load_run(path: Path, options: Mapping[str, Any], model_class: type | None) -> LoadedRun:

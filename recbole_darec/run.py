@@ -9,7 +9,6 @@ from typing import Any
 
 from recbole_darec import recbole_compat as compat
 from recbole_darec.errors import OptionError
-from recbole_darec.evaluation.by_frequency import evaluate_by_frequency
 from recbole_darec.prepared import Prepared, make_trainer, prepare
 from recbole_darec.resolve import resolve, restore
 from recbole_darec.settings.processes import Place, check_processes
@@ -64,7 +63,7 @@ def run_recbole_darec(
     Returns:
         ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, ``test_result`` as in
         RecBole (metrics unrounded), and ``best_epoch``, ``model_file``; with ``result_buckets``
-        ``test_by_frequency``, what ``evaluate_by_frequency`` returns.
+        ``test_by_frequency``, what ``metrics_by_frequency`` returns.
 
     Raises:
         UserError: an option, a file or a checkpoint is at fault; the message says which.
@@ -192,14 +191,13 @@ def _train(
             )
         trainer.phases.forget_moments()
         trainer.tune_ranking(run.valid_data, saved=saved)
-        test_result = tested(
+        test_result, by_frequency = tested(
             trainer,
             run.train_data,
             run.test_data,
             load_best_model=saved and trainer.best_epoch >= 0,
             show_progress=progress,
         )
-    by_frequency = _by_frequency(run)
     if saved and trainer.best_epoch >= 0:
         keep_under_its_name(trainer, settings.run.checkpoint_name)
     trainer.snapshots.forget()
@@ -208,10 +206,10 @@ def _train(
         "best_valid_score": trainer.best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": trainer.best_valid_result,
-        "test_result": dict(test_result),
+        "test_result": test_result,
         "best_epoch": trainer.best_epoch,
         "model_file": trainer.saved_model_file if saved else None,
-        **by_frequency,
+        **({} if by_frequency is None else {"test_by_frequency": by_frequency}),
     }
 
 
@@ -254,12 +252,3 @@ def _check_shared(run: Prepared) -> None:
     """Refuse a model that several processes cannot train."""
     trainer, size = compat.recbole_trainer(run.config), current_ranks().size
     check_divisible(run.config, run.model, run.train_data, trainer, size)
-
-
-def _by_frequency(run: Prepared) -> dict[str, Any]:
-    """Return the model's test metrics by bucket, where a run asks for them."""
-    n_buckets = run.settings.evaluation.result_buckets
-    if not n_buckets:
-        return {}
-    found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, n_buckets)
-    return {"test_by_frequency": found}

@@ -70,6 +70,13 @@ def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: A
     position = ("train", "valid", "test").index(phase)
     options = config.settings.evaluation
     ranked = config["eval_args"]["mode"][phase] == "full"
+    label = config["LABEL_FIELD"]
+    if config["eval_args"]["mode"][phase] == "labeled" and label not in parts[position].inter_feat:
+        raise OptionError(
+            f"eval_args: mode=labeled reads the column '{label}' of the interactions, which is not "
+            f"loaded: name one with LABEL_FIELD and load_col, or make it with threshold={{COLUMN: "
+            "NUMBER}"
+        )
     if not ranked or config["MODEL_TYPE"] not in _RANKING_ALL_ITEMS:
         loader = compat.evaluation_loader(config, phase)
         return loader(config, parts[position], sampler, shuffle=False)

@@ -6,21 +6,44 @@ the bucket's items are to be found; users without one are left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from recbole_darec.errors import OptionError
-from recbole_darec.evaluation.ranking import scored_batches
+from recbole_darec.evaluation.ranking import evaluate_and_keep
 from recbole_darec.numerics import frequency_buckets
-from recbole_darec.numerics.topk import top_k
 from recbole_darec.recbole_compat.best_items import hits
 from recbole_darec.recbole_compat.kept_ranking import KeptRanking
 from recbole_darec.recbole_compat.metrics import MetricEvaluator
 from recbole_darec.settings.run_options import bucket_names
 
-__all__ = ["check_buckets", "evaluate_by_frequency", "rows_by_frequency"]
+__all__ = [
+    "Bucket",
+    "check_buckets",
+    "evaluate_by_frequency",
+    "metrics_by_frequency",
+    "ranked_buckets",
+    "rows_by_frequency",
+]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of items, and where a ranking has those of them that were to be found.
+
+    Attributes:
+        counts: how often each of its items stands in training, int64 ``[n_items]``.
+        rows: which of the ranking's rows have an item of it to be found, bool ``[n_rows]``.
+        lists: of those rows, what :func:`~recbole_darec.recbole_compat.best_items.hits` returns.
+    """
+
+    counts: torch.Tensor
+    rows: np.ndarray
+    lists: torch.Tensor
 
 
 def check_buckets(config: Any, train_data: Any, n_buckets: int) -> None:
@@ -49,85 +72,101 @@ def check_buckets(config: Any, train_data: Any, n_buckets: int) -> None:
         )
 
 
-@torch.no_grad()
-def evaluate_by_frequency(
-    config: Any, model: Any, train_data: Any, loader: Any, n_buckets: int
-) -> dict[str, dict[str, float]]:
-    """Return RecBole's metrics of lists, unrounded, by bucket.
+def ranked_buckets(ranking: KeptRanking, train_data: Any, n_buckets: int) -> dict[str, Bucket]:
+    """Return the buckets of items, and what a ranking found of each.
 
     The buckets have the same total training count, as far as whole items allow; what is not in
     training belongs to the last one.
 
     Args:
-        config: RecBole's configuration.
-        model: a trained model.
+        ranking: what an evaluation found.
         train_data: the training loader, which the items are counted in.
-        loader: as in :func:`~recbole_darec.evaluation.ranking.evaluate`.
         n_buckets: at least 1.
 
     Returns:
-        By the names of :func:`bucket_names`: ``items``, how many there are, ``least`` and ``most``,
-        their training counts, ``targets``, items to be found, ``users``, for whom, and then the
-        metrics, which a bucket without targets does not have.
+        By the names of :func:`bucket_names`, the most frequent first.
     """
     counts = _counts(train_data)
     buckets = torch.zeros(len(counts), dtype=torch.int64)
     buckets[1:] = frequency_buckets(counts[1:], n_buckets)
-    longest = max(config["topk"])
-    found: list[list[torch.Tensor]] = [[] for _ in range(n_buckets)]
-    for scores, _, positive_u, positive_i in scored_batches(config, model, loader):
-        _, listed = top_k(scores, longest)
-        rows, items = torch.as_tensor(positive_u), torch.as_tensor(positive_i)
-        of_items = buckets[items]
-        for number in range(n_buckets):
-            own = of_items == number + 1
-            counted = hits(listed, scores.shape[1], rows[own], items[own])
-            found[number].append(counted[counted[:, -1] > 0].cpu())
-    evaluator = MetricEvaluator(config)
+    of_wanted = buckets.numpy()[ranking.wanted_items]
+    listed = torch.from_numpy(ranking.items)
+    found: dict[str, Bucket] = {}
+    for number, name in enumerate(bucket_names(n_buckets), 1):
+        own = of_wanted == number
+        rows, items = ranking.wanted_rows[own], ranking.wanted_items[own]
+        counted = hits(listed, len(counts), torch.from_numpy(rows), torch.from_numpy(items))
+        there = counted[:, -1] > 0
+        found[name] = Bucket(counts[buckets == number], there.numpy(), counted[there])
+    return found
+
+
+def metrics_by_frequency(
+    buckets: Mapping[str, Bucket], evaluator: MetricEvaluator
+) -> dict[str, dict[str, float]]:
+    """Return RecBole's metrics of lists, unrounded, by bucket.
+
+    Args:
+        buckets: what :func:`ranked_buckets` returns.
+        evaluator: of the metrics.
+
+    Returns:
+        By bucket: ``items``, how many there are, ``least`` and ``most``, their training counts,
+        ``targets``, items to be found, ``users``, for whom, and then the metrics, which a bucket
+        without targets does not have.
+    """
     results: dict[str, dict[str, float]] = {}
-    for number, name in enumerate(bucket_names(n_buckets)):
-        its_counts, lists = counts[1:][buckets[1:] == number + 1], torch.cat(found[number])
+    for name, bucket in buckets.items():
+        n_items = len(bucket.counts)
         results[name] = {
-            "items": len(its_counts),
-            "least": int(its_counts.min()) if len(its_counts) else 0,
-            "most": int(its_counts.max()) if len(its_counts) else 0,
-            "targets": int(lists[:, -1].sum()),
-            "users": len(lists),
+            "items": n_items,
+            "least": int(bucket.counts.min()) if n_items else 0,
+            "most": int(bucket.counts.max()) if n_items else 0,
+            "targets": int(bucket.lists[:, -1].sum()),
+            "users": len(bucket.lists),
         }
-        if len(lists):
-            results[name].update(evaluator.of_lists(lists))
+        if len(bucket.lists):
+            results[name].update(evaluator.of_lists(bucket.lists))
     return results
 
 
-def rows_by_frequency(
-    ranking: KeptRanking, evaluator: MetricEvaluator, train_data: Any, n_buckets: int
-) -> dict[str, np.ndarray]:
-    """Return what :func:`evaluate_by_frequency` takes the means of: the metrics of each row.
+def evaluate_by_frequency(
+    config: Any, model: Any, train_data: Any, loader: Any, n_buckets: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Rank a part once; return RecBole's metrics, and those of lists by bucket.
 
     Args:
-        ranking: what an evaluation found.
-        evaluator: of the same metrics.
-        train_data, n_buckets: as there.
+        config: RecBole's configuration, which :func:`check_buckets` has allowed.
+        model: a trained model.
+        train_data, n_buckets: as in :func:`ranked_buckets`.
+        loader: as in :func:`~recbole_darec.evaluation.ranking.evaluate`.
+    """
+    metrics, ranking = evaluate_and_keep(config, model, train_data, loader)
+    assert ranking is not None  # there are metrics of lists
+    buckets = ranked_buckets(ranking, train_data, n_buckets)
+    return metrics, metrics_by_frequency(buckets, MetricEvaluator(config))
+
+
+def rows_by_frequency(
+    buckets: Mapping[str, Bucket], evaluator: MetricEvaluator
+) -> dict[str, np.ndarray]:
+    """Return what :func:`metrics_by_frequency` takes the means of: the metrics of each row.
+
+    Args:
+        buckets: as there.
+        evaluator: one that keeps rows.
 
     Returns:
         ``<metric> <bucket>`` by metric and bucket, float32 ``[n]``; NaN for a row without one of
         the bucket's items to be found.  A bucket that no row has one of has no metrics.
     """
-    counts = _counts(train_data)
-    buckets = np.zeros(len(counts), dtype=np.int64)
-    buckets[1:] = frequency_buckets(counts[1:], n_buckets).numpy()
-    listed = torch.from_numpy(ranking.items)
     found: dict[str, np.ndarray] = {}
-    for number, name in enumerate(bucket_names(n_buckets)):
-        own = buckets[ranking.wanted_items] == number + 1
-        rows, items = ranking.wanted_rows[own], ranking.wanted_items[own]
-        counted = hits(listed, len(counts), torch.from_numpy(rows), torch.from_numpy(items))
-        there = (counted[:, -1] > 0).numpy()
-        if not there.any():
+    for name, bucket in buckets.items():
+        if not len(bucket.lists):
             continue
-        for metric, values in evaluator.rows_of_lists(counted[there]).items():
-            of_rows = found[f"{metric} {name}"] = np.full(len(there), np.nan, np.float32)
-            of_rows[there] = values
+        for metric, values in evaluator.rows_of_lists(bucket.lists).items():
+            of_rows = found[f"{metric} {name}"] = np.full(len(bucket.rows), np.nan, np.float32)
+            of_rows[bucket.rows] = values
     return found
 
 

@@ -10,12 +10,12 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType
 
+from recbole_darec.recbole_compat.kept_ranking import KeptRanking, kept_ranking
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 
-__all__ = ["evaluate", "scored_batches"]
+__all__ = ["evaluate", "evaluate_and_keep", "scored_batches"]
 
 
-@torch.no_grad()
 def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str, float]:
     """Return RecBole's metrics of ``model``, unrounded.
 
@@ -25,7 +25,24 @@ def evaluate(config: Any, model: Any, train_data: Any, loader: Any) -> dict[str,
         train_data: the training loader, of which some metrics need the item counts.
         loader: an all-rank loader, or one of RecBole's with sampled candidates.
     """
-    collector, evaluator = MetricCollector(config), MetricEvaluator(config)
+    return _evaluated(MetricCollector(config), config, model, train_data, loader)
+
+
+def evaluate_and_keep(
+    config: Any, model: Any, train_data: Any, loader: Any
+) -> tuple[dict[str, float], KeptRanking | None]:
+    """Return what :func:`evaluate` does, and the ranking that it is of; None of labels."""
+    collector = MetricCollector(config)
+    collector.kept = []
+    metrics = _evaluated(collector, config, model, train_data, loader)
+    return metrics, kept_ranking(collector, MetricEvaluator(config))
+
+
+@torch.no_grad()
+def _evaluated(
+    collector: MetricCollector, config: Any, model: Any, train_data: Any, loader: Any
+) -> dict[str, float]:
+    evaluator = MetricEvaluator(config)
     collector.data_collect(train_data)
     for scores, batch, positive_u, positive_i in scored_batches(config, model, loader):
         collector.eval_batch_collect(scores, batch, positive_u, positive_i)

@@ -33,7 +33,7 @@ def buckets_table(results: Mapping[str, Mapping[str, float]], digits: int = 4) -
     """Return test metrics by training frequency, under a line that says what each bucket is.
 
     Args:
-        results: what ``evaluate_by_frequency`` returned.
+        results: what ``metrics_by_frequency`` returned.
         digits: decimals shown.
     """
     lines = []

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_darec.recbole_compat.kept_ranking import in_one
 from recbole_darec.recbole_compat.metrics import MetricCollector
 
 __all__ = ["RankLoader", "SharedCollector", "evaluated_by"]
@@ -39,9 +40,11 @@ class SharedCollector(MetricCollector):
 
     Attributes:
         gather: makes of the rows of this process those of all; None where it has them all.
+        first_row: number of this process's first row among those of all.
     """
 
     gather: Callable[[Any], Any] | None = None
+    first_row = 0
 
     def get_data_struct(self) -> Any:
         """Return what was collected of all rows, and forget what belongs to one evaluation."""
@@ -51,6 +54,10 @@ class SharedCollector(MetricCollector):
                 rows = self.gather(collected.get(key) if key in collected else None)
                 if rows is not None:
                     collected.set(key, rows)
+            if self.kept is not None:
+                own = in_one(self.kept, self.first_row) if self.kept else (None,) * 4
+                of_all = tuple(self.gather(part) for part in own)
+                self.kept = [] if of_all[0] is None else [of_all]
         return super().get_data_struct()
 
 
@@ -69,7 +76,9 @@ def evaluated_by(ranks: Any, loader: Any, collector: Any) -> Iterator[None]:
         yield
         return
     loader.own, collector.gather = ranks.rows(loader.sample_size, loader.step), ranks.gather
+    collector.first_row = loader.own.start
     try:
         yield
     finally:
         loader.own = collector.gather = None
+        collector.first_row = 0

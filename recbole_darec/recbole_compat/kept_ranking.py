@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 
-__all__ = ["KeptRanking", "kept_ranking"]
+__all__ = ["KeptRanking", "in_one", "kept_ranking"]
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,22 @@ class KeptRanking:
     metrics: dict[str, np.ndarray]
 
 
-def kept_ranking(collector: MetricCollector, evaluator: MetricEvaluator) -> KeptRanking:
-    """Return what the last evaluation found, of a collector and an evaluator that keep it."""
-    assert collector.kept is not None
-    users, items, rows, wanted = [], [], [], []
-    start = 0
-    for batch_users, batch_items, batch_rows, batch_wanted in collector.kept:
-        users.append(batch_users)
-        items.append(batch_items)
-        rows.append(batch_rows + start)
-        wanted.append(batch_wanted)
-        start += len(batch_users)
-    columns = (torch.cat(parts).numpy() for parts in (users, items, rows, wanted))
-    of_rows, ranked, wanted_rows, wanted_items = (c.astype(np.int64) for c in columns)
-    return KeptRanking(of_rows, ranked, wanted_rows, wanted_items, dict(evaluator.kept))
+def kept_ranking(collector: MetricCollector, evaluator: MetricEvaluator) -> KeptRanking | None:
+    """Return what the last evaluation found, of a collector and an evaluator that keep it.
+
+    Returns:
+        None where nothing was ranked: metrics of labels.
+    """
+    if not collector.kept:
+        return None
+    columns = [part.numpy().astype(np.int64) for part in in_one(collector.kept)]
+    users, items, wanted_rows, wanted_items = columns
+    return KeptRanking(users, items, wanted_rows, wanted_items, dict(evaluator.kept))
+
+
+def in_one(batches: Sequence[tuple[torch.Tensor, ...]], first: int = 0) -> tuple[torch.Tensor, ...]:
+    """Return the batches that a collector keeps as one, its rows counted from ``first`` on."""
+    users, items, rows, wanted = zip(*batches)
+    starts = np.cumsum([first, *map(len, users[:-1])]).tolist()
+    counted = [part + start for part, start in zip(rows, starts)]
+    return torch.cat(users), torch.cat(items), torch.cat(counted), torch.cat(wanted)

@@ -36,8 +36,8 @@ class MetricCollector(Collector):
     up in, and selects them once per kind of metric.
 
     Attributes:
-        kept: users, best items, and rows and ids of the items to be found, of each batch; None
-            unless somebody asks for them with an empty list.
+        kept: users, best items, and rows and ids of the items to be found, of each batch that
+            ranks; None unless somebody asks for them with an empty list.
     """
 
     # Collected anew in each evaluation; what was collected of the training part stays.
@@ -74,7 +74,8 @@ class MetricCollector(Collector):
             positive_i: id of each item to be found.
         """
         wanted: Any = self.register
-        if wanted.need("rec.items") or wanted.need("rec.topk"):
+        keeps = self.kept is not None and positive_u is not None
+        if keeps or wanted.need("rec.items") or wanted.need("rec.topk"):
             best = best_items(scores_tensor, max(self.topk))
             values, listed = best.values, best.items
             if wanted.need("rec.items"):
@@ -83,8 +84,10 @@ class MetricCollector(Collector):
             if wanted.need("rec.topk"):
                 to_be_found = hits(listed, best.n_items, positive_u, positive_i)
                 self.data_struct.update_tensor("rec.topk", to_be_found)
-            if self.kept is not None:
+            if self.kept is not None and keeps:
                 users = interaction[self.config["USER_ID_FIELD"]]
+                if len(users) != len(listed):  # sampled candidates: a row a pair, user after user
+                    users = torch.unique_consecutive(users)
                 ranked = listed.masked_fill(torch.isneginf(values), _NONE)
                 found = (users, ranked, torch.as_tensor(positive_u), torch.as_tensor(positive_i))
                 self.kept.append(tuple(part.cpu() for part in found))
@@ -151,17 +154,20 @@ class MetricEvaluator(Evaluator):
 
     def of_lists(self, found: torch.Tensor) -> dict[str, float]:
         """Return the metrics of lists by name, from what :func:`hits` returns of some users."""
-        results: dict[str, float] = {}
-        for metric in self.list_metrics:
-            results.update(metric.calculate_metric({"rec.topk": found}))
-        return results
+        return self._of_lists(found)[0]
 
     def rows_of_lists(self, found: torch.Tensor) -> dict[str, np.ndarray]:
         """Return the metrics that :meth:`of_lists` has the means of, of each user, float32."""
+        return self._of_lists(found)[1]
+
+    def _of_lists(self, found: torch.Tensor) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the metrics, and the rows that are kept of them; those of before stay."""
+        results: dict[str, float] = {}
         before, self.kept = self.kept, {}
         try:
-            self.of_lists(found)
-            return self.kept
+            for metric in self.list_metrics:
+                results.update(metric.calculate_metric({"rec.topk": found}))
+            return results, self.kept
         finally:
             self.kept = before
 

@@ -149,6 +149,8 @@ class _Notes(Watch):
     def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
         of_users, of_items = trained_counts(train_data)
         self.chosen = {name: float(value) for name, value in model.aligner.chosen().items()}
+        if ranking is None:
+            return
         self.groups = by_frequency(ranking, of_users, of_items)
         ids = ranking.users.astype("int32")
         counts = of_users[ranking.users].astype("int32")

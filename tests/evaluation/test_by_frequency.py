@@ -97,22 +97,22 @@ def test_a_bucket_has_the_metrics_of_a_loop_over_its_targets(
     n_buckets: int, data_path: Path
 ) -> None:
     run = prepared(data_path, **METRICS, eval_batch_users=13)
-    found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, n_buckets)
+    made = run.config, run.model, run.train_data, run.test_data
+    whole, found = evaluate_by_frequency(*made, n_buckets)
+    assert whole == evaluate(*made)
     assert sum(bucket["items"] for bucket in found.values()) == run.dataset.item_num - 1
     for bucket, expected in zip(found.values(), naive(run, n_buckets)):
         assert bucket["least"] <= bucket["most"]
         for name, value in expected.items():
             assert bucket[name] == pytest.approx(value, abs=1e-9), name
     if n_buckets == 1:
-        whole = evaluate(run.config, run.model, run.train_data, run.test_data)
         for name in ("recall@1", "recall@5", "ndcg@5"):
             assert found["bucket1"][name] == pytest.approx(whole[name], abs=1e-12)
 
 
 def test_of_sequences_the_buckets_share_the_users(sequences: Path) -> None:
     run = prepared(sequences, "MarkovChain", **METRICS, eval_mask="history")
-    found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, 3)
-    whole = evaluate(run.config, run.model, run.train_data, run.test_data)
+    whole, found = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, 3)
     assert list(found) == ["warm", "median", "cold"]
     assert sum(bucket["users"] for bucket in found.values()) == len(scores(run))
     for name in ("recall@1", "recall@5", "ndcg@5"):
@@ -120,11 +120,24 @@ def test_of_sequences_the_buckets_share_the_users(sequences: Path) -> None:
         assert mean == pytest.approx(whole[name], abs=1e-12)
 
 
+def count_rankings(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that gets a line for each batch of users that a trainer's model ranks for."""
+    found: list[int] = []
+    ranking = trainer.model.full_sort_predict
+
+    def counted(batch: Any) -> Any:
+        found.append(len(batch))
+        return ranking(batch)
+
+    monkeypatch.setattr(trainer.model, "full_sort_predict", counted)
+    return found
+
+
 @pytest.mark.parametrize("family", ["general", "sequential"])
 def test_the_rows_of_a_bucket_have_its_metrics_as_mean(
-    family: str, data_path: Path, sequences: Path
+    family: str, data_path: Path, sequences: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of each user, which a study's paired tests are of."""
+    """Those of each user, which a study's paired tests are of; the test part is ranked once."""
     if family == "general":
         run = prepared(data_path, **METRICS, result_buckets=3)
     else:
@@ -140,8 +153,13 @@ def test_the_rows_of_a_bucket_have_its_metrics_as_mean(
 
     trainer.watch = Looking()
     trainer.eval_collector.data_collect(run.train_data)
-    watch.tested(trainer, run.train_data, run.test_data, load_best_model=False)
-    expected = evaluate_by_frequency(run.config, run.model, run.train_data, run.test_data, 3)
+    ranked = count_rankings(trainer, monkeypatch)
+    test, found = watch.tested(trainer, run.train_data, run.test_data, load_best_model=False)
+    assert len(ranked) == len(run.test_data)  # each batch once, for all that is asked of it
+    made = run.config, run.model, run.train_data, run.test_data
+    whole, expected = evaluate_by_frequency(*made, 3)
+    assert (test, found) == (whole, expected)
+    assert len(ranked) == 2 * len(run.test_data)
     for bucket, metrics in expected.items():
         for name in ("recall@5", "ndcg@5", "recall@1"):
             values = given[f"{name} {bucket}"]

@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score, root_m
 from tiny_runs import options, prepared
 
 from recbole_darec import evaluate_checkpoint, load_data_and_model, run_recbole_darec
+from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.ranking import evaluate
 from recbole_darec.run import Prepared
 
@@ -181,3 +182,9 @@ def test_value_metrics_by_hand(data_path: Path, tmp_path: Path) -> None:
     assert found["logloss"] == pytest.approx(log_loss(labels, scores), abs=1e-6)
     assert found["mae"] == pytest.approx(mean_absolute_error(labels, scores), abs=1e-6)
     assert found["rmse"] == pytest.approx(root_mean_squared_error(labels, scores), abs=1e-6)
+
+
+def test_labels_that_are_not_there_are_asked_for(data_path: Path) -> None:
+    asked = {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "labeled"}}
+    with pytest.raises(OptionError, match=r"mode=labeled reads the column 'label' .*LABEL_FIELD"):
+        prepared(data_path, align="none", **asked)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recbole_darec.evaluation.shared import evaluated_by
 from recbole_darec.prepared import make_trainer
+from recbole_darec.recbole_compat.kept_ranking import in_one
 from recbole_darec.testing.tiny_runs import prepared
 from recbole_darec.training.parallel import Ranks
 
@@ -51,12 +52,17 @@ def test_the_metrics_are_of_all_users(
     run = prepared(tmp_path / "dataset", **asked)
     trainer = make_trainer(run)
     trainer.eval_collector.data_collect(run.train_data)
+    trainer.eval_collector.kept = []
     alone = trainer.evaluate(run.test_data, load_best_model=False)
+    ranked = in_one(trainer.eval_collector.kept)
     told: dict[int, list[torch.Tensor]] = {}
     for rank in range(size):
         trainer.ranks = _Told(rank, size, told)
         with evaluated_by(trainer.ranks, run.test_data, trainer.eval_collector):
             assert len(list(run.test_data)) <= len(run.test_data)
+        trainer.eval_collector.kept = []
         found = trainer.evaluate(run.test_data, load_best_model=False)
     assert found == pytest.approx(alone, rel=1e-6)
     assert run.test_data.own is None
+    for of_ranks, of_one in zip(in_one(trainer.eval_collector.kept), ranked):
+        assert torch.equal(of_ranks, of_one)

@@ -17,6 +17,7 @@ from recbole_darec.studies.search import tuning_trials
 from recbole_darec.studies.statistics import over_users
 from recbole_darec.studies.study import Method, Trial, read_study
 from recbole_darec.studies.worker import _Notes, done
+from recbole_darec.testing.tiny_dataset import write_tiny
 from recbole_darec.testing.tiny_runs import options
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 
@@ -107,3 +108,39 @@ def test_users_without_a_target_in_the_bucket_are_no_pairs() -> None:
     one = {"users": users, "hit@5 cold": np.array([1.0, 1.0, np.nan, 0.0], np.float32)}
     other = {"users": users, "hit@5 cold": np.array([0.0, 1.0, np.nan, 0.0], np.float32)}
     assert over_users({1: one}, {1: other}, "hit@5 cold").n == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "metrics"), [("uni20", ["Recall"]), ("full", ["GAUC"]), ("labeled", ["AUC"])]
+)
+def test_a_worker_brings_what_there_is_of_other_evaluations(
+    mode: str, metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sampled candidates are rows of pairs, and metrics of labels rank nobody."""
+    monkeypatch.chdir(tmp_path)
+    data = write_tiny(tmp_path / "dataset").data_path
+    if mode == "labeled":
+        for part in (data / "tiny").glob("*.inter"):
+            head, *lines = part.read_text().splitlines()
+            labelled = [f"{line}\t{n % 2}" for n, line in enumerate(lines)]
+            part.write_text("\n".join([f"{head}\tlabel:float", *labelled, ""]))
+    metric = "Recall@5" if metrics == ["Recall"] else metrics[0]
+    given = {"align": "none", "epochs": 1, "metrics": metrics, "valid_metric": metric, "topk": [5]}
+    if metrics == ["Recall"]:
+        given["result_buckets"] = 3
+    if mode == "labeled":
+        given["load_col"] = {"inter": ["user_id", "item_id", "label"]}
+    given["eval_args"] = {"mode": mode}
+    values = resolve("LightGCN", "tiny", None, options(data, **given)).values
+    (tmp_path / "run").mkdir()
+    outcome = done(Task("k", "LightGCN", "tiny", "none", values, str(tmp_path / "run"), False))
+    assert outcome.state == "done", outcome.reason
+    assert (outcome.users is None) == (mode == "labeled")
+    if outcome.users is not None:
+        assert len(set(outcome.users["users"])) == len(outcome.users["users"])
+    if mode == "uni20":
+        assert outcome.users is not None
+        rows = outcome.users["recall@5"]
+        assert float(rows.mean()) == pytest.approx(outcome.test["recall@5"])
+        thirds = outcome.groups["users"].values()
+        assert sum(third["n"] * third["recall@5"] for third in thirds) == pytest.approx(rows.sum())
