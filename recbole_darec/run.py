@@ -62,8 +62,8 @@ def run_recbole_darec(
 
     Returns:
         ``best_valid_score``, ``valid_score_bigger``, ``best_valid_result``, ``test_result`` as in
-        RecBole (metrics unrounded), and ``best_epoch``, ``model_file``; with ``result_buckets``
-        ``test_by_frequency``, what ``metrics_by_frequency`` returns.
+        RecBole (metrics unrounded), and ``best_epoch``, ``model_file`` and ``log_file``; with
+        ``result_buckets`` ``test_by_frequency``, what ``metrics_by_frequency`` returns.
 
     Raises:
         UserError: an option, a file or a checkpoint is at fault; the message says which.
@@ -137,8 +137,7 @@ def _train_at(
     place: Place, what: tuple[Any, str, str], values: dict[str, Any], saved: bool, verbose: bool
 ) -> dict[str, Any]:
     """Train as one of several processes, which :func:`train` has started."""
-    result = _train_with_others(place, restore(*what, values), saved, verbose)
-    return {**result, "log_file": compat.log_file()}
+    return _train_with_others(place, restore(*what, values), saved, verbose)
 
 
 def _train_with_others(
@@ -209,6 +208,7 @@ def _train(
         "test_result": test_result,
         "best_epoch": trainer.best_epoch,
         "model_file": trainer.saved_model_file if saved else None,
+        "log_file": compat.log_file(),
         **({} if by_frequency is None else {"test_by_frequency": by_frequency}),
     }
 

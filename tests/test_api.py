@@ -73,12 +73,13 @@ def test_a_run_returns_what_recboles_returns_and_more(data_path: Path) -> None:
     result = run_recbole_darec("LightGCN", "tiny", config_dict=options(data_path))
     assert set(result) == {
         "best_valid_score", "valid_score_bigger", "best_valid_result", "test_result",
-        "best_epoch", "model_file",
+        "best_epoch", "model_file", "log_file",
     }  # fmt: skip
     metrics = {f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (5, 10)}
     assert set(result["test_result"]) == set(result["best_valid_result"]) == metrics
     assert result["valid_score_bigger"] is True
     assert Path(result["model_file"]).is_file()
+    assert "epoch 1 training" in Path(result["log_file"]).read_text()
 
 
 def test_the_default_data_path_is_the_working_folder() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -153,11 +152,7 @@ def _json(result: Mapping[str, Any]) -> str:
             return {name: known(part) for name, part in value.items()}
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    handlers = logging.getLogger().handlers
-    logs = [h.baseFilename for h in handlers if isinstance(h, logging.FileHandler)]
-    # Of several processes the first has the log, and tells where.
-    found = {"log_file": logs[0] if logs else None, **known(result)}
-    return json.dumps(found, allow_nan=False)
+    return json.dumps(known(result), allow_nan=False)
 
 
 def _files(text: Any) -> list[str]:
