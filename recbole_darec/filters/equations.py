@@ -19,7 +19,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics.rows import unit_rows
+from recbole_darec.numerics.rows import BLOCK_ROWS, mean_of_units, unit_rows
 
 __all__ = [
     "centred_unit_rows",
@@ -33,7 +33,6 @@ __all__ = [
 
 # What is left of a row that equals the mean is rounding, not a direction.
 _ZERO_ROW = 1e-6
-_BLOCK_ROWS = 1 << 16
 _CACHED_ELEMENTS, _FEWEST_ROWS = 1 << 19, 32  # 2 MiB
 
 
@@ -93,7 +92,7 @@ def centred_unit_rows(rows: Tensor, new: Tensor | None = None) -> Tensor:
     asked = rows if new is None else new
     if not len(present):
         return unit_rows(asked.float())
-    mean = _mean_of_units(rows, present)
+    mean = mean_of_units(rows, torch.from_numpy(present)).float()
     found = torch.zeros(asked.shape, dtype=torch.float32, device=asked.device)
     for block in _blocks(present if new is None else present_rows(new)):
         units = unit_rows(asked[block].float()) - mean.to(asked.device)
@@ -101,16 +100,8 @@ def centred_unit_rows(rows: Tensor, new: Tensor | None = None) -> Tensor:
     return found
 
 
-def _mean_of_units(rows: Tensor, present: np.ndarray) -> Tensor:
-    """Return the mean of the unit rows that are present, a block of rows at a time."""
-    mean = torch.zeros(rows.shape[1], device=rows.device)
-    for block in _blocks(present):
-        mean += unit_rows(rows[block].float()).mean(0) * (len(block) / len(present))
-    return mean
-
-
 def _blocks(numbers: np.ndarray) -> tuple[Tensor, ...]:
-    return torch.split(torch.from_numpy(numbers), _BLOCK_ROWS)
+    return torch.split(torch.from_numpy(numbers), BLOCK_ROWS)
 
 
 def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:

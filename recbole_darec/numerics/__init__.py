@@ -9,7 +9,13 @@ from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, nearest_rows
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
-from recbole_darec.numerics.rows import at_least_float32, no_autocast, unique_with_counts, unit_rows
+from recbole_darec.numerics.rows import (
+    at_least_float32,
+    mean_of_units,
+    no_autocast,
+    unique_with_counts,
+    unit_rows,
+)
 from recbole_darec.numerics.shares import by_columns, by_rows, current_share, own_rows, sharing
 from recbole_darec.numerics.sparse import csr_product
 
@@ -30,6 +36,7 @@ __all__ = [
     "info_nce",
     "kmeans",
     "log_sum_exp",
+    "mean_of_units",
     "nearest_among",
     "nearest_rows",
     "no_autocast",

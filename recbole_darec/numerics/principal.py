@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics.rows import no_autocast, unit_rows
+from recbole_darec.numerics.rows import BLOCK_ROWS, mean_of_units, no_autocast, unit_rows
 
 __all__ = ["PrincipalDirections", "principal_rows", "whitened_rows"]
-
-_BLOCK_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -41,13 +38,13 @@ class PrincipalDirections:
         if width < 1:
             raise ValueError(f"there must be at least one direction, got width {width}")
         with torch.no_grad():
-            # A block of rows at a time: what stands beside a large table stays small.
-            blocks = torch.split(rows, _BLOCK_ROWS)
-            mean = _sum(unit_rows(b).mean(0) * (len(b) / len(rows)) for b in blocks)
+            mean = mean_of_units(rows)
             with no_autocast(mean):
                 # In float64: the small eigenvalues of a float32 product of squares are noise.
-                centred = (unit_rows(b) - mean for b in blocks)
-                covariance = _sum(c.T.double() @ c.double() for c in centred)
+                covariance = mean.new_zeros(len(mean), len(mean), dtype=torch.float64)
+                for block in torch.split(rows, BLOCK_ROWS):
+                    centred = (unit_rows(block) - mean).double()
+                    covariance += centred.T @ centred
                 directions = torch.linalg.eigh(covariance).eigenvectors.flip(1)
                 return cls(mean, directions[:, : min(width, *rows.shape)].to(mean.dtype))
 
@@ -57,16 +54,9 @@ class PrincipalDirections:
             # The eps is absolute: what is left of a row that equals the mean is rounding.
             found = [
                 unit_rows((unit_rows(block) - self.mean) @ self.kept, eps=1e-6)
-                for block in torch.split(rows, _BLOCK_ROWS)
+                for block in torch.split(rows, BLOCK_ROWS)
             ]
             return torch.cat(found)
-
-
-def _sum(parts: Iterator[Tensor]) -> Tensor:
-    total = next(parts)
-    for part in parts:
-        total += part
-    return total
 
 
 def principal_rows(rows: Tensor, width: int) -> Tensor:

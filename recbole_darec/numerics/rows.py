@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_float32", "no_autocast", "unique_with_counts", "unit_rows"]
+__all__ = [
+    "BLOCK_ROWS",
+    "at_least_float32",
+    "mean_of_units",
+    "no_autocast",
+    "unique_with_counts",
+    "unit_rows",
+]
+
+BLOCK_ROWS = 1 << 16
+"""Rows of a large table that are made anew at a time: what stands beside it stays small."""
 
 
 def at_least_float32(values: Tensor) -> Tensor:
@@ -39,6 +49,24 @@ def unit_rows(rows: Tensor, eps: float | None = None) -> Tensor:
     zero = squared <= eps * eps  # false for NaN, so that a diverged run is not hidden
     inverse = squared.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
     return rows * inverse
+
+
+def mean_of_units(rows: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """Return the mean of unit rows, a block of :data:`BLOCK_ROWS` at a time.
+
+    Args:
+        rows: shape (N, d); a zero row counts as a row.
+        chosen: the numbers of those that are meant, int64, at least one; None means all.
+
+    Returns:
+        shape (d,), of the dtype that :func:`unit_rows` returns.
+    """
+    n_rows = len(rows) if chosen is None else len(chosen)
+    mean = at_least_float32(rows.new_zeros(rows.shape[1]))
+    for block in torch.split(rows if chosen is None else chosen, BLOCK_ROWS):
+        units = unit_rows(block if chosen is None else rows[block])
+        mean += units.mean(0) * (len(block) / n_rows)
+    return mean
 
 
 def unique_with_counts(ids: Tensor) -> tuple[Tensor, Tensor | None]:

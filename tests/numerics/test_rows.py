@@ -6,7 +6,8 @@ from alignment.equations import naive
 from alignment.equations.samples import matrices
 from hypothesis import given
 
-from recbole_darec.numerics import unique_with_counts, unit_rows
+from recbole_darec.numerics import mean_of_units, unique_with_counts, unit_rows
+from recbole_darec.numerics import rows as rows_module
 
 
 @given(matrices)
@@ -47,3 +48,18 @@ def test_an_accelerator_is_not_asked_how_many_ids_differ() -> None:
     assert (distinct.tolist(), counts.tolist()) == ([1, 4], [1, 3])
     elsewhere = ids.to("meta")
     assert unique_with_counts(elsewhere) == (elsewhere, None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("chosen", [None, [6, 0, 3]])
+def test_the_mean_of_units_is_that_of_a_loop_whatever_the_blocks(
+    dtype: torch.dtype, chosen: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "BLOCK_ROWS", 2)
+    rows = torch.randn(7, 3, generator=torch.Generator().manual_seed(1)).to(dtype)
+    rows[2] = 0.0
+    units = [naive.unit(rows[n].tolist()) for n in (range(7) if chosen is None else chosen)]
+    expected = [sum(column) / len(units) for column in zip(*units)]
+    found = mean_of_units(rows, None if chosen is None else torch.tensor(chosen))
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
