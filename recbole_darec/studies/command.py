@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 
-from recbole_darec.data.files import replacing
+from recbole_darec.data.files import file_digest, replacing
 from recbole_darec.data.store import only_run
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import compared
 from recbole_darec.studies.frame import stored_results
-from recbole_darec.studies.plan import check_metrics, check_versions, make_plan
+from recbole_darec.studies.plan import Plan, check_metrics, check_versions, make_plan
 from recbole_darec.studies.processes import LocalProcesses
 from recbole_darec.studies.ray_jobs import RayJobs
 from recbole_darec.studies.resolved import Resolver
-from recbole_darec.studies.results import open_results
+from recbole_darec.studies.results import Row, open_results
 from recbole_darec.studies.runner import Executor, Failures, run_study
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import FORMS
@@ -35,15 +37,12 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
     Raises:
         UserError: the study or the store is at fault.
     """
-    with open_results(path) as store, only_run(path, "compare"):
-        plan = make_plan(study, Resolver(study.folder, store.digest_of), store.rows())
-        check_metrics(study, plan, options.metrics_of(study))
+    if not path.exists():  # a store is made for a study that can run
+        _checked(study, file_digest, {}, options)
+    executor = _executor(options)
+    with closing(executor), open_results(path) as store, only_run(path, "compare"):
+        plan = _checked(study, store.digest_of, store.rows(), options)
         check_versions(store, plan.keys, options.other_version)
-        executor: Executor
-        if options.ray_address is None:
-            executor = LocalProcesses(options.jobs or 1)
-        else:
-            executor = RayJobs(options.ray_address, options.jobs)
         return run_study(
             study,
             store,
@@ -51,6 +50,24 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
             path.parent.absolute() / "runs",
             retry_failed=options.retry_failed,
         )
+
+
+def _checked(
+    study: Study,
+    digest_of: Callable[[Path], str],
+    rows: Mapping[str, Row],
+    options: CompareOptions,
+) -> Plan:
+    """Return a study's plan, once its runs are known to compute what is asked for."""
+    plan = make_plan(study, Resolver(study.folder, digest_of), rows)
+    check_metrics(study, plan, options.metrics_of(study))
+    return plan
+
+
+def _executor(options: CompareOptions) -> Executor:
+    if options.ray_address is None:
+        return LocalProcesses(options.jobs or 1)
+    return RayJobs(options.ray_address, options.jobs)
 
 
 def shown(study: Study, path: Path, options: CompareOptions) -> str:

@@ -71,7 +71,9 @@ class RayJobs:
         """End what is still under way, and leave the cluster."""
         for reference in getattr(self, "_under_way", {}):
             self._ray.cancel(reference, force=True)
+        self._under_way = {}
         if self._started:
+            self._started = False
             self._ray.shutdown()
 
 

@@ -208,10 +208,13 @@ def test_bad_input_is_one_line(
     arguments: list[str],
     line: str,
 ) -> None:
-    assert main(["compare", str(write_study(**changed)), *arguments]) == 2
+    path = write_study(**changed)
+    before = sorted(path.parent.rglob("*"))
+    assert main(["compare", str(path), *arguments]) == 2
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+    assert sorted(path.parent.rglob("*")) == before  # not even an empty store
 
 
 def test_an_impossible_run_stays_failed_when_failed_runs_are_done_again(
