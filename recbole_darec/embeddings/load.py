@@ -15,58 +15,22 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.embeddings.cache import fingerprint
-from recbole_darec.embeddings.components import WHITENINGS, Components
-from recbole_darec.embeddings.controls import CONTROLS, apply_control
-from recbole_darec.embeddings.formats import exists, files_of, read_table
-from recbole_darec.embeddings.lookup import MISSING, Coverage, cover, fill
+from recbole_darec.embeddings.components import Components
+from recbole_darec.embeddings.controls import apply_control
+from recbole_darec.embeddings.formats import read_table
+from recbole_darec.embeddings.lookup import Coverage, cover, fill
 from recbole_darec.embeddings.mapped import MappedRows, mapped_rows
+from recbole_darec.embeddings.options import EmbeddingOptions
+from recbole_darec.embeddings.places import found_file, is_there
 from recbole_darec.embeddings.stored import digest_of, stored_rows, too_large
-from recbole_darec.errors import EmbeddingError, OptionError
+from recbole_darec.embeddings.table import EmbeddingTable
+from recbole_darec.errors import EmbeddingError
 
-__all__ = ["EmbeddingOptions", "ProfileEmbeddings", "load_embeddings", "profile_files"]
+__all__ = ["ProfileEmbeddings", "load_embeddings"]
 
-_SUFFIX = {"user": ".useremb", "item": ".itememb"}
 _KINDS = ("user", "item")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EmbeddingOptions:
-    """Where profile embeddings come from and what is done to them.
-
-    Attributes:
-        user_file: the users' file, instead of ``<dataset>.useremb``.
-        item_file: the items' file, instead of ``<dataset>.itememb``.
-        missing: what an id without a profile embedding gets: ``error``, ``mean`` or ``zero``.
-        control: ``none``, ``shuffle`` or ``random``; see ``controls``.
-        control_seed: seed of the control, not below 0.
-        expected_width: number of columns that the files must have; None takes any.
-        components: number of principal directions that the rows are reduced to; None keeps all.
-        whiten: ``none``, ``pca`` or ``zca``; see ``components``.
-    """
-
-    user_file: str | None = None
-    item_file: str | None = None
-    missing: str = "error"
-    control: str = "none"
-    control_seed: int = 0
-    expected_width: int | None = None
-    components: int | None = None
-    whiten: str = "none"
-
-    def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("missing_profile", self.missing, MISSING),
-            ("profile_control", self.control, CONTROLS),
-            ("profile_whiten", self.whiten, WHITENINGS),
-        ):
-            if value not in choices:
-                raise OptionError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-        if self.control_seed < 0:
-            raise OptionError(f"profile_control_seed must not be negative: {self.control_seed}")
-        if self.expected_width is not None and self.expected_width < 1:
-            raise OptionError(f"profile_width must be at least 1: {self.expected_width}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,150 +110,163 @@ def load_embeddings(
         ValueError: both are None.
     """
     tokens_of = {"user": user_tokens, "item": item_tokens}
-    named = {"user": options.user_file, "item": options.item_file}
-    kinds = [kind for kind in _KINDS if tokens_of[kind] is not None]
-    if not kinds:
+    tokens = {kind: ids for kind, ids in tokens_of.items() if ids is not None}
+    if not tokens:
         raise ValueError("neither user_tokens nor item_tokens is given")
+    tables = _tables(directories, dataset, list(tokens), options, some=some)
+    parts = _parts({kind: tokens[kind] for kind in tables}, tables, options.missing)
+    coverage = tuple(part.coverage for part in parts)
+    meta = {p.kind: {**p.table.meta, "file": str(p.table.path)} for p in parts}
+    components = _components(parts, options, training)
+    stays = None
+    if mapped_from is not None and components is None and options.control == "none":
+        stays = _in_its_file(parts, mapped_from)
+    if stays is not None:
+        none = np.zeros((0, parts[0].table.width), _dtype(parts))
+        return ProfileEmbeddings(none, {}, coverage, meta, stays)
+    rows = _rows(parts, dataset, options.missing, components)
+    if options.control != "none":
+        _control(rows, parts, options)
+    return ProfileEmbeddings(rows, {part.kind: part.where for part in parts}, coverage, meta)
 
+
+@dataclass(frozen=True)
+class _Part:
+    """One kind: its file, and where its ids stand in the file and in E^L.
+
+    Attributes:
+        kind: ``user`` or ``item``.
+        tokens: of each id, the padding's first.
+        table: what was read from the file.
+        found: row of each id in the file, -1 where it has none.
+        coverage: of the ids.
+        where: the kind's rows of E^L.
+    """
+
+    kind: str
+    tokens: Sequence[str]
+    table: EmbeddingTable
+    found: np.ndarray
+    coverage: Coverage
+    where: slice
+
+
+def _tables(
+    directories: Sequence[str | Path],
+    dataset: str,
+    kinds: list[str],
+    options: EmbeddingOptions,
+    *,
+    some: bool,
+) -> dict[str, EmbeddingTable]:
+    """Read the files of the kinds that are there; all of one width, the expected one."""
+    named = {"user": options.user_file, "item": options.item_file}
     if some:
-        there = [s for s in kinds if named[s] is not None or _there(directories, dataset, s)]
+        there = [k for k in kinds if named[k] is not None or is_there(directories, dataset, k)]
         # With neither, the error below says where was looked.
         kinds = there or kinds
-    tables = {s: read_table(_find(directories, dataset, s, named[s])) for s in kinds}
+    tables = {k: read_table(found_file(directories, dataset, k, named[k])) for k in kinds}
     for table in tables.values():
         if options.expected_width not in (None, table.width):
             raise EmbeddingError(
                 f"{table.path} has {table.width:,} columns, but profile_width is "
                 f"{options.expected_width:,}: correct the option or take other embeddings"
             )
-    widths = {s: t.width for s, t in tables.items()}
-    if len(set(widths.values())) > 1:
+    if len({table.width for table in tables.values()}) > 1:
+        users, items = tables["user"], tables["item"]
         raise EmbeddingError(
-            f"{tables['user'].path} has {widths['user']:,} columns and {tables['item'].path} has "
-            f"{widths['item']:,}: users and items need embeddings of one encoder"
+            f"{users.path} has {users.width:,} columns and {items.path} has "
+            f"{items.width:,}: users and items need embeddings of one encoder"
         )
+    return tables
 
-    found: dict[str, np.ndarray] = {}
-    coverage, meta, slices, n_rows = [], {}, {}, 0
-    for kind in kinds:
-        tokens, table = tokens_of[kind], tables[kind]
-        assert tokens is not None
-        found[kind], covered = cover(table, tokens, kind=kind, missing=options.missing)
+
+def _parts(
+    tokens: Mapping[str, Sequence[str]], tables: Mapping[str, EmbeddingTable], missing: str
+) -> list[_Part]:
+    """Look the ids of each kind up in its file; users stand above items."""
+    parts: list[_Part] = []
+    n_rows = 0
+    for kind, table in tables.items():
+        found, covered = cover(table, tokens[kind], kind=kind, missing=missing)
         _log.info("%s: %s", table.path, covered.describe())
-        coverage.append(covered)
-        meta[kind] = {**table.meta, "file": str(table.path)}
-        slices[kind] = slice(n_rows, n_rows + covered.n_ids)
-        n_rows += covered.n_ids
+        where = slice(n_rows, n_rows + covered.n_ids)
+        parts.append(_Part(kind, tokens[kind], table, found, covered, where))
+        n_rows = where.stop
+    return parts
 
-    half = all(table.matrix.dtype.itemsize == 2 for table in tables.values())
-    dtype = np.dtype(np.float16 if half else np.float32)
-    width = widths[kinds[0]]
-    components = None
-    if options.components is not None or options.whiten != "none":
-        learnt_from = {k: ids if training is None else ids[training[k]] for k, ids in found.items()}
-        components = Components(options.components, options.whiten, tables, learnt_from)
-        width = components.width
-    unchanged = components is None and options.control == "none"
-    if mapped_from is not None and unchanged and len(kinds) == 1:
-        (kind,) = kinds
-        tokens = tokens_of[kind]
-        assert tokens is not None
-        stay = mapped_rows(tables[kind], found[kind], tokens, kind=kind, mapped_from=mapped_from)
-        if stay is not None:
-            return ProfileEmbeddings(np.zeros((0, width), dtype), {}, tuple(coverage), meta, stay)
-    large = too_large((n_rows, width), dtype)
+
+def _dtype(parts: list[_Part]) -> np.dtype:
+    """Return float16 where all files are, else float32."""
+    half = all(part.table.matrix.dtype.itemsize == 2 for part in parts)
+    return np.dtype(np.float16 if half else np.float32)
+
+
+def _components(
+    parts: list[_Part], options: EmbeddingOptions, training: Mapping[str, np.ndarray] | None
+) -> Components | None:
+    """Return the principal directions that the rows are reduced to, None where they are not."""
+    if options.components is None and options.whiten == "none":
+        return None
+    learnt_from = {
+        p.kind: p.found if training is None else p.found[training[p.kind]] for p in parts
+    }
+    tables = {part.kind: part.table for part in parts}
+    return Components(options.components, options.whiten, tables, learnt_from)
+
+
+def _in_its_file(parts: list[_Part], mapped_from: int) -> MappedRows | None:
+    """Return the rows of one kind alone as they stand in its file, where they are to stay there."""
+    if len(parts) > 1:
+        return None
+    (part,) = parts
+    return mapped_rows(part.table, part.found, part.tokens, kind=part.kind, mapped_from=mapped_from)
+
+
+def _rows(
+    parts: list[_Part], dataset: str, missing: str, components: Components | None
+) -> np.ndarray:
+    """Copy the rows of all ids into memory; large or reduced ones are kept beside the files."""
+    width = parts[0].table.width if components is None else components.width
+    shape, dtype = (parts[-1].where.stop, width), _dtype(parts)
+    large = too_large(shape, dtype)
 
     def write(rows: np.ndarray) -> None:
-        for kind, where in slices.items():
-            tokens = tokens_of[kind]
-            assert tokens is not None
+        for part in parts:
             fill(
-                rows[where],
-                tables[kind],
-                found[kind],
-                tokens,
-                kind=kind,
-                missing=options.missing,
+                rows[part.where],
+                part.table,
+                part.found,
+                part.tokens,
+                kind=part.kind,
+                missing=missing,
                 change=components,
             )
 
     if components is None and not large:
-        rows = np.zeros((n_rows, width), dtype)
+        rows = np.zeros(shape, dtype)
         write(rows)
-    else:
-        key = {
-            "missing": options.missing,
-            "files": {kind: fingerprint(table.path) for kind, table in tables.items()},
-            "rows": {kind: digest_of(ids) for kind, ids in found.items()},
-            "components": None if components is None else components.key(),
-        }
-        rows = stored_rows(
-            tables[kinds[-1]].path.parent / f"{dataset}.profiles",
-            key,
-            (n_rows, width),
-            np.dtype(np.float16) if large else dtype,
-            write,
-            mapped=large,
-        )
-    if options.control != "none":
-        for kind, where in slices.items():
-            # Only rows of the file: a filled-in row must not change places with one.
-            own = np.flatnonzero(found[kind] >= 0)
-            seed = (options.control_seed, _KINDS.index(kind))
-            matrix = _with_padding(rows[where])
-            rows[where] = apply_control(matrix, options.control, seed, own)[1:]
-    return ProfileEmbeddings(rows, slices, tuple(coverage), meta)
+        return rows
+    key = {
+        "missing": missing,
+        "files": {part.kind: fingerprint(part.table.path) for part in parts},
+        "rows": {part.kind: digest_of(part.found) for part in parts},
+        "components": None if components is None else components.key(),
+    }
+    stem = parts[-1].table.path.parent / f"{dataset}.profiles"
+    kept_dtype = np.dtype(np.float16) if large else dtype
+    return stored_rows(stem, key, shape, kept_dtype, write, mapped=large)
+
+
+def _control(rows: np.ndarray, parts: list[_Part], options: EmbeddingOptions) -> None:
+    """Put a control into the place of the rows."""
+    for part in parts:
+        # Only rows of the file: a filled-in row must not change places with one.
+        own = np.flatnonzero(part.found >= 0)
+        seed = (options.control_seed, _KINDS.index(part.kind))
+        matrix = _with_padding(rows[part.where])
+        rows[part.where] = apply_control(matrix, options.control, seed, own)[1:]
 
 
 def _with_padding(rows: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros((1, rows.shape[1]), rows.dtype), rows])
-
-
-def profile_files(
-    directories: Sequence[str | Path],
-    dataset: str,
-    kinds: Sequence[str],
-    named: Mapping[str, str | None],
-) -> list[Path]:
-    """Return the files that :func:`load_embeddings` would read, of the kinds that have any.
-
-    Args:
-        directories: where to look; the first that has a kind's file counts.
-        dataset: name of the data set.
-        kinds: ``user``, ``item`` or both.
-        named: a file by kind, instead of a search.
-    """
-    found: list[Path] = []
-    for kind in kinds:
-        for place in _places(directories, dataset, kind, named.get(kind)):
-            if exists(place):
-                found += files_of(place)
-                break
-    return found
-
-
-def _there(directories: Sequence[str | Path], dataset: str, kind: str) -> bool:
-    return any(exists(Path(d) / f"{dataset}{_SUFFIX[kind]}") for d in directories)
-
-
-def _find(directories: Sequence[str | Path], dataset: str, kind: str, named: str | None) -> Path:
-    """Return the first place that has the kind's file."""
-    places = _places(directories, dataset, kind, named)
-    for place in places:
-        if exists(place):
-            return place
-    looked = ", ".join(f"{p}[.npy]" if p.suffix != ".npy" else str(p) for p in places)
-    raise EmbeddingError(
-        f"no profile embeddings of the {kind}s of {dataset}: looked for {looked or 'nothing'}; "
-        f"bring them in with 'recbole-darec import', name the file with {kind}_profile_file=PATH, "
-        f"or train without them (--align=none)"
-    )
-
-
-def _places(
-    directories: Sequence[str | Path], dataset: str, kind: str, named: str | None
-) -> list[Path]:
-    if named is None:
-        return [Path(d) / f"{dataset}{_SUFFIX[kind]}" for d in directories]
-    name = Path(named).expanduser()
-    return [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]
