@@ -2,6 +2,10 @@
 
 A bucket's metrics are those of the whole ranking, in which every item is a candidate, where only
 the bucket's items are to be found; users without one are left out.
+
+The buckets are PAD's: each has as many training *interactions*, so that the cold one has most of
+the items.  The groups of a study's ``frequency`` figures have the same three names and are thirds
+of the *ids*, of users too (:mod:`recbole_darec.studies.frequency`).
 """
 
 from __future__ import annotations

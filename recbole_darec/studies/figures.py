@@ -233,7 +233,7 @@ def _gains(group: pd.DataFrame, base: str, metric: str, title: str) -> Any:
             )  # fmt: skip
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(groups)), groups)
-        axes.set_title(side, fontsize=10)
+        axes.set_title(f"thirds of the {side}", fontsize=10)
         axes.set_ylabel(f"gain over {base}, %")
     figure.suptitle(f"{title}: {metric} by training frequency", fontsize=11)
     figure.legend(

@@ -1,4 +1,10 @@
-"""Where a model is good: its test metrics by how often users and items were in training."""
+"""Where a model is good: its test metrics by how often users and items were in training.
+
+These are thirds of the users and of the items, each third as many *ids*, so that a figure shows as
+many users in each of its groups.  They are not the buckets of ``result_buckets``
+(:mod:`recbole_darec.evaluation.by_frequency`), which divide the items' training *interactions*: of
+a long tail the cold third is a third of the items here, and most of them there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import numpy as np
 __all__ = ["GROUPS", "by_frequency", "trained_counts"]
 
 GROUPS = ("cold", "median", "warm")
-"""The thirds of the users and of the items, by their training interactions."""
+"""The thirds of the users and of the items, as many ids each, by their training interactions."""
 
 
 def trained_counts(train_data: Any) -> tuple[np.ndarray, np.ndarray]:
