@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from recbole_darec import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = ("recbole_darec", "properties", "atomic_data", "setup.py", "pyproject.toml", "README.md",
@@ -37,6 +40,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
     )  # fmt: skip
     return next(out.glob("recbole_darec-*.whl"))
+
+
+def test_version_changelog_and_later_options_agree() -> None:
+    """CONTRIBUTING's "Releases" says how: the version is the last one with a date."""
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+    headings = re.findall(r"^## \[(\d+\.\d+)\.\d+\] - (.+)$", changelog, re.M)
+    made = [version for version, date in headings if date == "unreleased"]
+    released = [version for version, date in headings if date != "unreleased"]
+    assert headings[: len(made)] == [(version, "unreleased") for version in made]
+    assert len(made) <= 1
+    project = re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text(), re.M)
+    assert project is not None
+    assert project[1] == __version__
+    assert __version__.startswith(f"{released[0]}.")
+    later = [
+        since
+        for path in sorted((REPOSITORY / "recbole_darec").rglob("*.py"))
+        for since in re.findall(r'since="(.+?)"', path.read_text("utf-8"))
+    ]
+    assert later
+    # Of the first version no option is a later one.
+    assert set(later) <= {*made, *released[:-1]}
 
 
 def test_a_wheel_carries_the_property_files_and_the_sample(wheel: Path) -> None:
