@@ -52,6 +52,7 @@ def make_plan(study: Study, resolver: Resolver, rows: Mapping[str, Row]) -> Plan
 
     Raises:
         OptionError: a metric that the study asks for is not computed; every run is faulty.
+        DataError: a data set is not there, or has no profiles.
     """
     plan = Plan()
     seen: set[Method] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ def tuned_with(method: Method) -> Method:
 def best_setting(trials: list[Trial], rows: list[Row], metric: str) -> dict[str, Any]:
     """Return the setting with the best validation metric; of equally good ones the first.
 
+    A metric that is not a number is the worst.
+
     Args:
         trials: the tuning runs of a method.
         rows: what came of them, done.
@@ -49,9 +52,10 @@ def best_setting(trials: list[Trial], rows: list[Row], metric: str) -> dict[str,
     Raises:
         KeyError: a run has no such metric.
     """
-    scores = [row.valid[metric] for row in rows]
-    best = max(scores) if more_is_better(metric) else min(scores)
-    return dict(trials[scores.index(best)].setting)
+    sign = 1.0 if more_is_better(metric) else -1.0
+    scores = [sign * row.valid[metric] for row in rows]
+    known = [-math.inf if math.isnan(score) else score for score in scores]
+    return dict(trials[known.index(max(known))].setting)
 
 
 def _ranges(

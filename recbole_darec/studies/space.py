@@ -123,13 +123,14 @@ def drawn(ranges: Mapping[str, Range], trials: int, seed: int) -> list[dict[str,
     the same ones for the same seed.
     """
     names = list(ranges)
+    found: dict[str, dict[str, Any]] = {}
     if all(r.kind == "choice" for r in ranges.values()):
         n_settings = math.prod(len(r.values) for r in ranges.values())
         if n_settings <= trials:
-            grid = itertools.product(*(r.values for r in ranges.values()))
-            return [dict(zip(names, values)) for values in grid]
+            for values in itertools.product(*(r.values for r in ranges.values())):
+                found.setdefault(repr(values), dict(zip(names, values)))
+            return list(found.values())
     rng = np.random.default_rng(seed)
-    found: dict[str, dict[str, Any]] = {}
     for _ in range(_DRAWS * trials):
         setting = {name: ranges[name].draw(rng) for name in names}
         found.setdefault(repr(setting), setting)

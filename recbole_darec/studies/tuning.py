@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,9 +114,17 @@ class Tuning:
         return None if score is None else (-score if self.bigger else score)
 
     def best_of(self, trials: Sequence[TrialDone]) -> TrialDone | None:
-        """Return the best of the trials that came to their end, of equal ones the first."""
+        """Return the best of the trials that came to their end, of equal ones the first.
+
+        A score that is not a number is worse than any other.
+        """
+
+        def key(one: TrialDone) -> float:
+            loss = self.loss(one.score)
+            return math.inf if loss is None or math.isnan(loss) else loss
+
         whole = [one for one in trials if one.score is not None and one.stopped is None]
-        return min(whole, key=lambda one: self.loss(one.score) or 0.0, default=None)
+        return min(whole, key=key, default=None)
 
     def best_content(self, best: TrialDone) -> dict[str, Any]:
         """Return everything that was given, with what was chosen in its place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_darec.errors import OptionError
+from recbole_darec.studies.search import best_setting
 from recbole_darec.studies.space import Range, drawn, range_of, read_ranges
+from recbole_darec.studies.study import Method, Trial
 
 
 def test_a_grid_that_fits_is_taken_whole_in_its_order() -> None:
@@ -23,6 +26,21 @@ def test_a_grid_that_fits_is_taken_whole_in_its_order() -> None:
         {"a": 2, "b": "x"},
         {"a": 2, "b": "y"},
     ]
+
+
+def test_a_value_that_stands_twice_is_one_setting() -> None:
+    ranges = {"a": Range("choice", (1, 2, 1)), "b": Range("choice", ([0.5], [0.5]))}
+    assert drawn(ranges, 6, seed=1) == [{"a": 1, "b": [0.5]}, {"a": 2, "b": [0.5]}]
+
+
+@pytest.mark.parametrize("metric", ["recall@10", "giniindex"])
+def test_a_metric_that_is_no_number_is_never_the_best(metric: str) -> None:
+    method = Method("d", "LightGCN", "none")
+    trials = [Trial(method, 1, {"n_layers": n}) for n in range(3)]
+    rows: list[Any] = [SimpleNamespace(valid={metric: v}) for v in (math.nan, 0.2, 0.1)]
+    best = 1 if metric == "recall@10" else 2
+    assert best_setting(trials, rows, metric) == {"n_layers": best}
+    assert best_setting(trials[:1], rows[:1], metric) == {"n_layers": 0}
 
 
 @given(trials=st.integers(1, 8), seed=st.integers(0, 50))
