@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
 
     Of a large matrix they are found by random projections and eight passes (Halko et al., SIAM
     Review 2011): nearly the same directions, which rank as well, some twenty times as fast.
+    The same matrix gives the same ones, whatever was computed before.
 
     Args:
         matrix: scipy sparse ``[n_users, n_items]``.
@@ -60,13 +62,30 @@ def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
             matrix, width, n_oversamples=width // 2, n_iter=8, random_state=0
         )
     elif width < min(matrix.shape) - 1:
-        from scipy.sparse.linalg import svds
-
-        start = np.ones(min(matrix.shape))  # no random state; see largest_eigenvalue
-        _, values, right = svds(matrix.astype(np.float64), k=width, v0=start)
+        values, right = _by_lanczos(matrix.astype(np.float64), width)
     else:
         _, values, right = np.linalg.svd(matrix.toarray().astype(np.float64), full_matrices=False)
     order = np.argsort(-values)[:width]
     kept = order[values[order] > 1e-6]
     vectors: np.ndarray = right[kept].T
     return vectors
+
+
+def _by_lanczos(matrix: Any, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return singular values ``[k]`` and right vectors ``[k, n_items]``, as SciPy's ``svds`` does.
+
+    That starts at random unless it is told where, and again at random, which it cannot be told,
+    where its space ends: at once from a vector of ones, where all degrees are alike.
+    """
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    tall = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T.tocsr()
+    n = tall.shape[1]
+    across = tall.T.tocsr()
+    product = LinearOperator((n, n), matvec=lambda x: across @ (tall @ x), dtype=np.float64)
+    # All above 0, so that it is orthogonal to no leading vector of a non-negative matrix.
+    start = np.random.RandomState(0).uniform(0.5, 1.5, n)
+    seed = {"rng": 0} if "rng" in inspect.signature(eigsh).parameters else {}
+    _, found = eigsh(product, k=width, v0=start, **seed)
+    outer, values, inner = np.linalg.svd(tall @ found, full_matrices=False)
+    return values, (inner @ found.T if tall is matrix else outer.T)
