@@ -21,6 +21,7 @@ __all__ = ["SelfTuningFilter"]
 
 # Whose profiles a weight's piece cannot do without; users without one have their items'.
 _READS = {"text": "item", "match": "item", "user_text": "user"}
+_GRAPHS = {"item": "text", "user": "user_text"}
 
 
 class SelfTuningFilter(nn.Module):
@@ -69,15 +70,20 @@ class SelfTuningFilter(nn.Module):
                     f"filter_{name}={given[name]:g} is a weight of {what}, and there are none: "
                     "leave it out, or bring profiles in"
                 )
-        counts = np.diff(interactions.indptr)
-        if set(given) != set(GRID) and not (counts >= FEWEST).any():
+        sought = [
+            name
+            for name in GRID
+            if name not in given and (name not in _READS or there[_READS[name]])
+        ]
+        if sought and not (np.diff(interactions.indptr) >= FEWEST).any():
             raise OptionError(
                 f"the filter's weights are found on users with {FEWEST} training items or more, "
-                "and there are none: give all of " + ", ".join(f"filter_{name}" for name in GRID)
+                "and there are none: give " + ", ".join(f"filter_{name}" for name in sought)
             )
         asked = self._options.filter_neighbours
         for kind, count in there.items():
-            if count and asked > count:
+            # A graph of profiles whose weight is 0 is not made.
+            if count and asked > count and given.get(_GRAPHS[kind]) != 0.0:
                 raise OptionError(
                     f"filter_neighbours={asked}: only {count:,} {kind}s have a profile; give fewer"
                 )

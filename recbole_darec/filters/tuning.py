@@ -59,11 +59,14 @@ def tuned_weights(
         seed: of the choice of what is held out.
 
     Raises:
-        ValueError: no user has three training items, so that nothing can be held out.
+        ValueError: there is something to choose, and no user has three training items, so that
+            nothing can be held out.
     """
     fixed = dict(fixed or {})
-    tasks = _tasks(inputs, seed)
     grid = _grid(inputs, fixed)
+    if all(len(candidates) == 1 for candidates in grid.values()):
+        return FilterWeights(**{name: candidates[0] for name, candidates in grid.items()})
+    tasks = _tasks(inputs, seed)
     best = FilterWeights(**fixed)
     found: dict[FilterWeights, float] = {}
     for exponent in grid["item_exponent"]:

@@ -30,6 +30,29 @@ def nothing(tiny: TinyDataset) -> None:
     """Leave the data as they are."""
 
 
+# Those that read no profiles.
+WEIGHTS = [
+    "--filter_item_exponent=0.3",
+    "--filter_two_hops=0.5",
+    "--filter_popularity=0.2",
+    "--filter_low_pass=0.5",
+]
+
+
+@pytest.mark.parametrize("model", ["LightGCN", "TextFilter"])
+def test_weights_that_are_given_are_not_sought_where_nothing_can_be_held_out(
+    model: str, tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users of two items, and no text: the neighbours that are not looked for may be too few."""
+    monkeypatch.chdir(tmp_path)
+    two_items_a_user(tiny_dataset)
+    align = "none" if model == "TextFilter" else "text_filter"
+    text = [f"--filter_{name}=0" for name in ("text", "match", "user_text")]
+    run = ["train", f"--model={model}", "--dataset=tiny", f"--align={align}", "--epochs=1"]
+    quick = ["--show_progress=False", "--filter_neighbours=99", "--topk=[5]"]
+    assert main([*run, *quick, "--valid_metric=Recall@5", *WEIGHTS, *text]) == 0
+
+
 @pytest.mark.parametrize(
     ("args", "prepare", "words"),
     [
@@ -44,6 +67,11 @@ def nothing(tiny: TinyDataset) -> None:
         ),
         (["--filter_text=0.3"], no_profiles, "no profile embeddings of the users of tiny"),
         ([], two_items_a_user, "3 training items or more, and there are none"),
+        (
+            ["--profile_control=no_text", *WEIGHTS[1:]],
+            two_items_a_user,
+            "and there are none: give filter_item_exponent",
+        ),
         (["--align=kar+relational"], nothing, "relational"),
     ],
 )

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_darec.filters.equations import mixed, standardised
+from recbole_darec.filters.equations import mixed, normalised_interactions, standardised
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
-from recbole_darec.filters.low_pass import LowPass
+from recbole_darec.filters.low_pass import LowPass, leading_right_vectors
 from recbole_darec.filters.text_graph import TextGraph
-from recbole_darec.filters.tuning import hold_out, recall, tuned_weights
+from recbole_darec.filters.tuning import GRID, hold_out, recall, tuned_weights
 from recbole_darec.filters.weights import FilterWeights
 
 from . import naive
@@ -109,6 +109,37 @@ def test_of_a_large_matrix_the_leading_directions_are_those(
     noisy = sp.csr_matrix(np.maximum(x.toarray(), np.random.RandomState(3).rand(90, 60) < 0.02))
     again = LowPass(noisy, 8).scores(everyone)
     assert np.array_equal(LowPass(noisy, 8).scores(everyone), again), "the same each time"
+
+
+@pytest.mark.parametrize("width", [1, 5, 10])
+@pytest.mark.parametrize("kind", ["regular", "blocks", "matching", "same"])
+def test_equal_singular_values_give_the_same_directions_each_time(kind: str, width: int) -> None:
+    """Where they are not unique they are the same ones again, in this and in another process."""
+    n = 60
+    pairs = {
+        "regular": [(u, (u + k) % n) for u in range(n) for k in (0, 1, 3, 7)],
+        "blocks": [(5 * b + u, 4 * b + i) for b in range(10) for u in range(5) for i in range(4)],
+        "matching": [(u, u) for u in range(n)],
+        "same": [(u, i) for u in range(40) for i in (0, 1, 2, 3, 4, 5 + u % 30)],
+    }[kind]
+    x = np.zeros((n, n), np.float32)
+    x[tuple(zip(*pairs))] = 1.0
+    y = normalised_interactions(x, 0.5, 0.5)
+    first = leading_right_vectors(y, width)
+    leading_right_vectors(normalised_interactions(planted(2)), 4)
+    np.testing.assert_array_equal(leading_right_vectors(y, width), first)
+    kept = np.square(np.linalg.svd(y.toarray(), compute_uv=False)[:width]).sum()
+    assert np.square(y @ first).sum() == pytest.approx(kept, rel=1e-6)
+
+
+def test_weights_that_are_all_given_are_taken_as_they_are() -> None:
+    given = dict.fromkeys(GRID, 0.25)
+    items = torch.from_numpy(profiles(1, 6))
+    two = FilterInputs.of(sp.csr_matrix(np.eye(6) + np.eye(6, k=1)), items, n_neighbours=3)
+    found = tuned_weights(two, given)
+    assert vars(found) == {**given, "user_text": 0.0}, "there are no user profiles"
+    with pytest.raises(ValueError, match="no user has 3 training items"):
+        tuned_weights(two, {"text": 0.25})
 
 
 def test_tuning_takes_the_low_pass_where_few_directions_tell() -> None:
@@ -288,6 +319,6 @@ def test_few_interactions_are_held_out_several_times(
 
     monkeypatch.setattr("recbole_darec.filters.tuning.hold_out", noted)
     many = sp.vstack([sp.csr_matrix(x)] * (users // len(x)))
-    fixed = dict.fromkeys(vars(FilterWeights()), 0.0)
+    fixed = dict.fromkeys(set(vars(FilterWeights())) - {"item_exponent", "popularity"}, 0.0)
     tuned_weights(FilterInputs.of(many), {**fixed, "item_exponent": 0.3}, seed=7)
     assert seeds == [7 + n for n in range(drawn)]
