@@ -75,6 +75,8 @@ class SelfTuningFilter(nn.Module):
             for name in GRID
             if name not in given and (name not in _READS or there[_READS[name]])
         ]
+        if given.get("low_pass") == 0.0 and "low_pass_width" in sought:
+            sought.remove("low_pass_width")
         if sought and not (np.diff(interactions.indptr) >= FEWEST).any():
             raise OptionError(
                 f"the filter's weights are found on users with {FEWEST} training items or more, "

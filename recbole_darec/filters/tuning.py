@@ -156,6 +156,8 @@ def _grid(inputs: FilterInputs, fixed: Mapping[str, float]) -> dict[str, tuple[f
         if name in fixed:
             candidates = (float(fixed[name]),)
         grid[name] = (0.0,) if missing.get(name) else candidates
+    if not any(grid["low_pass"]):  # of no weight, any width will do
+        grid["low_pass_width"] = grid["low_pass_width"][:1]
     return grid
 
 

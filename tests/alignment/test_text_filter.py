@@ -161,7 +161,9 @@ def test_tuning_needs_users_with_three_items() -> None:
     data = ranking()
     pairs = csr_matrix(np.eye(USERS, ITEMS, dtype=np.float32))
     poor = Ranking(pairs, data.profiles, data.kinds)
-    with pytest.raises(OptionError, match="3 training items or more, and there are none: give filter_i"):
+    with pytest.raises(
+        OptionError, match="3 training items or more, and there are none: give filter_i"
+    ):
         made().check_ranking(poor)
     made(**FIXED).check_ranking(poor)
 

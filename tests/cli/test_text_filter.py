@@ -35,7 +35,7 @@ WEIGHTS = [
     "--filter_item_exponent=0.3",
     "--filter_two_hops=0.5",
     "--filter_popularity=0.2",
-    "--filter_low_pass=0.5",
+    "--filter_low_pass=0",
 ]
 
 
