@@ -19,6 +19,7 @@ from recbole_darec.errors import DataError, some
 
 __all__ = [
     "SPLITS",
+    "all_sound",
     "check_dataset_name",
     "check_tokens",
     "inter_header",
@@ -87,6 +88,15 @@ def token_fault(token: str) -> str:
     return ""
 
 
+def all_sound(tokens: Collection[str]) -> bool:
+    """Tell whether :func:`token_fault` has nothing against any of these ids."""
+    return _plainly_sound(tokens) or not any(map(token_fault, tokens))
+
+
+def _plainly_sound(tokens: Collection[str]) -> bool:
+    return _LOST_TOKENS.isdisjoint(tokens) and "".join(tokens).isprintable()
+
+
 def check_tokens(tokens: Any, where: str, first: int = 1) -> None:
     """Raise :class:`DataError` at the first id that RecBole's reader would lose or split.
 
@@ -95,10 +105,8 @@ def check_tokens(tokens: Any, where: str, first: int = 1) -> None:
         where: what holds them, for the message ("interactions.csv, column user_id").
         first: the number of the first row, for the message.
     """
-    if hasattr(tokens, "cat"):
-        categories = tokens.cat.categories
-        if _LOST_TOKENS.isdisjoint(categories) and "".join(categories).isprintable():
-            return
+    if hasattr(tokens, "cat") and _plainly_sound(tokens.cat.categories):
+        return
     known: set[str] = set()
     for row, token in enumerate(tokens, first):
         if token in known:

@@ -91,19 +91,20 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
         tables.append(
             Table("item", items[0], COLUMNS, parse_metadata, items[1:], fields=METADATA_FIELDS)
         )
-    ratings_alone = is_csv(review_files[0])
+    ratings = RatingParser(review_files[0]) if is_csv(review_files[0]) else None
     return Source(
         name="amazon",
         interactions=review_files[0],
         more=review_files[1:],
         fields=REVIEW_FIELDS,
-        parse=RatingParser(review_files[0]) if ratings_alone else parse_review,
+        parse=ratings or parse_review,
         rated=True,
         timed=True,
-        reviewed=not ratings_alone,
+        reviewed=ratings is None,
         clean=plain,
         tables=tables,
         lacking=[] if items else ["item"],
+        columns=ratings.columns if ratings else None,
     )
 
 

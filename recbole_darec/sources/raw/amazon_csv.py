@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_darec.sources.raw.columns import Columns
 from recbole_darec.sources.raw.csv_lines import CsvLines, finite
 from recbole_darec.sources.raw.lines import Record
 from recbole_darec.sources.raw.source import Row
@@ -17,6 +18,7 @@ from recbole_darec.sources.raw.source import Row
 __all__ = ["RATING_COLUMNS", "RatingParser", "is_csv"]
 
 RATING_COLUMNS = ("user_id", "parent_asin", "rating", "timestamp")
+_PER_SECOND = 1000
 
 
 def is_csv(path: Path) -> bool:
@@ -25,10 +27,15 @@ def is_csv(path: Path) -> bool:
 
 
 class RatingParser:
-    """Reads a line of ratings; times are milliseconds."""
+    """Reads a line of ratings; times are milliseconds.
+
+    Attributes:
+        columns: the same for many lines.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._cells = CsvLines(path, RATING_COLUMNS)
+        self._cells = cells = CsvLines(path, RATING_COLUMNS)
+        self.columns = Columns(",", cells.fields, cells.places, per_second=_PER_SECOND)
 
     def __call__(self, line: Record) -> Sequence[Row]:
         """Return the one interaction of a line, none for the header.
@@ -40,4 +47,6 @@ class RatingParser:
         if cells is None:
             return ()
         user, item, rating, time = cells
-        return (Row(user, item, finite(rating, "rating"), finite(time, "timestamp") / 1000, ""),)
+        return (
+            Row(user, item, finite(rating, "rating"), finite(time, "timestamp") / _PER_SECOND, ""),
+        )

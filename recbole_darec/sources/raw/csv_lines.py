@@ -20,6 +20,10 @@ class CsvLines:
         path: the file.
         columns: the wanted columns, in the order in which they are given back.
 
+    Attributes:
+        fields: how many a line has.
+        places: of the wanted columns.
+
     Raises:
         DataError: the file lacks one of them.
     """
@@ -32,7 +36,8 @@ class CsvLines:
                 f"{path} has no column {', '.join(lacking)}: it begins with "
                 f"{','.join(header)[:80]!r}"
             )
-        self._places = [header.index(name) for name in columns]
+        self.fields = len(header)
+        self.places = [header.index(name) for name in columns]
 
     def __call__(self, line: Record) -> list[str] | None:
         """Return the wanted cells of a line, None for the header.
@@ -47,7 +52,7 @@ class CsvLines:
             )
         if cells == self._header:
             return None
-        return [cells[place] for place in self._places]
+        return [cells[place] for place in self.places]
 
 
 def header_of(path: Path) -> list[str]:

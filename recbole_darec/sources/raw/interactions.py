@@ -1,85 +1,33 @@
 """The interactions of a raw file in two passes, so that no text is held in memory.
 
 The first pass (:func:`scan`) keeps per interaction 25 bytes or less: a 64-bit hash of each id, the
-time, whether the rating suffices.  :func:`select` decides on these columns which interactions stay.
-The second pass (:func:`read_again`) reads the lines of those once more, and gives them whole.
+time, whether the rating suffices.  :func:`.selection.select` decides on these which stay.  The
+second pass (:func:`read_again`) reads the lines of those once more, and gives them whole.
+
+Delimited text is read in columns (:mod:`.columns`), block by block; a block with anything odd in
+it, and every other file, line by line.
 """
 
 from __future__ import annotations
 
-import itertools
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.files import read_file
-from recbole_darec.sources.raw.in_time import InTime, order_of, ranks_of
-from recbole_darec.sources.raw.kcore import k_core
-from recbole_darec.sources.raw.lines import Faults, LineFault, Record
+from recbole_darec.sources.raw.columns import Block, Coded, Columns
+from recbole_darec.sources.raw.files import is_parquet, read_file
+from recbole_darec.sources.raw.lines import Faults, LineFault, Record, lines_of, read_blocks
+from recbole_darec.sources.raw.selection import Scan, Selection
 from recbole_darec.sources.raw.source import Row, Source
 
-__all__ = ["Kept", "Scan", "Selection", "read_again", "scan", "select"]
+__all__ = ["Kept", "KeptBlock", "read_again", "scan"]
 
 _MAX_ROWS = 65_535  # interactions of one line
-_PIECE = 1 << 20
-
-
-@dataclass
-class Scan:
-    """What the first pass keeps.
-
-    Attributes:
-        per_line: how many interactions each line has, shape ``(lines,)``.
-        users, items: hashes of the ids, shape ``(n,)``.
-        times: seconds, shape ``(n,)``; empty where the source has none.
-        enough: 1 where the rating is high enough, shape ``(n,)``.
-    """
-
-    per_line: array[int]
-    users: array[int]
-    items: array[int]
-    times: array[float]
-    enough: bytearray
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all columns."""
-        columns = (self.per_line, self.users, self.items, self.times)
-        return sum(len(column) * column.itemsize for column in columns) + len(self.enough)
-
-
-class Selection(NamedTuple):
-    """Which interactions stay.
-
-    Attributes:
-        keep: 1 where it stays, a byte for each interaction of the scan.
-        users, items: numbers from 0 in order of first appearance, int32, shape ``(kept,)``.
-        n_users, n_items: how many there are.
-        duplicates, below, outside, older: how many went at each step.
-        rounds: of the k-core.
-        ranks: of a selection by time, each one's place in its user's order, from 1 on.
-        tied: of a selection by time, neighbours of one user and one time.
-        repeats: of a selection by time, neighbours that are one item twice.
-    """
-
-    keep: bytes
-    users: np.ndarray
-    items: np.ndarray
-    n_users: int
-    n_items: int
-    duplicates: int
-    below: int
-    outside: int
-    rounds: int
-    older: int = 0
-    ranks: np.ndarray | None = None
-    tied: int = 0
-    repeats: int = 0
 
 
 class Kept(NamedTuple):
@@ -89,6 +37,37 @@ class Kept(NamedTuple):
     user: int
     item: int
     row: Row
+
+
+class KeptBlock(NamedTuple):
+    """Interactions that stay, one below the other.
+
+    Attributes:
+        number: of the first among the kept ones.
+        users, items: their numbers, int32, shape ``(n,)``.
+        user_ids, item_ids: their ids; not each distinct text needs to have a row.
+        ratings, times: float64, shape ``(n,)``.
+    """
+
+    number: int
+    users: np.ndarray
+    items: np.ndarray
+    user_ids: Coded
+    item_ids: Coded
+    ratings: np.ndarray
+    times: np.ndarray
+
+    def rows(self) -> Iterator[Kept]:
+        """Give them one by one."""
+        columns = (
+            self.users, self.items, self.user_ids.places, self.item_ids.places, self.ratings,
+            self.times,
+        )  # fmt: skip
+        users, items = self.user_ids.texts, self.item_ids.texts
+        for number, (user, item, u, i, rating, time) in enumerate(
+            zip(*(column.tolist() for column in columns)), self.number
+        ):
+            yield Kept(number, user, item, Row(users[u], items[i], rating, time, ""))
 
 
 def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> Scan:
@@ -102,22 +81,54 @@ def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> 
     Raises:
         DataError: the file cannot be read, or has too many faults.
     """
-    per_line, users, items = array("H"), array("q"), array("q")
-    times, enough = array("d"), bytearray()
+    read = Scan(array("H"), array("q"), array("q"), array("d"), bytearray())
     bar = -np.inf if min_rating is None else min_rating
-    timed = source.timed
     for path, of_file in zip(source.files, faults):
-        for line in read_file(path, of_file, "reading", source.fields):
-            rows = _rows(source, line, of_file)
-            per_line.append(len(rows))
-            for row in rows:
-                # Python's own hash of a text: 64 bits, keyed, and faster than a digest.
-                users.append(hash(row.user))
-                items.append(hash(row.item))
-                enough.append(row.rating >= bar)
-                if timed:
-                    times.append(row.time)
-    return Scan(per_line, users, items, times, enough)
+        columns = _columns_of(source, path)
+        if columns is None:
+            lines = read_file(path, of_file, "reading", source.fields)
+            _scan_lines(read, source, lines, of_file, bar)
+            continue
+        for content in read_blocks(path, "reading"):
+            block = columns.read(content)
+            if block is None:
+                _scan_lines(read, source, lines_of(content, of_file), of_file, bar)
+            else:
+                _scan_block(read, source, block, of_file, bar)
+    return read
+
+
+def _columns_of(source: Source, path: Path) -> Columns | None:
+    return None if source.reviewed or is_parquet(path) else source.columns
+
+
+def _scan_lines(
+    read: Scan, source: Source, lines: Iterable[Record], faults: Faults, bar: float
+) -> None:
+    users, items, times, enough = read.users, read.items, read.times, read.enough
+    timed = source.timed
+    for line in lines:
+        rows = _rows(source, line, faults)
+        read.per_line.append(len(rows))
+        for row in rows:
+            # Python's own hash of a text: 64 bits, keyed, and faster than a digest.
+            users.append(hash(row.user))
+            items.append(hash(row.item))
+            enough.append(row.rating >= bar)
+            if timed:
+                times.append(row.time)
+
+
+def _scan_block(read: Scan, source: Source, block: Block, faults: Faults, bar: float) -> None:
+    size = len(block.ratings)
+    faults.pass_lines(size, block.crlf)
+    read.per_line.extend(array("H", [1]) * size)
+    for hashes, ids in ((read.users, block.users), (read.items, block.items)):
+        found = np.fromiter(map(hash, ids.texts), np.int64, len(ids.texts))
+        hashes.frombytes(found[ids.places].tobytes())
+    read.enough += (block.ratings >= bar).tobytes()
+    if source.timed:
+        read.times.frombytes(block.times.tobytes())
 
 
 def _rows(source: Source, line: Record, faults: Faults) -> Sequence[Row]:
@@ -140,144 +151,87 @@ def _rows(source: Source, line: Record, faults: Faults) -> Sequence[Row]:
     return rows
 
 
-def select(
-    read: Scan, k: int, item_k: int | None = None, in_time: InTime | None = None
-) -> Selection:
-    """Keep the latest of repeated pairs, then the ratings that are high enough, then the k-core.
-
-    Of two reviews of one pair at the same time the later in the file is the latest.  Only then the
-    rating counts: who took a good rating back does not recommend.  A selection by time keeps the
-    latest of each user last of all.  ``read`` is emptied.
-
-    Args:
-        read: the columns of the first pass.
-        k: of the k-core.
-        item_k: of the items, where that is another number.
-        in_time: put what stays in order of time.
-    """
-    total = len(read.users)
-    users = _codes(read.users)
-    read.users = array("q")
-    items = _codes(read.items)
-    read.items = array("q")
-    times = np.frombuffer(read.times, dtype=np.float64)
-    if in_time is not None and in_time.keep_repeats:
-        latest = np.ones(total, dtype=bool)
-    else:
-        latest = _latest(users, items, times)
-    if in_time is None:
-        del times
-    read.times = array("d")
-    duplicates = total - int(latest.sum())
-    latest &= np.frombuffer(read.enough, dtype=np.uint8) != 0
-    read.enough = bytearray()
-    rows = np.flatnonzero(latest)
-    del latest
-    users, items = users[rows], items[rows]
-    below = total - duplicates - len(rows)
-    core = k_core(users, items, k, item_k)
-    outside = len(rows) - len(core.rows)
-    rows, users, items = rows[core.rows], users[core.rows], items[core.rows]
-    older, tied, repeats, ranks = 0, 0, 0, None
-    if in_time is not None:
-        order = order_of(users, times[rows], in_time.seed)
-        ranks, stay = ranks_of(users, order, in_time.latest)
-        older = int((~stay).sum())
-        order = order[stay[order]]  # each user's latest, in order
-        of_user, of_item, when = users[order], items[order], times[rows][order]
-        same = of_user[1:] == of_user[:-1]
-        tied = int((same & (when[1:] == when[:-1])).sum())
-        repeats = int((same & (of_item[1:] == of_item[:-1])).sum())
-        rows, users, items, ranks = rows[stay], users[stay], items[stay], ranks[stay]
-    users, n_users = _by_appearance(users)
-    items, n_items = _by_appearance(items)
-    keep = np.zeros(total, dtype=np.uint8)
-    keep[rows] = 1
-    return Selection(
-        keep.tobytes(), users, items, n_users, n_items, duplicates, below, outside, core.rounds,
-        older, ranks, tied, repeats,
-    )  # fmt: skip
-
-
-def _codes(hashes: array[int]) -> np.ndarray:
-    """Number the different hashes from 0; int32 of shape ``(n,)``."""
-    values = np.frombuffer(hashes, dtype=np.int64)
-    codes = np.empty(len(values), dtype=np.int32)
-    order = np.argsort(values)
-    last, code = None, -1
-    for start in range(0, len(values), _PIECE):  # so that no second sorted copy is made
-        places = order[start : start + _PIECE]
-        ordered = values[places]
-        new = np.empty(len(ordered), dtype=bool)
-        new[0] = last is None or ordered[0] != last
-        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
-        numbered = code + np.cumsum(new)
-        codes[places] = numbered
-        last, code = ordered[-1], int(numbered[-1])
-    return codes
-
-
-def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Mark the latest interaction of each pair; bool of shape ``(n,)``."""
-    marked = np.zeros(len(users), dtype=bool)
-    if not len(users):
-        return marked
-    pairs = users.astype(np.int64)
-    pairs *= int(items.max()) + 1
-    pairs += items
-    # Both sorts are stable, so that the place in the file decides between equal times.
-    order = np.lexsort((times, pairs)) if len(times) else np.argsort(pairs, kind="stable")
-    pairs = pairs[order]
-    last = np.ones(len(pairs), dtype=bool)
-    np.not_equal(pairs[1:], pairs[:-1], out=last[:-1])
-    marked[order[last]] = True
-    return marked
-
-
-def _by_appearance(codes: np.ndarray) -> tuple[np.ndarray, int]:
-    """Number the different codes from 0 in order of first appearance; int32, and how many.
-
-    The numbers then depend on the data alone, and not on this process's hashes.
-    """
-    if not len(codes):
-        return codes, 0
-    first = np.full(int(codes.max()) + 1, len(codes), dtype=np.int64)
-    # Written from the back, so that the first place of each code is what stays.
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    known = np.flatnonzero(first < len(codes))
-    known = known[np.argsort(first[known])]
-    number = np.empty(len(first), dtype=np.int32)
-    number[known] = np.arange(len(known), dtype=np.int32)
-    return number[codes], len(known)
-
-
-def read_again(source: Source, read: Scan, selection: Selection) -> Iterator[Kept]:
+def read_again(source: Source, read: Scan, selection: Selection) -> Iterator[Kept | KeptBlock]:
     """Give the interactions that stay, in the order of the file.
 
     Raises:
         DataError: the file is no longer what the first pass read.
     """
-    keep = selection.keep
-    users, items = selection.users.data, selection.items.data
-    place = kept = lines = 0
-    changed = DataError(f"{source.interactions} changed while it was read; run again")
-    read_all = (read_file(path, None, "writing", source.fields) for path in source.files)
-    for line in itertools.chain.from_iterable(read_all):
-        if lines == len(read.per_line):
-            raise changed
-        count = read.per_line[lines]
-        lines += 1
-        if count and any(keep[place : place + count]):
+    again = _Again(source, read, selection)
+    for path in source.files:
+        columns = _columns_of(source, path)
+        if columns is None:
+            yield from again.of_lines(read_file(path, None, "writing", source.fields))
+            continue
+        for content in read_blocks(path, "writing"):
+            yield from again.of_block(content, columns)
+    if again.line != len(read.per_line):
+        raise again.changed
+
+
+class _Again:
+    """The second pass, as far as it has come.
+
+    Attributes:
+        line, place, kept: lines, interactions and kept interactions so far.
+        changed: the error for a file that is another now.
+    """
+
+    def __init__(self, source: Source, read: Scan, selection: Selection) -> None:
+        self._source, self._per_line, self._keep = source, read.per_line, selection.keep
+        self._counts = np.frombuffer(read.per_line, dtype=np.uint16)
+        self._marks = np.frombuffer(selection.keep, dtype=np.uint8)
+        self._users, self._items = selection.users, selection.items
+        self.line = self.place = self.kept = 0
+        self.changed = DataError(f"{source.interactions} changed while it was read; run again")
+
+    def of_lines(self, lines: Iterable[Record]) -> Iterator[Kept]:
+        """Give those of the next lines."""
+        keep, per_line = self._keep, self._per_line
+        users, items = self._users.data, self._items.data
+        for line in lines:
+            if self.line == len(per_line):
+                raise self.changed
+            count, place = per_line[self.line], self.place
+            self.line += 1
+            self.place += count
+            if not (count and any(keep[place : place + count])):
+                continue
             try:
-                rows = source.parse(line)
+                rows = self._source.parse(line)
             except LineFault:
-                raise changed from None
+                raise self.changed from None
             if len(rows) != count:
-                raise changed
+                raise self.changed
             for offset, row in enumerate(rows):
                 if keep[place + offset]:
+                    kept = self.kept
+                    self.kept += 1
                     yield Kept(kept, users[kept], items[kept], row)
-                    kept += 1
-        place += count
-    if lines != len(read.per_line):
-        raise changed
+
+    def of_block(self, content: bytes, columns: Columns) -> Iterator[Kept | KeptBlock]:
+        """Give those of the next block."""
+        size = content.count(b"\n") + (content[-1:] != b"\n")
+        counts = self._counts[self.line : self.line + size]
+        total = int(counts.sum())
+        keep = self._marks[self.place : self.place + total]
+        if len(counts) == size and not keep.any():
+            self.line, self.place = self.line + size, self.place + total
+            return
+        block = columns.read(content) if total == size and (counts == 1).all() else None
+        if block is None:
+            yield from self.of_lines(lines_of(content))
+            return
+        rows = np.flatnonzero(keep)
+        number = self.kept
+        end = number + len(rows)
+        self.line, self.place, self.kept = self.line + size, self.place + total, end
+        yield KeptBlock(
+            number,
+            self._users[number:end],
+            self._items[number:end],
+            Coded(block.users.places[rows], block.users.texts),
+            Coded(block.items.places[rows], block.items.texts),
+            block.ratings[rows],
+            block.times[rows],
+        )

@@ -2,6 +2,7 @@
 
 A raw file of reviews is never held in memory: :func:`read_lines` gives one line at a time, and what
 cannot be used is counted in a :class:`Faults`, which stops the run once there are too many.
+:func:`read_blocks` gives many lines at once, for :mod:`.columns`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,25 @@ from typing import IO, Any, NamedTuple
 
 from recbole_darec.errors import DataError
 
-__all__ = ["MAX_LINE", "Fault", "Faults", "LineFault", "Record", "read_lines", "text_of"]
+__all__ = [
+    "MAX_LINE",
+    "Fault",
+    "Faults",
+    "LineFault",
+    "Record",
+    "lines_of",
+    "read_blocks",
+    "read_lines",
+    "text_of",
+]
 
 MAX_LINE = 8 << 20
 """The longest line in bytes; a longer one is a fault.  It bounds what one line can take."""
 
 _BUFFER = 1 << 20
+_BLOCK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_CRLF = "CRLF line end"
 _FEW = 1000  # the share of faults is taken of at least so many lines
 _TICK = 5000  # lines between two looks at the progress bar
 
@@ -107,10 +120,16 @@ class Faults:
         """Count something odd about the present line that does not stop it from being used."""
         _count(self.mended, kind, f"{self.name}:{self.lines}")
 
+    def pass_lines(self, number: int, crlf: bool) -> None:
+        """Count the next lines, of which nothing is odd but, of each, the CRLF at its end."""
+        if crlf:
+            _count(self.mended, _CRLF, f"{self.name}:{self.lines + 1}", number)
+        self.lines += number
 
-def _count(found: dict[str, Fault], kind: str, where: str) -> None:
+
+def _count(found: dict[str, Fault], kind: str, where: str, times: int = 1) -> None:
     count, first = found.get(kind, Fault(0, where))
-    found[kind] = Fault(count + 1, first)
+    found[kind] = Fault(count + times, first)
 
 
 def read_lines(path: Path, faults: Faults | None = None, what: str = "") -> Iterator[bytes]:
@@ -140,19 +159,61 @@ def read_lines(path: Path, faults: Faults | None = None, what: str = "") -> Iter
                 faults.lines = number
             if number % _TICK == 0:
                 tick()
-            if line[-1:] == b"\n":
-                line = line[:-1]
-            elif len(line) > MAX_LINE:
+            if len(line) > MAX_LINE and line[-1:] != b"\n":
                 _skip_line(file)
-            if line[-1:] == b"\r":
-                line = line.rstrip(b"\r")
-                if faults is not None:
-                    faults.mend("CRLF line end")
-            if line[:3] == _BOM:
-                line = line[3:]
-                if faults is not None:
-                    faults.mend("byte order mark")
-            yield line
+            yield _mended(line, faults)
+
+
+def read_blocks(path: Path, what: str = "") -> Iterator[bytes]:
+    """Give the content of a file in blocks of whole lines, each about a mebibyte.
+
+    The first line, which may name the columns or begin with a byte order mark, comes alone.  Of a
+    line longer than :data:`MAX_LINE` at least ``MAX_LINE + 1`` bytes are given.
+
+    Args:
+        path: the file; gzip is recognised by its content.
+        what: what the progress bar says; none without it.
+
+    Raises:
+        DataError: the file cannot be read, or its compressed data is cut off or damaged.
+    """
+    with _opened(path) as (file, raw), _bar(raw, what) as tick:
+        size = 0
+        while True:
+            content = file.read(size)
+            if content[-1:] != b"\n":
+                line = file.readline(MAX_LINE + 1)
+                if len(line) > MAX_LINE and line[-1:] != b"\n":
+                    _skip_line(file)
+                content += line
+            if not content:
+                return
+            yield content
+            tick()
+            size = _BLOCK
+
+
+def lines_of(content: bytes, faults: Faults | None = None) -> Iterator[bytes]:
+    """Give the lines of a block of :func:`read_blocks` as :func:`read_lines` gives them."""
+    for line in io.BytesIO(content):
+        if faults is not None:
+            faults.lines += 1
+        yield _mended(line[: MAX_LINE + 1], faults)
+
+
+def _mended(line: bytes, faults: Faults | None) -> bytes:
+    """Return a line without its end and without a byte order mark."""
+    if line[-1:] == b"\n":
+        line = line[:-1]
+    if line[-1:] == b"\r":
+        line = line.rstrip(b"\r")
+        if faults is not None:
+            faults.mend(_CRLF)
+    if line[:3] == _BOM:
+        line = line[3:]
+        if faults is not None:
+            faults.mend("byte order mark")
+    return line
 
 
 def _skip_line(file: IO[bytes]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_darec.errors import DataError
+from recbole_darec.sources.raw.columns import Columns
 from recbole_darec.sources.raw.lines import LineFault, Record, read_lines
 from recbole_darec.sources.raw.movielens_csv import open_movielens_csv
 from recbole_darec.sources.raw.source import Row, Source, Table, file_named, files_below, not_found
@@ -114,6 +115,7 @@ def open_movielens(raw: Path) -> Source:
         clean=clean,
         tables=tables,
         lacking=[kind for kind, path in (("item", movies), ("user", users)) if not path],
+        columns=Columns("::" if large else "\t", fields=4, places=(0, 1, 2, 3)),
     )
 
 

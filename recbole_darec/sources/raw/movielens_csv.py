@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_darec.sources.raw.columns import Columns
 from recbole_darec.sources.raw.csv_lines import CsvLines, finite
 from recbole_darec.sources.raw.lines import Record
 from recbole_darec.sources.raw.source import Row, Source, Table
@@ -27,16 +28,18 @@ def open_movielens_csv(ratings: Path, movies: Path | None) -> Source:
         DataError: a file lacks a column of the release.
     """
     tables = [] if movies is None else [Table("item", movies, COLUMNS, _MovieParser(movies))]
+    parse = _RatingParser(ratings)
     return Source(
         name="movielens",
         interactions=ratings,
-        parse=_RatingParser(ratings),
+        parse=parse,
         rated=True,
         timed=True,
         reviewed=False,
         clean=clean,
         tables=tables,
         lacking=[] if movies else ["item"],
+        columns=Columns(",", parse.cells.fields, parse.cells.places),
     )
 
 
@@ -44,10 +47,10 @@ class _RatingParser:
     """Reads a line of ``ratings.csv``: ``userId,movieId,rating,timestamp``."""
 
     def __init__(self, path: Path) -> None:
-        self._cells = CsvLines(path, ("userId", "movieId", "rating", "timestamp"))
+        self.cells = CsvLines(path, ("userId", "movieId", "rating", "timestamp"))
 
     def __call__(self, line: Record) -> Sequence[Row]:
-        cells = self._cells(line)
+        cells = self.cells(line)
         if cells is None:
             return ()
         user, movie, rating, time = cells

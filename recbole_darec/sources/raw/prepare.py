@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from json.encoder import encode_basestring as _quoted
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
@@ -22,15 +18,16 @@ from recbole_darec.sources.options import SelectionOptions
 from recbole_darec.sources.raw.amazon import open_amazon
 from recbole_darec.sources.raw.goodreads import open_goodreads
 from recbole_darec.sources.raw.in_time import InTime
-from recbole_darec.sources.raw.interactions import Scan, Selection, read_again, scan, select
+from recbole_darec.sources.raw.interactions import scan
 from recbole_darec.sources.raw.lines import Faults
 from recbole_darec.sources.raw.mind import open_mind
 from recbole_darec.sources.raw.movielens import open_movielens
 from recbole_darec.sources.raw.report import PrepareReport
+from recbole_darec.sources.raw.selection import Selection, select
 from recbole_darec.sources.raw.source import Source
 from recbole_darec.sources.raw.steam import open_steam
 from recbole_darec.sources.raw.tables import name_of, write_table
-from recbole_darec.sources.raw.texts import table_writer
+from recbole_darec.sources.raw.writing import write_interactions
 from recbole_darec.sources.raw.yelp import open_yelp
 
 __all__ = ["SOURCES", "PrepareReport", "prepare"]
@@ -157,7 +154,7 @@ def prepare(
         _check_something_left(report)
 
         columns = ["user_id", "item_id", *["rating"] * opened.rated, *["timestamp"] * opened.timed]
-        tokens = _write_interactions(folder, opened, columns, read, selection, parts, report)
+        tokens = write_interactions(folder, opened, columns, read, selection, parts, report)
         del read, selection, parts
         for table in opened.tables:
             write_table(folder, table, tokens[table.kind], max_faults, report)
@@ -223,64 +220,3 @@ def _check_something_left(report: PrepareReport) -> None:
         f"too little is left for a split ({parts}): {'; '.join(steps)}; "
         "lower --k-core or --min-rating, or take more data"
     )
-
-
-def _write_interactions(
-    folder: Path,
-    source: Source,
-    columns: Sequence[str],
-    read: Scan,
-    selection: Selection,
-    parts: np.ndarray | None,
-    report: PrepareReport,
-) -> dict[str, list[str]]:
-    """Write the parts and the reviews, line by line; returns the ids of ``item`` and ``user``."""
-    name = report.dataset
-    users, items = [""] * selection.n_users, [""] * selection.n_items
-    rated, timed, reviews = source.rated, source.timed, 0
-    # One file where the parts are by time, whose rank stands for it.
-    part_of = None if parts is None else parts.data
-    ranks = None if selection.ranks is None else selection.ranks.data
-    suffixes = ["inter"] if parts is None else [f"{part}.inter" for part in atomic.SPLITS]
-    with ExitStack() as stack:
-
-        def create(suffix: str) -> TextIO:
-            path = folder / f"{name}.{suffix}"
-            return stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-
-        writers = [table_writer(create(suffix)) for suffix in suffixes]
-        for writer in writers:
-            writer.writerow(atomic.inter_header(columns))
-        texts = create("reviews.jsonl") if source.reviewed else None
-        for number, user, item, row in read_again(source, read, selection):
-            _note(users, user, row.user)
-            _note(items, item, row.item)
-            cells: list[object] = [row.user, row.item]
-            if rated:
-                cells.append(row.rating)
-            if timed:
-                cells.append(row.time if ranks is None else ranks[number])
-            writers[0 if part_of is None else part_of[number]].writerow(cells)
-            text = source.clean(row.review) if texts else ""
-            if texts and text:
-                # By hand, since an encoder costs as much as all the rest of this loop.
-                rank = "" if ranks is None else f'"rank": {ranks[number]}, '
-                texts.write(
-                    f'{{"user_id": {_quoted(row.user)}, "item_id": {_quoted(row.item)}, {rank}'
-                    f'"review": {_quoted(text)}}}\n'
-                )
-                reviews += 1
-    report.reviews = reviews if source.reviewed else None
-    report.held += sum(map(sys.getsizeof, users)) + sum(map(sys.getsizeof, items))
-    return {"user": users, "item": items}
-
-
-def _note(tokens: list[str], place: int, token: str) -> None:
-    """Remember the id of a number; two ids under one number had one hash."""
-    if tokens[place] != token:
-        if tokens[place]:
-            raise DataError(
-                f"the ids '{tokens[place]}' and '{token}' fell on one hash, which happens once in "
-                "millions of runs: run again (with another PYTHONHASHSEED, if that is set)"
-            )
-        tokens[place] = token

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_darec.sources.raw.columns import Columns
 from recbole_darec.sources.raw.csv_lines import CsvLines
 from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import parse_record, text_of, token
@@ -42,10 +43,11 @@ def open_steam_csv(reviews: Path, games: Path | None, metadata: Path | None) -> 
     if games:
         beside = [Beside(metadata, [1, 2], _parse_metadata)] if metadata else []
         tables.append(Table("item", games, COLUMNS, _GameParser(games), beside=beside))
+    parse = _ReviewParser(reviews)
     return Source(
         name="steam",
         interactions=reviews,
-        parse=_ReviewParser(reviews),
+        parse=parse,
         rated=False,
         timed=True,
         reviewed=False,
@@ -53,22 +55,31 @@ def open_steam_csv(reviews: Path, games: Path | None, metadata: Path | None) -> 
         tables=tables,
         lacking=[] if games else ["item"],
         least=1.0,
+        columns=Columns(",", parse.cells.fields, parse.cells.places, rating=_thumb, time=_day),
     )
+
+
+def _thumb(text: str) -> float:
+    thumb = _THUMBS.get(text.lower())
+    if thumb is None:
+        raise LineFault("'is_recommended' is neither true nor false")
+    return thumb
+
+
+def _day(text: str) -> float:
+    return seconds(text, "date")
 
 
 class _ReviewParser:
     def __init__(self, path: Path) -> None:
-        self._cells = CsvLines(path, ("user_id", "app_id", "is_recommended", "date"))
+        self.cells = CsvLines(path, ("user_id", "app_id", "is_recommended", "date"))
 
     def __call__(self, line: Record) -> Sequence[Row]:
-        cells = self._cells(line)
+        cells = self.cells(line)
         if cells is None:
             return ()
         user, game, recommended, day = cells
-        thumb = _THUMBS.get(recommended.lower())
-        if thumb is None:
-            raise LineFault("'is_recommended' is neither true nor false")
-        return (Row(user, game, thumb, seconds(day, "date"), ""),)
+        return (Row(user, game, _thumb(recommended), _day(day), ""),)
 
 
 class _GameParser:

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from recbole_darec.errors import DataError
 from recbole_darec.sources.options import parse_share
-from recbole_darec.sources.raw import interactions, prepare
+from recbole_darec.sources.raw import interactions, prepare, selection
 from recbole_darec.sources.raw.amazon import open_amazon
-from recbole_darec.sources.raw.interactions import Scan, read_again, scan, select
+from recbole_darec.sources.raw.interactions import read_again, scan
 from recbole_darec.sources.raw.kcore import k_core
 from recbole_darec.sources.raw.lines import (
     MAX_LINE,
     Faults,
     read_lines,
 )
+from recbole_darec.sources.raw.selection import Scan, select
 
 from . import makers
 
@@ -98,10 +99,10 @@ def test_selection_is_that_of_a_naive_loop(rows, k, timed, salt):
 def test_codes_in_pieces(monkeypatch):
     """The pieces of the sorted order meet in the middle of equal values."""
     values = np.random.default_rng(0).integers(-3, 3, 500) * 2**60
-    whole = interactions._codes(array("q", values.tolist()))
+    whole = selection._codes(array("q", values.tolist()))
     assert whole.tolist() == np.unique(values, return_inverse=True)[1].tolist()
-    monkeypatch.setattr(interactions, "_PIECE", 7)
-    assert interactions._codes(array("q", values.tolist())).tolist() == whole.tolist()
+    monkeypatch.setattr(selection, "_PIECE", 7)
+    assert selection._codes(array("q", values.tolist())).tolist() == whole.tolist()
 
 
 def test_two_ids_with_one_hash_are_noticed(tmp_path, monkeypatch):
@@ -116,14 +117,14 @@ def test_a_file_that_changes_between_the_passes(tmp_path):
     records = makers.amazon(tmp_path / "raw")
     source = open_amazon(tmp_path / "raw")
     read = scan(source, [Faults("x", 0.0)], 3.0)
-    selection = select(read, 0)
-    assert len(list(read_again(source, read, selection))) == len(selection.users)
+    chosen = select(read, 0)
+    assert len(list(read_again(source, read, chosen))) == len(chosen.users)
     for changed in (records[:-1], [*records, records[0]], [*records[:5], "{", *records[6:]]):
         makers.write(source.interactions, changed)
         if changed[5] == "{":
-            selection = selection._replace(keep=b"\1" * len(records))
+            chosen = chosen._replace(keep=b"\1" * len(records))
         with pytest.raises(DataError, match="changed"):
-            list(read_again(source, read, selection))
+            list(read_again(source, read, chosen))
 
 
 def test_lines(tmp_path):
