@@ -2,9 +2,9 @@
 
     python benchmarks/prepare_ratings.py [--n 2000000] [--gzip] [--folder DIR]
 
-Writes ``n`` ratings in the format of MovieLens 32M (``ratings.csv``, sorted by user), whose users and
-items follow power laws, and prepares them twice, each time in a process of its own: with every line
-parsed by itself, as files with oddities in each block are read, and in columns.  The files written
+Writes ``n`` ratings in the format of MovieLens 32M (``ratings.csv``, sorted by user), whose users
+and items follow power laws, and prepares them twice, each time in a process of its own: with every
+line parsed by itself, as is done in a block with anything odd, and in columns.  The files written
 must be the same.  "rows/s" is of the processor's seconds; "peak" is the growth of resident memory
 over the process with everything imported, to be compared with "held", which is what the first pass
 keeps of all ratings together with the ids that are left.
@@ -42,7 +42,7 @@ def main() -> None:
         raw = Path(scratch) / "raw"
         raw.mkdir()
         name = raw / ("ratings.csv.gz" if args.gzip else "ratings.csv")
-        with gzip.open(name, "wb", compresslevel=1) if args.gzip else name.open("wb") as file:
+        with _created(name) as file:
             _write_ratings(file, args.n)
         print(f"{args.n:,} ratings, {name.stat().st_size / 1e6:.0f} MB")
         print("| way | processor's s | s | rows/s | peak MB | held MB |\n| " + "--- | " * 6)
@@ -78,6 +78,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", help="where the temporary folder is made")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _created(path: Path) -> Any:
+    if path.suffix == ".gz":
+        return gzip.open(path, "wb", compresslevel=1)
+    return path.open("wb")
 
 
 def _write_ratings(file: IO[bytes], n: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
 __all__ = ["Block", "Coded", "Columns"]
 
 _ODD = (b'"', b"\0", b"\xef\xbb\xbf")  # quotes, what ends a text in C, byte order marks
+_DIGITS = 18  # of a number below 2**63
 
 
 class Coded(NamedTuple):
@@ -77,97 +78,112 @@ class Columns:
 
         The last line may lack its end.
         """
-        if len(content) > MAX_LINE or any(mark in content for mark in _ODD):
-            return None
         crlf = b"\r" in content
-        if crlf:
-            ends = content.count(b"\r\n")
-            if not content.count(b"\r") == content.count(b"\n") == ends or content[-1:] != b"\n":
-                return None
-            content = content.replace(b"\r\n", b"\n")
-        elif content[-1:] != b"\n":
-            content += b"\n"
-        if not _is_text(content):
+        plain = _plain(content, self.separator.encode())
+        if plain is None:
             return None
-        separator = self.separator.encode()
-        if len(separator) == 2:  # pandas takes one
-            if b"\t" in content or content.count(separator[:1]) != 2 * content.count(separator):
-                return None
-            content, separator = content.replace(separator, b"\t"), b"\t"
-        if not _even(content, separator, self.fields):
+        content, separator = plain
+        codes = np.frombuffer(content, dtype=np.uint8)
+        bounds = _bounds(codes, ord(separator), self.fields)
+        if bounds is None:
             return None
-        try:
-            return self._read(content, separator.decode(), crlf)
-        except LineFault:
-            return None
-
-    def _read(self, content: bytes, separator: str, crlf: bool) -> Block | None:
         user, item, rating, time = self.places
-        texts = dict.fromkeys((user, item, rating), object)
-        frame = times = None
+        whole = None
         if self.time is None:
-            frame = _frame(content, separator, self.fields, {**texts, time: np.int64})
-        if frame is not None:
-            times = frame[time].to_numpy()
-            if b"-" in content and not times.all():  # -0 is another number than 0
-                frame = None
-        if frame is None:
-            frame = _frame(content, separator, self.fields, {**texts, time: object})
-            if frame is None:
-                return None
-            times = _numbers(frame[time], self.time or _number)
-        assert times is not None
+            whole = _whole(codes, bounds[:, time] + 1, bounds[:, time + 1])
+        wanted = [user, item, rating] if whole is not None else [user, item, rating, time]
+        frame = _texts(content, separator.decode(), self.fields, wanted)
         users, items = _coded(frame[user]), _coded(frame[item])
         if not (all_sound(users.texts) and all_sound(items.texts)):
             return None
-        ratings = _numbers(frame[rating], self.rating)
-        return Block(users, items, ratings, times.astype(np.float64) / self.per_second, crlf)
+        try:
+            ratings = _numbers(frame[rating], self.rating)
+            times = whole if whole is not None else _numbers(frame[time], self.time or _number)
+        except LineFault:
+            return None
+        return Block(users, items, ratings, times / self.per_second, crlf)
 
 
 def _number(text: str) -> float:
     return finite(text, "time")
 
 
-def _is_text(content: bytes) -> bool:
+def _plain(content: bytes, separator: bytes) -> tuple[bytes, bytes] | None:
+    """Return lines that all end with LF alone, and the one character that separates their cells."""
+    if len(content) > MAX_LINE or any(mark in content for mark in _ODD):
+        return None
+    if b"\r" in content:
+        ends = content.count(b"\r\n")
+        if not content.count(b"\r") == content.count(b"\n") == ends or content[-1:] != b"\n":
+            return None
+        content = content.replace(b"\r\n", b"\n")
+    elif content[-1:] != b"\n":
+        content += b"\n"
     try:
-        return content.isascii() or bool(content.decode("utf-8"))
+        if not content.isascii():
+            content.decode("utf-8")
     except UnicodeDecodeError:
-        return False
+        return None
+    if len(separator) == 2:
+        if b"\t" in content or content.count(separator[:1]) != 2 * content.count(separator):
+            return None
+        content, separator = content.replace(separator, b"\t"), b"\t"
+    return content, separator
 
 
-def _even(content: bytes, separator: bytes, fields: int) -> bool:
-    """Tell whether each line has so many fields, two or more."""
-    codes = np.frombuffer(content, dtype=np.uint8)
+def _bounds(codes: np.ndarray, separator: int, fields: int) -> np.ndarray | None:
+    """Return what stands before and behind each field, int64 ``[lines, fields + 1]``.
+
+    None where a line has not so many, two or more.
+    """
     ends = np.flatnonzero(codes == ord("\n"))
-    marks = np.flatnonzero(codes == ord(separator))
+    marks = np.flatnonzero(codes == separator)
     if len(marks) != (fields - 1) * len(ends):
-        return False
-    by_line = marks.reshape(len(ends), fields - 1)
-    return bool((by_line[:, -1] < ends).all() and (by_line[1:, 0] > ends[:-1]).all())
+        return None
+    bounds = np.empty((len(ends), fields + 1), dtype=np.int64)
+    bounds[0, 0] = -1
+    bounds[1:, 0] = ends[:-1]
+    bounds[:, 1:-1] = marks.reshape(len(ends), fields - 1)
+    bounds[:, -1] = ends
+    even = (bounds[:, 1] > bounds[:, 0]).all() and (bounds[:, -1] > bounds[:, -2]).all()
+    return bounds if even else None
 
 
-def _frame(content: bytes, separator: str, fields: int, types: Mapping[int, type]) -> Any:
-    """Return a ``pandas.DataFrame``; None where a cell is not of its column's type."""
+def _whole(codes: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Return fields of 1 to 18 digits as float64, each the nearest; None where one is no such."""
+    sizes = ends - begins
+    longest = int(sizes.max())
+    if longest > _DIGITS or not sizes.all():
+        return None
+    found = np.zeros(len(sizes), dtype=np.int64)
+    for place in range(longest):
+        digits = codes[np.maximum(ends - 1 - place, 0)] - np.uint8(ord("0"))  # wraps below it
+        digits[sizes <= place] = 0
+        if (digits > 9).any():
+            return None
+        found += digits.astype(np.int64) * 10**place
+    return found.astype(np.float64)
+
+
+def _texts(content: bytes, separator: str, fields: int, wanted: Sequence[int]) -> Any:
+    """Return columns of plain lines as a ``pandas.DataFrame`` of texts."""
     import pandas as pd
 
-    try:
-        return pd.read_csv(
-            io.BytesIO(content),
-            sep=separator,
-            header=None,
-            names=range(fields),
-            usecols=list(types),
-            dtype=dict(types),
-            index_col=False,
-            na_filter=False,
-            quoting=csv.QUOTE_NONE,
-            skip_blank_lines=False,
-            encoding="utf-8",
-            engine="c",
-            low_memory=False,
-        )
-    except (ValueError, OverflowError):
-        return None
+    return pd.read_csv(
+        io.BytesIO(content),
+        sep=separator,
+        header=None,
+        names=range(fields),
+        usecols=list(wanted),
+        dtype=object,
+        index_col=False,
+        na_filter=False,
+        quoting=csv.QUOTE_NONE,
+        skip_blank_lines=False,
+        encoding="utf-8",
+        engine="c",
+        low_memory=False,
+    )
 
 
 def _coded(column: Any) -> Coded:
