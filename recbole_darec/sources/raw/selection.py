@@ -155,10 +155,16 @@ def _latest(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> np.ndarr
     pairs *= int(items.max()) + 1
     pairs += items
     # Both sorts are stable, so that the place in the file decides between equal times.
-    order = np.lexsort((times, pairs)) if len(times) else np.argsort(pairs, kind="stable")
+    order = np.argsort(pairs, kind="stable")
     pairs = pairs[order]
     last = np.ones(len(pairs), dtype=bool)
     np.not_equal(pairs[1:], pairs[:-1], out=last[:-1])
+    if len(times):  # of which those of the few pairs that come again matter
+        again = ~last
+        again[1:] |= again[:-1]
+        places = np.flatnonzero(again)
+        rows = order[places]
+        order[places] = rows[np.lexsort((times[rows], pairs[places]))]
     marked[order[last]] = True
     return marked
 
