@@ -190,3 +190,8 @@ def test_what_a_run_kept_beside_the_files_is_no_reason_not_to_replace_them(tmp_p
     with atomic.staged_folder(target, overwrite=True) as stage:
         (stage / "yelp.inter").write_text("new")
     assert [path.name for path in target.iterdir()] == ["yelp.inter"]
+
+
+@given(st.lists(st.text(max_size=3) | st.sampled_from(["NA", "[PAD]", "\xa0", "\u2028", "a\tb"])))
+def test_all_ids_are_sound_if_each_is(tokens: list[str]) -> None:
+    assert atomic.all_sound(tokens) == (not any(map(atomic.token_fault, tokens)))

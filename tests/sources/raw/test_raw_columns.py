@@ -281,6 +281,63 @@ def test_a_line_alone_would_be_noticed(tmp_path: Path) -> None:
             prepare(form.source, tmp_path / "raw", "d", tmp_path / "p", k_core=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("csv", b"u1,i1,3.5,"),
+        ("csv", b"u1,i1,,7"),
+        ("csv", b",i1,3.5,7"),
+        ("csv", b"u1,,3.5,7"),
+        ("csv", b"u1,NA,3.5,7"),
+        ("csv", b"[PAD],i1,3.5,7"),
+        ("csv", b"u1,i\x01,3.5,7"),
+        ("csv", b"u1,i1,3.5\nu1,i1,3.5,7,u1"),  # as many separators as two plain lines have
+        ("csv", b"u1,i1,3.5,7,u1\nu1,i1,3.5"),
+        ("csv", b'"u1",i1,3.5,7'),
+        ("csv", b"\xef\xbb\xbfu1,i1,3.5,7"),
+        ("csv", b"u1,i1\0,3.5,7"),
+        ("csv", b"\xff,i1,3.5,7"),
+        ("csv", b"u1,i1,3.5,0x10"),
+        ("csv", b"u1,i1,3.5,1e400"),
+        ("csv", b"u1,i1,nan,7"),
+        ("csv", b"u1,i1,3.5,7\r"),
+        ("csv", b"u1,i1\r,3.5,7"),
+        ("csv", b"u1,i1,3.5,7\n"),
+        ("csv", b"userId,movieId,rating,timestamp"),
+        ("1m", b"u1\ti1::3.5::7"),
+        ("1m", b"u1\t::i1::3.5::7"),
+        ("1m", b"u1:::i1::3.5::7"),
+        ("1m", b"u1::i1::3.5::7::more"),
+        ("1m", "ü::i1::3.5::7".encode("latin-1")),
+        ("100k", b"u1\ti1\t3.5"),
+        ("steam", b"u1,i1,0,2020-13-01,true"),
+        ("steam", b"u1,i1,0,2020-01-01,maybe"),
+    ],
+)
+def test_what_is_odd_is_left_to_the_parser_of_lines(tmp_path: Path, name: str, odd: bytes) -> None:
+    form = FORMS[name]
+    text = ratings_of(form, 60).splitlines(keepends=True)
+    text.insert(31, odd + b"\n")
+    path = write_raw(form, tmp_path / "raw", b"".join(text))
+    reader = SOURCES[form.source](tmp_path / "raw").columns
+    assert reader is not None
+    assert [reader.read(block) is None for block in read_blocks(path)][1:] == [True]
+    check_both(form, tmp_path / "raw", 1.0)
+
+
+@pytest.mark.parametrize("time", [" 7", "+7", "-7", "-0", "7.5", "1_0", "7e3", "9" * 18, "9" * 19])
+def test_every_number_of_a_time(tmp_path: Path, time: str) -> None:
+    """Those that are not of digits alone are read as Python reads them, still in columns."""
+    form = FORMS["csv"]
+    write_raw(form, tmp_path / "raw", ratings_of(form, 60) + f"u1,i1,3.5,{time}".encode())
+    (_, files) = check_both(form, tmp_path / "raw", 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        forbid_lines(patch, form)
+        again = prepared(form, tmp_path / "raw", tmp_path / "o", k_core=0, max_faults=0.0)
+    assert again[1] == files
+    assert f"\t{float(time)!r}\n".encode() in b"".join(files.values())
+
+
 def test_only_the_block_with_the_odd_line_is_read_line_by_line(tmp_path: Path) -> None:
     form = FORMS["csv"]
     text = ratings_of(form).splitlines(keepends=True)
