@@ -304,6 +304,8 @@ def test_a_line_alone_would_be_noticed(tmp_path: Path) -> None:
         ("csv", b"u1,i1\r,3.5,7"),
         ("csv", b"u1,i1,3.5,7\n"),
         ("csv", b"userId,movieId,rating,timestamp"),
+        ("amazon", b"u1,i1,3.5,7\nu1,i1,3.5,7,x,y"),
+        ("amazon", b"u1,i1,3.5,7,x,y\nu1,i1,3.5,7"),
         ("1m", b"u1\ti1::3.5::7"),
         ("1m", b"u1\t::i1::3.5::7"),
         ("1m", b"u1:::i1::3.5::7"),
