@@ -103,6 +103,7 @@ def train(
     verbose: bool = True,
     watch: Watch | None = None,
     trained: Path | None = None,
+    first_phase: Path | None = None,
 ) -> dict[str, Any]:
     """Train and test one model.
 
@@ -112,6 +113,7 @@ def train(
         verbose: whether each epoch is logged.
         watch: who looks on.
         trained: the best model of a run that is trained as this one would be, which is taken.
+        first_phase: the best model of a first phase that is trained as this run's would be.
 
     Returns:
         As :func:`run_recbole_darec`.
@@ -121,7 +123,7 @@ def train(
     """
     place = check_processes(settings.run)
     if place is None and (machine := machine_of(settings)) is not None:
-        if watch is not None or trained is not None:
+        if any(given is not None for given in (watch, trained, first_phase)):
             raise OptionError(
                 f"nproc={settings.run.nproc}: a study has processes of its own, one a run; leave "
                 "nproc out (jobs says how many)"
@@ -130,7 +132,7 @@ def train(
         return train_together(machine, _train_at, (what, settings.values, saved, verbose))
     if place is not None and place.size > 1:
         return _train_with_others(place, settings, saved, verbose)
-    return _train(settings, saved, verbose, watch, trained)
+    return _train(settings, saved, verbose, watch, trained, first_phase)
 
 
 def _train_at(
@@ -155,6 +157,7 @@ def _train(
     verbose: bool,
     watch: Watch | None = None,
     trained: Path | None = None,
+    first_phase: Path | None = None,
 ) -> dict[str, Any]:
     ranks = current_ranks()
     with compat.logging_until_checked() as kept:
@@ -173,6 +176,7 @@ def _train(
     ranks.log_processes()
     trainer = make_trainer(run)
     trainer.watch = watch or trainer.watch
+    trainer.phases.first_phase = first_phase
     if settings.run.resume:
         with ranks.together():
             trainer.snapshots.resume(settings.run.resume, keep_files=saved)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["PRETRAIN", "ExpertAligner", "ExpertOptions", "GateOptions", "StartOptions"]
 
 # Phase 1 of PAD: the backbone by itself, its item table the only rows.
-PRETRAIN = Phase("pretrain", experts=("id",), trained=("id",))
+PRETRAIN = Phase("pretrain", experts=("id",), trained=("id",), plain=True)
 
 
 class ExpertOptions(PhaseOptions):

@@ -46,6 +46,9 @@ class Phase:
         learning_rate, weight_decay: of its optimiser; None: the run's.
         epochs: at most so many; None: the run's.
         stopping_step: validations without a gain, more of which end it; None: the run's.
+        plain: whether it trains the backbone by itself, the first expert, by the ranking loss.  Of
+            the method's options it reads none but :class:`PhaseOptions`, and no texts: all methods
+            whose first phase is plain train the same there, and may take it from each other.
     """
 
     name: str
@@ -60,6 +63,13 @@ class Phase:
     weight_decay: float | None = None
     epochs: int | None = None
     stopping_step: int | None = None
+    plain: bool = False
+
+    def own_options(self) -> dict[str, Any]:
+        """Return what it has in the place of the run's options, by their names."""
+        names = [name.removeprefix("phase_") for name in PhaseOptions.model_fields]
+        own = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 ONE_PHASE = (Phase("train"),)

@@ -26,6 +26,7 @@ __all__ = [
     "backbone_family",
     "backbone_names",
     "backbone_options",
+    "ranks_alone",
     "read_options",
     "reads_profiles",
     "resolve_backbone",
@@ -58,6 +59,9 @@ _LIGHT = re.compile(
 _FAMILIES = ("general", "sequential")
 _SEQUENTIAL = "recbole_darec.backbones.sequential."  # where ours of that family are
 _CLOSED_FORM = "recbole_darec.backbones.closed_form."  # where ours are that read profiles
+# RecBole's sequential models whose loss is the ranking loss and no more (Caser adds L2 terms): with
+# align=none they train, to the bit, as in a method's plain phase.
+_RANK_ALONE = ("GRU4Rec", "SASRec")
 
 
 @cache
@@ -94,6 +98,11 @@ def backbone_family(name: str, own_class: type | None = None) -> str:
 def reads_profiles(name: str) -> bool:
     """Tell whether a backbone reads profiles by itself, whatever its aligner."""
     return BACKBONES.get(name, "").startswith(_CLOSED_FORM)
+
+
+def ranks_alone(name: str) -> bool:
+    """Tell whether the loss of a sequential backbone is known to be the ranking loss alone."""
+    return name in _RANK_ALONE
 
 
 def _of_family(family: str) -> dict[str, str]:

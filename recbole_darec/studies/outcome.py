@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,39 @@ import numpy as np
 
 from recbole_darec.data.files import replacing
 
-__all__ = ["Outcome", "Task", "read_outcome", "remove_outcome", "write_outcome"]
+__all__ = [
+    "FIRST_PHASE",
+    "Outcome",
+    "Taken",
+    "Task",
+    "read_outcome",
+    "remove_outcome",
+    "seconds_of",
+    "write_outcome",
+]
+
+FIRST_PHASE = "first_phase.pth"
+"""The best model of a run's own first phase, where others are to take it."""
 
 _FILE = "outcome.json"
 _USERS = "users.npz"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A training that a run takes from another one, as that run's own would be.
+
+    Attributes:
+        file: the best model of it.
+        seconds: how long it took.
+        curve: its epochs.
+        whole: whether it is all of the run's training, or the first phase.
+    """
+
+    file: str
+    seconds: float
+    curve: list[dict[str, Any]]
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -27,8 +56,9 @@ class Task:
         model, dataset, align, values: its settings.
         folder: of its own: log, snapshots, and its outcome.
         keep_model: whether its best model stays.
+        keep_phase: whether the outcome of its first phase stays, where it trains one.
         slot: number of its place among those that work at a time; decides its GPU.
-        trained: the best model of a run that is trained as this one would be, None to train.
+        taken: what it is not to train itself, None where that is nothing.
     """
 
     key: str
@@ -38,12 +68,20 @@ class Task:
     values: Mapping[str, Any]
     folder: str
     keep_model: bool
+    keep_phase: bool = False
     slot: int = 0
-    trained: str | None = None
+    taken: Taken | None = None
 
     def as_text(self) -> str:
         """Return it as one line of JSON."""
-        return json.dumps(vars(self))
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def of_text(cls, text: str) -> Task:
+        """Return the task that such a line holds."""
+        values = json.loads(text)
+        taken = values.pop("taken")
+        return cls(**values, taken=None if taken is None else Taken(**taken))
 
 
 @dataclass(frozen=True)
@@ -57,8 +95,9 @@ class Outcome:
         best_epoch: the epoch with the best validation, from 0.
         chosen: weights that the run found by itself, such as the text filter's.
         groups: test metrics by training frequency of users and of items.
-        curve: its epochs.
-        seconds: the run's time, without its imports and the parts before a kill.
+        curve: its epochs, those of a training that it took, too.
+        seconds: the run's time, and that of a training that it took, without its imports and the
+            parts before a kill.
         model_file: the best model, where it is kept.
         users: metrics by user.
     """
@@ -74,6 +113,11 @@ class Outcome:
     seconds: float | None = None
     model_file: str | None = None
     users: dict[str, np.ndarray] | None = None
+
+
+def seconds_of(epoch: Mapping[str, Any]) -> float:
+    """Return how long an epoch of a curve took with its validation."""
+    return float(epoch.get("seconds", 0.0)) + float(epoch.get("valid_seconds", 0.0))
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:

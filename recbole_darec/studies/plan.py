@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from recbole_darec.errors import DataError, OptionError, nearest
 from recbole_darec.studies.resolved import Resolved, Resolver, metric_names
@@ -22,19 +23,30 @@ class Plan:
         runs: tuning runs first, then those of the table, seed after seed; a run that several
             trials want stands there more than once, under one key.
         n_waiting: runs of the table whose setting is not chosen yet.
+        waiting: data set, model and seed of each of them.
         untuned: why a method has no setting, by method, where each of its tuning runs failed.
         settings: what was chosen, by method without variant.
     """
 
     runs: list[Resolved] = field(default_factory=list)
     n_waiting: int = 0
+    waiting: set[tuple[str, str, int]] = field(default_factory=set)
     untuned: dict[Method, str] = field(default_factory=dict)
     settings: dict[Method, dict[str, object]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def plain(self) -> dict[str, str]:
         """The run that has nothing but its training, by the training's digest."""
         return {run.training: run.key for run in self.runs if run.trains_plainly}
+
+    @cached_property
+    def phased(self) -> dict[str, list[str]]:
+        """The runs that have a first phase in common, by its digest."""
+        found: dict[str, list[str]] = {}
+        for run in self.runs:
+            if run.first_phase and run.key not in found.setdefault(run.first_phase, []):
+                found[run.first_phase].append(run.key)
+        return found
 
     @property
     def keys(self) -> list[str]:
@@ -67,6 +79,7 @@ def make_plan(study: Study, resolver: Resolver, rows: Mapping[str, Row]) -> Plan
             continue
         if own not in plan.settings:
             plan.n_waiting += len(seeds)
+            plan.waiting.update((method.dataset, method.model, seed) for seed in seeds)
             continue
         for number, seed in enumerate(seeds):
             trial = Trial(method, seed, plan.settings[own])

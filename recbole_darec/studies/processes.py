@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recbole_darec.studies.outcome import Outcome, Task, read_outcome
@@ -64,7 +64,7 @@ class LocalProcesses:
         assert process.stdin is not None
         # The pipe stays open: when the driver is gone, however it went, it closes.
         with contextlib.suppress(BrokenPipeError):  # it has ended already; how, ended() tells
-            process.stdin.write(Task(**{**vars(task), "slot": slot}).as_text().encode() + b"\n")
+            process.stdin.write(replace(task, slot=slot).as_text().encode() + b"\n")
             process.stdin.flush()
         self._running.append(_Running(task, process, slot))
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.alignment.contract import Aligner
+from recbole_darec.alignment.phases import planned
 from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.backbones.registry import ranks_alone
 from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve, restore
 from recbole_darec.settings.options import option_names, parse_options
@@ -47,6 +50,9 @@ class Resolved:
         training: digest of all that its training depends on; runs that share it differ only in how
             they rank.
         trains_plainly: whether it has nothing but that, so that others may take its model.
+        first_phase: digest of all that its first phase depends on, where this is plain and others
+            follow; the ``training`` of a run with ``align=none`` that trains the same to the bit.
+            Empty where there is no such phase.
     """
 
     trial: Trial
@@ -56,6 +62,7 @@ class Resolved:
     fault: str | None = None
     training: str = ""
     trains_plainly: bool = False
+    first_phase: str = ""
 
 
 class Resolver:
@@ -111,6 +118,7 @@ class Resolver:
                     "leave it out (--jobs says how many)"
                 )
             data = self._data_of(settings)
+            first_phase = self._first_phase(settings)
         except OptionError as error:
             return Resolved(
                 trial, _digest([*named, trial.given]), trial.given, "", _of_study(error)
@@ -119,7 +127,18 @@ class Resolver:
         plain = _trained_alone(settings)
         training = key_of(plain, self._data_of(plain))
         plainly = plain.align == settings.align
-        return Resolved(trial, key, settings.values, data, None, training, plainly)
+        return Resolved(trial, key, settings.values, data, None, training, plainly, first_phase)
+
+    def _first_phase(self, settings: Settings) -> str:
+        method = aligner_class(settings.align)
+        options = parse_options(method.Options, settings.values)
+        first, *others = planned(method.phases(options), options)
+        if not (first.plain and others) or getattr(options, "pretrained", None) is not None:
+            return ""
+        plain = _without(settings, [method], "none", first.own_options())
+        training = key_of(plain, self._data_of(plain))
+        # Another backbone's own loss has terms that a phase over experts leaves out.
+        return training if ranks_alone(plain.model) else _digest([training, first.name])
 
     def _data_of(self, settings: Settings) -> str:
         files = data_files(settings)
@@ -151,10 +170,27 @@ def _trained_alone(settings: Settings) -> Settings:
     for name, method in parts.items():
         options = parse_options(method.Options, settings.values)
         (gone if method.leaves_training(options) else rest).append(name)
-    align = "+".join(rest) or "none"
-    dropped = {name for part in gone for name in option_names(parts[part].Options)}
+    return _without(settings, [parts[name] for name in gone], "+".join(rest) or "none")
+
+
+def _without(
+    settings: Settings,
+    methods: Sequence[type[Aligner]],
+    align: str,
+    changed: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return the settings without the options of some aligners, and without those that they need.
+
+    Args:
+        settings: of a run with them.
+        methods: the aligners that go.
+        align: what is left.
+        changed: options that are others then.
+    """
+    dropped = {name for method in methods for name in option_names(method.Options)}
     values = {name: value for name, value in settings.values.items() if name not in dropped}
-    plain = restore(settings.model, settings.dataset, align, {**values, "align": align})
+    values |= {**(changed or {}), "align": align}
+    plain = restore(settings.model, settings.dataset, align, values)
     if needs_profiles(plain):
         return plain
     sources = option_names(ProfileSourceOptions)

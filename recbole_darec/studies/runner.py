@@ -75,7 +75,7 @@ class _Run:
         self.under_way: dict[str, Resolved] = {}
         self.begun: Counter[str] = Counter()
         self.progress = Progress(study, sys.stderr)
-        self.sharing = Sharing(study)
+        self.sharing = Sharing(study, store, folder)
 
     def to_its_end(self, *, retry_failed: bool) -> Failures:
         rows = self.store.rows()
@@ -89,6 +89,7 @@ class _Run:
             rows = self.store.rows()
             plan = make_plan(self.study, self.resolver, rows)
             self._note(plan, rows)
+            self.sharing.tidy(plan, rows)
             todo = self._todo(plan, rows)
             for run in todo[: self.executor.free()]:
                 self._start(run, plan, rows)
@@ -100,7 +101,6 @@ class _Run:
             for task, outcome in self.executor.ended():
                 self._end(task.key, outcome)
         rows = self.store.rows()
-        self.sharing.tidy(plan, rows, self.store)
         return self._failures(plan, rows)
 
     def leave(self) -> None:
@@ -167,8 +167,9 @@ class _Run:
                 align=method.align,
                 values=dict(run.values),
                 folder=str(folder),
-                keep_model=self.sharing.keeps_model(run),
-                trained=self.sharing.take(run, plan, rows),
+                keep_model=self.sharing.keeps_model(run, plan, rows),
+                keep_phase=self.sharing.keeps_phase(run, plan, rows),
+                taken=self.sharing.take(run, plan, rows),
             )
         )
 
@@ -180,7 +181,6 @@ class _Run:
                 self.store.set_state(key, "pending")
                 return
             outcome = Outcome("failed", f"{outcome}, {LIVES} times (out of memory?)")
-        outcome = self.sharing.completed(key, outcome, self.store)
         self.store.finish(key, outcome, _now())
         self.progress.note(run.trial, outcome)
         folder = self.folder / key

@@ -19,23 +19,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.alignment.registry import aligner_class
 from recbole_darec.errors import UserError, first_line
 from recbole_darec.recbole_compat import gpu_count
 from recbole_darec.resolve import restore
 from recbole_darec.run import train
+from recbole_darec.settings.options import parse_options
+from recbole_darec.settings.run_settings import Settings
 from recbole_darec.studies.frequency import by_frequency, trained_counts
-from recbole_darec.studies.outcome import Outcome, Task, write_outcome
+from recbole_darec.studies.outcome import (
+    FIRST_PHASE,
+    Outcome,
+    Taken,
+    Task,
+    seconds_of,
+    write_outcome,
+)
+from recbole_darec.training.phases import phase_file
 from recbole_darec.training.watch import Watch
 
 __all__ = ["done", "main"]
 
 _MODEL = "model.pth"
 _CURVE = "curve.jsonl"
+_TAKEN = "taken"  # marks an epoch that another run has trained
 
 
 def main() -> int:
     """Do the task of the first line of standard input; returns 0, whatever came of the run."""
-    task = Task(**json.loads(sys.stdin.readline()))
+    task = Task.of_text(sys.stdin.readline())
     threading.Thread(target=_end_with_driver, daemon=True).start()
     with _alone_in(Path(task.folder)):
         write_outcome(done(task), Path(task.folder))
@@ -88,15 +100,26 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
         **_device(task),
     }
     settings = restore(task.model, task.dataset, task.align, values)
-    notes = _Notes(folder / _CURVE, told)
     start = time.perf_counter()
     # The file of a run on another machine may not be here; the same comes of training anew.
-    trained = None if task.trained is None else Path(task.trained)
+    taken = task.taken if task.taken is not None and Path(task.taken.file).is_file() else None
+    notes = _Notes(folder / _CURVE, told, taken)
+    file = None if taken is None else Path(taken.file)
+    whole = taken is not None and taken.whole
     result = train(
-        settings, watch=notes, trained=trained if trained and trained.is_file() else None
+        settings,
+        watch=notes,
+        trained=file if whole else None,
+        first_phase=None if whole else file,
     )
     seconds = time.perf_counter() - start
+    curve = notes.curve()
+    seconds += notes.seconds_taken
+    if taken is not None and taken.whole:
+        curve, seconds = taken.curve, seconds + taken.seconds
     model_file = result["model_file"]
+    if model_file is not None:
+        _keep_phase(settings, Path(model_file), keep=task.keep_phase and not notes.took_phase)
     if model_file is not None and not task.keep_model:
         Path(model_file).unlink(missing_ok=True)
         model_file = None
@@ -107,11 +130,22 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
         best_epoch=int(result["best_epoch"]),
         chosen=notes.chosen,
         groups=notes.groups,
-        curve=notes.curve(),
+        curve=curve,
         seconds=seconds,
         model_file=None if model_file is None else str(model_file),
         users=notes.users,
     )
+
+
+def _keep_phase(settings: Settings, model_file: Path, *, keep: bool) -> None:
+    """Remove the files of the phases before the last, but for the first one's that is to stay."""
+    method = aligner_class(settings.align)
+    first, *others = method.phases(parse_options(method.Options, settings.values))
+    for number, phase in enumerate((first, *others[:-1]) if others else ()):
+        path = phase_file(model_file, phase.name)
+        if keep and not number and path.is_file():
+            path.replace(path.with_name(FIRST_PHASE))
+        path.unlink(missing_ok=True)
 
 
 def _device(task: Task) -> dict[str, Any]:
@@ -128,10 +162,19 @@ def _device(task: Task) -> dict[str, Any]:
 class _Notes(Watch):
     """Notes a run's epochs in a file, line by line, and what was found of each user."""
 
-    def __init__(self, path: Path, told: Callable[[int, float], None] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        told: Callable[[int, float], None] | None,
+        taken: Taken | None = None,
+    ) -> None:
         self.asks_for_rows = True
+        self.took_phase = False
+        self.seconds_taken = 0.0
         self._path = path
         self._told = told
+        self._taken = taken
+        self._trained_at = 0.0
         self.users: dict[str, Any] | None = None
         self.groups: dict[str, Any] = {}
         self.chosen: dict[str, float] = {}
@@ -140,11 +183,18 @@ class _Notes(Watch):
         self, epoch: int, seconds: float, losses: Mapping[str, float], phase: int = 0
     ) -> None:
         self._note({"epoch": epoch, "seconds": seconds, "losses": _plain(losses)}, phase)
+        self._trained_at = time.perf_counter()
 
     def validated(self, epoch: int, score: float, phase: int = 0) -> None:
-        self._note({"epoch": epoch, "valid": score}, phase)
+        seconds = time.perf_counter() - self._trained_at
+        self._note({"epoch": epoch, "valid": score, "valid_seconds": seconds}, phase)
         if self._told is not None:
             self._told(epoch, score)
+
+    def took_first_phase(self) -> None:
+        # Noted with the run's own: what goes on from here after a kill has them, too.
+        for epoch in self._taken.curve if self._taken is not None else ():
+            self._note({**epoch, _TAKEN: True}, 0)
 
     def tested(self, model: Any, train_data: Any, ranking: Any) -> None:
         of_users, of_items = trained_counts(train_data)
@@ -157,7 +207,7 @@ class _Notes(Watch):
         self.users = {"users": ids, "trained": counts, **ranking.metrics}
 
     def curve(self) -> list[dict[str, Any]]:
-        """Return the epochs, counted through all phases.
+        """Return the epochs, counted through all phases, those of a phase that was taken, too.
 
         What a run did twice, before a kill and after it, counts once.
         """
@@ -169,8 +219,14 @@ class _Notes(Watch):
                 except ValueError:  # the driver's machine was killed while the line was written
                     continue
                 place = noted.get("phase", 0), noted["epoch"]
-                epochs.setdefault(place, {}).update(noted)
+                known = epochs.setdefault(place, {})
+                if "losses" in noted:  # an epoch's first line, or all of one that was taken
+                    known.clear()
+                known.update(noted)
         self._path.unlink(missing_ok=True)
+        taken = [epoch for epoch in epochs.values() if epoch.pop(_TAKEN, False)]
+        self.took_phase = bool(taken)
+        self.seconds_taken = sum(map(seconds_of, taken))
         lengths = Counter({phase: epoch + 1 for phase, epoch in sorted(epochs)})
         before = {phase: sum(lengths[n] for n in range(phase)) for phase in lengths}
         return [{**epochs[place], "epoch": before[place[0]] + place[1]} for place in sorted(epochs)]

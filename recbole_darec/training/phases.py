@@ -15,7 +15,7 @@ from recbole_darec.training.checkpoint import load_checkpoint
 from recbole_darec.training.set_aside import set_aside
 from recbole_darec.training.snapshots import Length
 
-__all__ = ["Phases", "check_pretrained"]
+__all__ = ["Phases", "check_pretrained", "phase_file"]
 
 
 class Phases:
@@ -28,9 +28,12 @@ class Phases:
 
     Attributes:
         number: of the phase that the run is in, from 0.
+        first_phase: the outcome of the run's first phase, where another run has trained the same;
+            the run comes out as if it had trained it, and trains it where the file does not serve.
     """
 
     def __init__(self, trainer: Any) -> None:
+        self.first_phase: Path | None = None
         self._trainer = trainer
         self._phases = tuple(getattr(trainer.model, "phases", ()))
         self.number = 0
@@ -63,15 +66,15 @@ class Phases:
         return self._model_file if self.is_last else str(self._file_of(self.number))
 
     def _file_of(self, number: int) -> Path:
-        path = Path(self._model_file)
-        return path.with_name(f"{path.stem}.{self._phases[number].name}{path.suffix}")
+        return phase_file(Path(self._model_file), self._phases[number].name)
 
     def _remember_first(self) -> None:
         """Give the outcome of the first phase to the diagnostics of a run that goes on."""
         if not self.number or not self._trainer.diagnoses:
             return
-        path = _pretrained_file(self._trainer.model) or self._file_of(0)
-        if path.is_file():
+        files = (_pretrained_file(self._trainer.model), self.first_phase, self._file_of(0))
+        path = next((file for file in files if file is not None and file.is_file()), None)
+        if path is not None:
             self._trainer.model.remember_ids(load_checkpoint(path)["state_dict"])
 
     def enter(self, number: int) -> None:
@@ -108,13 +111,36 @@ class Phases:
             CheckpointError: the file does not fit the run.
         """
         trainer = self._trainer
-        path = _pretrained_file(trainer.model)
-        if path is None or self.number or trainer.start_epoch:
+        if self.number or trainer.start_epoch:
             return
-        state = _read_pretrained(path, trainer.identity, trainer.model)
+        state: dict[str, Any] | None = None
+        path = _pretrained_file(trainer.model)
+        if path is not None:
+            state = _read_pretrained(path, trainer.identity, trainer.model)
+        elif (path := self.first_phase) is not None:
+            state = self._same_phase(path)
+        if state is None:
+            return
         trainer.model.load_state_dict(state, strict=False)
         trainer.logger.info(f"Phase 1 of {len(self._phases)}: taken from '{path}'")
+        trainer.watch.took_first_phase()
         self.begin_next(train_data, keep_files=keep_files)
+
+    def _same_phase(self, path: Path) -> dict[str, Any] | None:
+        """Return another run's first phase, None where this run's may differ from it in a bit."""
+        trainer = self._trainer
+        try:
+            state = _read_pretrained(path, trainer.identity, trainer.model)
+            alone = load_checkpoint(path)["align"] == "none"
+        except CheckpointError as error:
+            trainer.logger.warning(f"{error}; the phase is trained here")
+            return None
+        # The backbone alone sums a table's gradient in another way than experts do, which is the
+        # same way on a CPU, over the table at once.
+        if alone and (trainer.device.type != "cpu" or trainer.model.sparse_gradients):
+            trainer.logger.info(f"'{path}' may differ in the last digit; the phase is trained here")
+            return None
+        return state
 
     def forget_moments(self) -> None:
         """Free what the optimiser keeps, twice what it has trained: its training is over."""
@@ -177,6 +203,11 @@ class Phases:
         return list(tables)
 
 
+def phase_file(model_file: Path, phase: str) -> Path:
+    """Return the file of a phase before the last, by the run's file and the phase's name."""
+    return model_file.with_name(f"{model_file.stem}.{phase}{model_file.suffix}")
+
+
 def _pretrained_file(model: Any) -> Path | None:
     """Return the file that a run is to take its first phase from, if it names one."""
     given = getattr(model.aligner.options, "pretrained", None)
@@ -207,7 +238,7 @@ def _read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
     """
     content = load_checkpoint(path)
     phases = getattr(model, "phases", None)
-    if not phases or phases[0].name != "pretrain":
+    if not phases or not phases[0].plain:
         raise CheckpointError(
             f"pretrained='{path}': this run has no phase that it could stand for; set "
             "expert_init=pretrained"
@@ -218,10 +249,10 @@ def _read_pretrained(path: Path, identity: Any, model: Any) -> dict[str, Any]:
                 f"pretrained='{path}' is of another {'backbone' if key == 'model' else 'data set'} "
                 "than this run's; take one of the same"
             )
-    if content["align"] != "none" and content.get("phase") != "pretrain":
+    if content["align"] != "none" and content.get("phase") != phases[0].name:
         raise CheckpointError(
-            f"pretrained='{path}' is no first phase: take a file that ends in .pretrain.pth, or "
-            "one of a run with --align=none"
+            f"pretrained='{path}' is no first phase: take a file that ends in "
+            f".{phases[0].name}.pth, or one of a run with --align=none"
         )
     own = {
         name: value

@@ -32,6 +32,9 @@ class Watch:
     def validated(self, epoch: int, score: float, phase: int = 0) -> None:
         """The model was validated after an epoch of a phase that trains what ranks."""
 
+    def took_first_phase(self) -> None:
+        """The first phase was not trained: its outcome is another run's."""
+
     def tested(self, model: Any, train_data: Any, ranking: KeptRanking | None) -> None:
         """The best model was tested: what it found for each row of the test part.
 
