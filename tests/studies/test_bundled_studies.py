@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,45 +12,18 @@ import yaml
 from recbole_darec.resources import properties_dir
 from recbole_darec.studies.command import shown
 from recbole_darec.studies.command_options import CompareOptions
-from recbole_darec.studies.outcome import Outcome, Task
 from recbole_darec.studies.results import open_results
 from recbole_darec.studies.runner import run_study
 from recbole_darec.studies.study import read_study
-from recbole_darec.studies.worker import done
 from recbole_darec.testing.tiny_dataset import write_tiny
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+from studies.in_this_process import InThisProcess
 
 pytestmark = pytest.mark.slow
 
 STUDIES = sorted(
     path.stem for path in (properties_dir() / "study").glob("*.yaml") if path.stem != "sequences"
 )
-
-
-class InThisProcess:
-    """Does one task at a time, at once."""
-
-    def __init__(self) -> None:
-        self._task: Task | None = None
-        self._home = Path.cwd()
-
-    def free(self) -> int:
-        return int(self._task is None)
-
-    def start(self, task: Task) -> None:
-        Path(task.folder).mkdir(parents=True, exist_ok=True)
-        self._task = task
-
-    def ended(self) -> list[tuple[Task, Outcome | str]]:
-        assert self._task is not None
-        task, self._task = self._task, None
-        try:
-            return [(task, done(task))]
-        finally:
-            os.chdir(self._home)  # a worker works in its run's folder
-
-    def close(self) -> None:
-        self._task = None
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_runs import in_clean_process, options, outcome, train
 
 from recbole_darec.errors import CheckpointError
@@ -154,6 +155,21 @@ def test_a_first_phase_is_shared(
     assert code == 0
     assert outcome(found) == outcome(whole[1])
     assert not list((tmp_path / "shared" / "saved").glob("*.pretrain.pth"))
+
+
+def test_the_backbone_alone_trains_the_first_phase(
+    data: str, whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder, result = whole
+    own = (folder / result["model_file"]).with_suffix(".pretrain.pth")
+    plain = {name: value for name, value in PAD.items() if name != "gate_buckets"}
+    code, found = in_clean_process(train, tmp_path, data, {**plain, "align": "none"}, "SASRec")
+    assert code == 0
+    alone, first = (load_checkpoint(path) for path in (tmp_path / found["model_file"], own))
+    assert alone["epoch"] == first["epoch"]
+    assert alone["best_valid_result"] == first["best_valid_result"]
+    for name, value in alone["state_dict"].items():
+        assert torch.equal(value, first["state_dict"][name]), name
 
 
 def test_a_first_phase_that_does_not_fit_is_refused(
