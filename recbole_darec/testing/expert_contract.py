@@ -64,6 +64,21 @@ class ExpertAlignerContract(AlignerContract):
             assert {name for pair in phase.copies for name in pair} <= names
             assert phase.ranks or phase.losses
 
+    def test_a_plain_phase_is_the_backbone_by_itself(self) -> None:
+        """Other methods' runs, and runs without a method, may stand for it."""
+        aligner = self.make()
+        (first, *_), tables = self.method.phases(aligner.options), self.tables(aligner)
+        backbone = self.method.experts(aligner.options)[0].name
+        if first.plain:
+            assert first.experts == first.trained == (backbone,)
+            assert first.ranks
+            assert not first.freezes_tables
+            assert not first.copies
+            assert backbone not in self.method.undecayed
+            step = self.step(aligner, first, tables)
+            assert torch.equal(step.rows[backbone], tables[backbone])
+            assert not aligner.expert_losses(step)
+
     def test_every_part_is_trained_in_some_phase(self) -> None:
         aligner = self.make()
         reached = set()
