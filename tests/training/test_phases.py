@@ -15,7 +15,9 @@ from tiny_runs import in_clean_process, options, outcome, train
 from recbole_darec.errors import CheckpointError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import make_trainer, prepare
+from recbole_darec.run import train as train_run
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+from recbole_darec.training import phases
 from recbole_darec.training.checkpoint import load_checkpoint, save_checkpoint
 from recbole_darec.training.run_state import state_of
 from training.killing import Moment, train_until
@@ -170,6 +172,27 @@ def test_the_backbone_alone_trains_the_first_phase(
     assert alone["best_valid_result"] == first["best_valid_result"]
     for name, value in alone["state_dict"].items():
         assert torch.equal(value, first["state_dict"][name]), name
+
+
+def test_over_tables_in_blocks_it_is_trained_here(
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Their sparse gradients are summed in another way than the backbone's own."""
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO")
+    given = {**PAD, "align": "smem", "epochs": 1}
+    plain = {name: value for name, value in given.items() if name != "gate_buckets"}
+    alone = Path(train(data, {**plain, "align": "none"}, "SASRec")["model_file"])
+    settings = resolve("SASRec", "tiny", None, options(Path(data), **given))
+    for large in (False, True):
+        caplog.clear()
+        monkeypatch.setattr(phases, "is_large", lambda table, large=large: large)
+        train_run(settings, first_phase=alone)
+        assert ("taken from" in caplog.text) != large
+        assert ("the phase is trained here" in caplog.text) == large
 
 
 def test_a_first_phase_that_does_not_fit_is_refused(
