@@ -182,9 +182,7 @@ CHANGES: dict[str, tuple[Callable[[Prepared], Any], Mapping[str, Any], Mapping[s
     "user_inter_num_interval": (interactions, {}, {"user_inter_num_interval": "[7,inf)"}),
     "item_inter_num_interval": (interactions, {}, {"item_inter_num_interval": "[0,18]"}),
     "threshold": (
-        lambda r: (
-            r.dataset.inter_feat["label"].tolist() if "label" in r.dataset.inter_feat else None
-        ),
+        lambda r: r.dataset.inter_feat["label"].tolist(),
         {
             "eval_args": {**PLAIN["eval_args"], "mode": "labeled"},
             "metrics": ["AUC"],
@@ -192,6 +190,7 @@ CHANGES: dict[str, tuple[Callable[[Prepared], Any], Mapping[str, Any], Mapping[s
             "model": "NeuMF",
             "train_neg_sample_args": None,
             "LABEL_FIELD": "label",
+            "threshold": {"rating": 5},
         },
         {"threshold": {"rating": 3}},
     ),
