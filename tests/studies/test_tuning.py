@@ -259,6 +259,7 @@ def ray_tune() -> None:
     pytest.importorskip("ray.tune", reason="needs ray[tune]", exc_type=ImportError)
 
 
+@pytest.mark.slow
 def test_ray_tries_the_grid_and_comes_to_the_same_best(
     tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
 ) -> None:
