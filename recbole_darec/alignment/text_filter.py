@@ -21,6 +21,8 @@ __all__ = ["TextFilter", "TextFilterOptions"]
 # The fusion weights that are tried first, and how far beside the best of them is looked again.
 _COARSE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _FINE = 0.1
+# The weights that validation may leave out beside a backbone, together.
+_DOUBTED = (("low_pass",), ("match", "user_text"))
 
 
 class TextFilterOptions(FilterOptions):
@@ -114,8 +116,10 @@ class TextFilter(Aligner):
     def tune_scores(self, ranking: Ranking, validate: Callable[[], float]) -> None:
         """Find the weights within the training part, and w by the validation metric.
 
-        With w it is found whether the filter's low pass stays: a backbone is one, too.  Of equally
-        good weights w the smallest is taken, the one nearest to the backbone.
+        With w it is found what stays of the filter: its low pass, since a backbone is one, too, and
+        what reads user profiles, which are written from the training items, those among them that
+        the weights were found on.  Of equally good weights w the smallest is taken, the one nearest
+        to the backbone.
         """
         from logging import getLogger
 
@@ -124,14 +128,18 @@ class TextFilter(Aligner):
         self.fitted(ranking)
         if self.options.filter_weight is None:
             score, weight = self._best_fusion(validate)
-            low_pass = self.modules.found()["low_pass"]
-            if low_pass and self.options.filter_low_pass is None:
-                self.modules.refit(low_pass=0.0)
+            given = self.options.fixed_weights()
+            for names in _DOUBTED:
+                found = self.modules.found()
+                left_out = {name: found[name] for name in names if name not in given}
+                if not any(left_out.values()):
+                    continue
+                self.modules.refit(**dict.fromkeys(left_out, 0.0))
                 without, its_weight = self._best_fusion(validate)
                 if without >= score:
-                    weight = its_weight
+                    score, weight = without, its_weight
                 else:
-                    self.modules.refit(low_pass=low_pass)
+                    self.modules.refit(**left_out)
             self.modules.fusion.fill_(weight)
         getLogger().info(
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "

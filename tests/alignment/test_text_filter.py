@@ -101,6 +101,38 @@ def test_the_low_pass_stays_where_validation_says_so(better: float | None, kept:
     np.testing.assert_allclose(filtered, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("low_pass", "match"), [(0.5, 0.2), (0.5, 0.0), (0.0, 0.2), (0.0, 0.0)])
+def test_validation_leaves_out_what_it_does_not_want(low_pass: float, match: float) -> None:
+    free = {"filter_low_pass": None, "filter_match": None, "filter_user_text": None}
+    data, aligner = ranking(), made(**{**FIXED, **free})
+    aligner.fitted(data)
+    aligner.modules.refit(low_pass=0.5, match=0.2, user_text=0.25)  # as if they had been found
+
+    def validate() -> float:
+        found = aligner.modules.found()
+        by_weight = -0.1 * abs(float(aligner.modules.fusion) - 0.6)
+        return (
+            by_weight
+            + (found["low_pass"] == pytest.approx(low_pass))
+            + (found["match"] == pytest.approx(match))
+        )
+
+    aligner.tune_scores(data, validate)
+    found = aligner.modules.found()
+    assert (found["low_pass"], found["match"]) == pytest.approx((low_pass, match))
+    assert found["user_text"] == (0.25 if match else 0.0), "it goes with the other user piece"
+    assert (found["two_hops"], found["text"]) == pytest.approx((0.5, 0.3))
+
+
+def test_weights_that_are_given_are_not_left_out() -> None:
+    data, aligner = ranking(), made(**FIXED)
+    calls = []
+    aligner.tune_scores(data, lambda: calls.append(1) or 0.0)
+    assert len(calls) == 7, "one filter: six weights w, and one beside the first of them"
+    found = aligner.modules.found()
+    assert (found["match"], found["user_text"]) == pytest.approx((0.2, 0.25))
+
+
 def test_a_loaded_filter_ranks_as_the_saved_one_without_tuning() -> None:
     data, users, scores = ranking(2), torch.arange(USERS), torch.randn(USERS, ITEMS)
     first, second = made(), made()

@@ -322,3 +322,19 @@ def test_few_interactions_are_held_out_several_times(
     fixed = dict.fromkeys(set(vars(FilterWeights())) - {"item_exponent", "popularity"}, 0.0)
     tuned_weights(FilterInputs.of(many), {**fixed, "item_exponent": 0.3}, seed=7)
     assert seeds == [7 + n for n in range(drawn)]
+
+
+@pytest.mark.parametrize("with_users", [False, True])
+def test_a_mean_of_items_is_of_those_that_are_kept(with_users: bool) -> None:
+    """Else what is held out would have a part in finding it."""
+    x, items, users = blocks(8)
+    users[:100] = 0.0  # no profile
+    tensors = [torch.from_numpy(rows).float() for rows in (items, users)]
+    given = tensors if with_users else tensors[:1]
+    kept, _ = hold_out(sp.csr_matrix(x))
+    found = FilterInputs.of(sp.csr_matrix(x), *given).trained_on(kept).user_rows
+    wanted = FilterInputs.of(kept, *given).user_rows
+    whole = FilterInputs.of(sp.csr_matrix(x), *given).user_rows
+    assert found is not None
+    torch.testing.assert_close(found, wanted)
+    assert not torch.equal(found, whole)
