@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-__all__ = ["file_digest", "file_state", "progress", "replacing"]
+__all__ = ["file_digest", "file_state", "keeping_ctrl_c", "progress", "replacing"]
 
 _Item = TypeVar("_Item")
 _BLOCK = 1 << 20
@@ -33,6 +33,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
+        raise
+
+
+@contextmanager
+def keeping_ctrl_c() -> Iterator[None]:
+    """Raise Ctrl-C as it is: PyTorch's writer hides one that comes in the middle of a write.
+
+    It goes on, and complains of the file in a ``RuntimeError``.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
         raise
 
 

@@ -11,7 +11,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
-from recbole_darec.data.files import replacing
+from recbole_darec.data.files import keeping_ctrl_c, replacing
 
 __all__ = ["save_plain_configurations"]
 
@@ -36,7 +36,7 @@ def _save_checkpoint(self: Any, epoch: int, verbose: bool = True, **kwargs: Any)
         "other_parameter": self.model.other_parameter(),
         "optimizer": self.optimizer.state_dict(),
     }
-    with replacing(path) as file:
+    with replacing(path) as file, keeping_ctrl_c():
         torch.save(state, file)
     if verbose:
         self.logger.info(set_color("Saving current", "blue") + f": {path}")

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_darec.data.files import keeping_ctrl_c
 from recbole_darec.errors import CheckpointError, UserError, first_line
 
 __all__ = [
@@ -104,7 +105,8 @@ def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
+            with keeping_ctrl_c():
+                torch.save({"format": FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

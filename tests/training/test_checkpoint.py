@@ -318,3 +318,31 @@ def test_the_same_run_twice_gives_the_same_parameters(data_path: Path) -> None:
     states = [load_checkpoint(Path(r["model_file"]))["state_dict"] for r in (first, second)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert prepared(data_path).identity.data == load_checkpoint(Path(first["model_file"]))["data"]
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_ctrl_c_while_a_checkpoint_is_written_is_ctrl_c(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = torch.save
+
+    class Interrupted:
+        """A file that is interrupted in one of its writes."""
+
+        def __init__(self, file: Any) -> None:
+            self._file, self._writes = file, 0
+
+        def write(self, data: Any) -> int:
+            self._writes += 1
+            if self._writes == at:
+                raise KeyboardInterrupt
+            return int(self._file.write(data))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(torch, "save", lambda content, file: save(content, Interrupted(file)))
+    path = tmp_path / "saved" / "model.pth"
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint({"a": torch.zeros(1000), "b": torch.zeros(3)}, path)
+    assert list(path.parent.iterdir()) == []
