@@ -150,7 +150,7 @@ def _filters(bare: Any, options: dict[str, Any]) -> dict[str, Callable[[], Any]]
         rows = rng.standard_normal((len(tokens), 384), dtype=np.float32)
         write_binary(folder / f"{name}.{kind}emb", tokens, rows)
     weights: dict[str, Any] = dict.fromkeys(
-        ("two_hops", "text", "popularity", "match", "user_text"), 0.0
+        ("two_hops", "text", "popularity", "match", "user_text", "low_pass"), 0.0
     )
     found: dict[str, Callable[[], Any]] = {}
     for label, added in (

@@ -117,8 +117,8 @@ class TextFilter(Aligner):
         """Find the weights within the training part, and w by the validation metric.
 
         With w it is found what stays of the filter: its low pass, since a backbone is one, too, and
-        what reads user profiles, which are written from the training items, those among them that
-        the weights were found on.  Of equally good weights w the smallest is taken, the one nearest
+        what reads user profiles, which may be written from the very training items that the weights
+        were found on.  Of equally good weights w the smallest is taken, the one nearest
         to the backbone.
         """
         from logging import getLogger
@@ -131,15 +131,15 @@ class TextFilter(Aligner):
             given = self.options.fixed_weights()
             for names in _DOUBTED:
                 found = self.modules.found()
-                left_out = {name: found[name] for name in names if name not in given}
-                if not any(left_out.values()):
+                left_out = [name for name in names if name not in given and found[name]]
+                if not left_out:
                     continue
-                self.modules.refit(**dict.fromkeys(left_out, 0.0))
+                whole = self.modules.refit(**dict.fromkeys(left_out, 0.0))
                 without, its_weight = self._best_fusion(validate)
                 if without >= score:
                     score, weight = without, its_weight
                 else:
-                    self.modules.refit(**left_out)
+                    self.modules.put_back(whole)
             self.modules.fusion.fill_(weight)
         getLogger().info(
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "

@@ -38,7 +38,7 @@ def profile_files(
 
 def is_there(directories: Sequence[str | Path], dataset: str, kind: str) -> bool:
     """Tell whether a kind has a file in one of the folders."""
-    return any(exists(Path(d) / f"{dataset}{_SUFFIX[kind]}") for d in directories)
+    return any(map(exists, _places(directories, dataset, kind, None)))
 
 
 def found_file(

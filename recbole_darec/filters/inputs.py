@@ -29,7 +29,7 @@ class FilterInputs:
         user_texts: S, or None without user profiles.
         item_rows: centred unit profiles of the items, float32 ``[n_items, w]``, or None.
         user_rows: those of the users; a user without one has the mean of the own training items'.
-        unwritten: numbers of the users that have such a mean, or None.
+        means: numbers of the users that have such a mean, or None.
     """
 
     interactions: Any
@@ -37,7 +37,7 @@ class FilterInputs:
     user_texts: TextGraph | None = None
     item_rows: Tensor | None = None
     user_rows: Tensor | None = None
-    unwritten: np.ndarray | None = None
+    means: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -87,33 +87,35 @@ class FilterInputs:
             return cls(matrix, item_texts, user_texts)
         items = centred_unit_rows(item_profiles)
         users = rows_of_users(matrix, items, user_profiles)
-        unwritten = np.arange(matrix.shape[0])
-        if user_profiles is not None:
-            unwritten = np.setdiff1d(unwritten, present_rows(user_profiles))
-        return cls(matrix, item_texts, user_texts, items, users, unwritten)
+        means = _without_profile(user_profiles, len(users))
+        return cls(matrix, item_texts, user_texts, items, users, means)
 
     def trained_on(self, interactions: Any) -> FilterInputs:
         """Return the same texts over other interactions, of which the means of items are taken."""
-        if self.user_rows is None or self.unwritten is None or not len(self.unwritten):
+        if self.item_rows is None or self.user_rows is None or self.means is None:
             return replace(self, interactions=interactions)
-        assert self.item_rows is not None
         rows = self.user_rows.clone()
-        rows[self.unwritten] = _means(interactions[self.unwritten], self.item_rows).to(rows.device)
+        rows[self.means] = _means_of_items(interactions[self.means], self.item_rows).to(rows.device)
         return replace(self, interactions=interactions, user_rows=rows)
 
 
 def rows_of_users(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:
     """Return the users' centred unit profiles, the mean of their items' for those without one."""
-    means = _means(matrix, items)
+    means = _means_of_items(matrix, items)
     if profiles is None:
         return means
     found = centred_unit_rows(profiles)
-    missing = np.ones(len(found), dtype=bool)
-    missing[present_rows(profiles)] = False
+    missing = _without_profile(profiles, len(found))
     found[missing] = means[missing]
     return found
 
 
-def _means(matrix: Any, items: Tensor) -> Tensor:
+def _without_profile(profiles: Tensor | None, count: int) -> np.ndarray:
+    """Return the numbers of the users without a profile."""
+    everyone = np.arange(count)
+    return everyone if profiles is None else np.setdiff1d(everyone, present_rows(profiles))
+
+
+def _means_of_items(matrix: Any, items: Tensor) -> Tensor:
     """Return the directions of the means of each user's item rows."""
     return unit_rows(torch.from_numpy(np.asarray(matrix @ items.cpu().numpy())), eps=1e-6)

@@ -48,7 +48,7 @@ def leading_right_vectors(matrix: Any, width: int) -> np.ndarray:
     """Return the leading right singular vectors, float64 ``[n_items, min(width, rank)]``.
 
     Of a large matrix they are found by random projections and eight passes (Halko et al., SIAM
-    Review 2011): nearly the same directions, which rank as well, some twenty times as fast.
+    Review 2011), which comes near the same directions and takes less time.
     The same matrix gives the same ones, whatever was computed before.
 
     Args:

@@ -106,20 +106,27 @@ class SelfTuningFilter(nn.Module):
                 device=self.weights.device,
             )
             if not bool(self.weights_known):
-                found = tuned_weights(inputs, self._options.fixed_weights())
-                self.weights.copy_(self.weights.new_tensor(list(vars(found).values())))
+                self._keep(tuned_weights(inputs, self._options.fixed_weights()))
                 self.weights_known.fill_(True)
             # Through float32 in either case, so that a checkpoint ranks to the bit.
             self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
         return self._fitted
 
-    def refit(self, **changed: float) -> None:
-        """Give weights of the filter other values, once it was fitted, and fit it anew."""
-        assert self._fitted is not None
-        self.weights.copy_(
-            self.weights.new_tensor(list(vars(replace(self._fitted.weights, **changed)).values()))
-        )
-        self._fitted = FittedFilter(self._fitted.inputs, FilterWeights(*self.weights.tolist()))
+    def refit(self, **changed: float) -> FittedFilter:
+        """Give weights of the filter other values, once it was fitted; return the one of before."""
+        before = self._fitted
+        assert before is not None
+        self._keep(replace(before.weights, **changed))
+        self._fitted = FittedFilter(before.inputs, FilterWeights(*self.weights.tolist()))
+        return before
+
+    def put_back(self, fitted: FittedFilter) -> None:
+        """Take a filter that :meth:`refit` has returned."""
+        self._keep(fitted.weights)
+        self._fitted = fitted
+
+    def _keep(self, weights: FilterWeights) -> None:
+        self.weights.copy_(self.weights.new_tensor(list(vars(weights).values())))
 
     def found(self) -> dict[str, float]:
         """Return the weights by name; none before they are known."""
