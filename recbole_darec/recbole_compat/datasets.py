@@ -16,6 +16,7 @@ from recbole_darec.data.splits import Split
 from recbole_darec.errors import DataError, OptionError
 from recbole_darec.recbole_compat.cold_items import HeldOut, hold_items_out
 from recbole_darec.recbole_compat.fast_data import FastData, sampling_from_arrays
+from recbole_darec.recbole_compat.fast_loader import sooner
 from recbole_darec.recbole_compat.fields import check_loaded_columns, check_named_columns
 from recbole_darec.recbole_compat.reconcile import reconcile
 from recbole_darec.recbole_compat.sequences import check_times, split_in_time
@@ -235,8 +236,8 @@ def training_loader(config: Any, dataset: Any, parts: list[Any]) -> tuple[Any, A
             train, valid, test = create_samplers(config, dataset, parts)
     except ValueError as error:  # a user who has interacted with all the items
         raise DataError(f"data set '{config['dataset']}': {error}") from error
-    loader = get_dataloader(config, "train")(config, parts[0], train, shuffle=config["shuffle"])
-    return loader, valid, test
+    loader_class = sooner(get_dataloader(config, "train"))
+    return loader_class(config, parts[0], train, shuffle=config["shuffle"]), valid, test
 
 
 def evaluation_loader(config: Any, phase: str) -> Any:

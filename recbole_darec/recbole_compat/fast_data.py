@@ -32,17 +32,34 @@ __all__ = ["FastData", "SortedSampler", "UsedItems", "sampling_from_arrays"]
 class FastData(ColumnIds):
     """Mixin over a RecBole data set: the same values and parts, sooner.
 
-    Works around: RecBole reads text by pandas' Python engine, and groups interactions by a list of
-    Python numbers for each user.
+    Works around: RecBole reads text by pandas' Python engine, groups interactions by a list of
+    Python numbers for each user, and makes a list of numbers of each tensor that picks rows.
     """
 
     inter_feat: Any
+    user_feat: Any
+    item_feat: Any
+    uid_field: str
+    iid_field: str
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         # Other tables have far fewer rows, and RecBole works on the texts of some.
         coded = source == FeatureSource.INTERACTION
         with reading_by(partial(_read_csv, coded=coded)):
             return super()._load_feat(filepath, source)  # type: ignore[misc]
+
+    def __getitem__(self, index: Any, join: bool = True) -> Any:
+        if not isinstance(index, (np.ndarray, torch.Tensor)):
+            return super().__getitem__(index, join)  # type: ignore[misc]
+        found = _picked(self.inter_feat, torch.as_tensor(index))
+        return self.join(found) if join else found
+
+    def join(self, df: Any) -> Any:
+        """Return interactions with the columns of their users and items, added in place."""
+        for feat, field in ((self.user_feat, self.uid_field), (self.item_feat, self.iid_field)):
+            if feat is not None and field in df:
+                df.update(_picked(feat, df[field]))
+        return df
 
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
         """Return the data sets of the parts, rows in the order that RecBole puts them."""
@@ -56,13 +73,14 @@ class FastData(ColumnIds):
         ends = np.cumsum(part_sizes(totals, ratios), axis=1)
         labels = sum(place >= np.repeat(end, totals) for end in ends[:, :-1].T)
         self._drop_unused_col()  # type: ignore[attr-defined]
-        feat = self.inter_feat.interaction
-        made = []
-        for part in range(len(ratios)):
-            rows = torch.from_numpy(order[labels == part])
-            of_part = Interaction({name: values[rows] for name, values in feat.items()})
-            made.append(self.copy(of_part))  # type: ignore[attr-defined]
-        return made
+        chosen = (torch.from_numpy(order[labels == part]) for part in range(len(ratios)))
+        copied = self.copy  # type: ignore[attr-defined]
+        return [copied(_picked(self.inter_feat, rows)) for rows in chosen]
+
+
+def _picked(feat: Any, rows: torch.Tensor) -> Interaction:
+    # ``feat[rows]`` of RecBole goes over a list of numbers.
+    return Interaction({name: values[rows] for name, values in feat.interaction.items()})
 
 
 def _read_csv(filepath: str, *, coded: bool = False, **options: Any) -> pd.DataFrame:
