@@ -3,10 +3,13 @@
     python benchmarks/epoch_time.py                       # a random graph of Amazon-book's size
     python benchmarks/epoch_time.py --dataset amazon --data_path dataset
     python benchmarks/epoch_time.py --align darec rlmrec_con --components 128
+    python benchmarks/epoch_time.py --align darec rlmrec_con --amp --epochs 10    # on a GPU
 
 The epochs of the contestants take turns, so that a change of the machine's load meets all of them;
-the processor's time is told beside the clock's, and has the ratios.  With ``--steps`` an epoch is
-its first steps, times what is left.
+the processor's time is told beside the clock's, and has the ratios where there is no GPU.  On a GPU
+an epoch ends when its losses are there; ``--amp`` times each contestant in mixed precision, too,
+``--eager`` without the recorded step.  With ``--steps`` an epoch is its first steps, times what is
+left.
 The profiles are random rows: their meaning costs no time.
 """
 
@@ -43,15 +46,27 @@ def main() -> None:
         name: tuple(statistics.median(column) for column in zip(*found))
         for name, found in times.items()
     }
-    stock, own = (medians[name][1] for name in ("stock RecBole LightGCN", "LightGCN, --align=none"))
+    which = 0 if _gpu() else 1  # a processor that waits for a GPU counts as busy, or not
+    stock, own = (
+        medians[name][which] for name in ("stock RecBole LightGCN", "LightGCN, --align=none")
+    )
     print(
         f"{dataset}: d = {args.width}, batch {args.batch}, {args.layers} layers, profiles "
-        f"{args.profile_width} wide, {args.threads} thread(s), median of {args.epochs}\n"
+        f"{args.profile_width} wide, {_gpu() or f'{args.threads} thread(s)'}, median of "
+        f"{args.epochs}\n"
     )
     print("| epoch of | seconds | processor's | to stock | to our backbone |")
     print("| --- " * 5 + "|")
-    for name, (seconds, busy) in medians.items():
-        print(f"| {name} | {seconds:.2f} | {busy:.2f} | {busy / stock:.2f} | {busy / own:.2f} |")
+    for name, found in medians.items():
+        ratios = f"{found[which] / stock:.2f} | {found[which] / own:.2f}"
+        print(f"| {name} | {found[0]:.3f} | {found[1]:.3f} | {ratios} |")
+
+
+def _gpu() -> str:
+    """Return the name of the GPU that is used, empty where none is."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,6 +88,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--components", type=int, help="time each aligner with this many components, too"
     )
+    parser.add_argument("--amp", action="store_true", help="time mixed precision, too")
+    parser.add_argument("--eager", action="store_true", help="time steps by themselves, too")
     return parser.parse_args()
 
 
@@ -118,11 +135,19 @@ def _contestants(
         "stock RecBole LightGCN": timed(trainer, prepared.train_data),
         "LightGCN, --align=none": ours("none"),
     }
+    variants: list[tuple[str, dict[str, Any]]] = [("", {})]
+    if args.components:
+        name = f" --profile_components={args.components}"
+        variants.append((name, {"profile_components": args.components}))
     for align in args.align:
-        contestants[f"LightGCN, --align={align}"] = ours(align)
-        if args.components:
-            name = f"LightGCN, --align={align} --profile_components={args.components}"
-            contestants[name] = ours(align, profile_components=args.components)
+        for name, changed in variants:
+            contestants[f"LightGCN, --align={align}{name}"] = ours(align, **changed)
+    for asked, option, value in (
+        (args.amp, "enable_amp", True), (args.eager, "cuda_graph", False),
+    ):  # fmt: skip
+        for align in ("none", *args.align) if asked else ():
+            name = f"LightGCN, --align={align} --{option}={value}"
+            contestants[name] = ours(align, **{option: value})
     return contestants
 
 

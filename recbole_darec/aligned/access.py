@@ -231,7 +231,8 @@ def one_interaction(model: Any, config: Any) -> Interaction:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation, and it and the random numbers back afterwards.
 
-    ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.
+    ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.  cuDNN has no gradient
+    of a recurrent layer in evaluation, so that PyTorch's own kernels stand in.
     """
     modes = [(module, module.training) for module in model.modules()]
     numpy_state = np.random.get_state()  # noqa: NPY002 - RecBole draws from the global stream
@@ -239,7 +240,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         module.training = False
     try:
         device = torch.device(str(model.device))
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        ours = torch.backends.cudnn.flags(enabled=False)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), ours:
             yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002

@@ -218,6 +218,26 @@ class AlteredBackbone(_Backbone):
         assert self._access.tables is not None
         return self._access.tables
 
+    @property
+    def replayable(self) -> bool:
+        """Whether every training step does the same on the same tensors, but for the batch."""
+        # The backbone's attribute; RecBole's own models have none.
+        return bool(getattr(super(), "replayable", False)) and self.aligner.replayable
+
+    @property
+    def alters_ranking(self) -> bool:
+        """Whether the aligner has a step at score level."""
+        return self._ranking is not None
+
+    def tune_scores(self, validate: Callable[[], float]) -> None:
+        """Let the aligner find what it ranks with, once, after the training.
+
+        Args:
+            validate: evaluates the model as it ranks now; greater is better.
+        """
+        if self._ranking is not None:
+            self.aligner.tune_scores(self._ranking, validate)
+
     def no_embeddings(self) -> OptionError:
         """Return the error for a backbone that an aligner finds no embeddings in."""
         name = backbone_name(type(self))

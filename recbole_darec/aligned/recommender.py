@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +33,7 @@ from recbole_darec.aligned.start import start_from_profiles
 from recbole_darec.aligned.vectors import score_vectors
 from recbole_darec.alignment.contract import Aligner, Ranking, TrainingStep, Widths
 from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.data.found_before import FoundBefore
 from recbole_darec.errors import OptionError
 from recbole_darec.numerics import current_share, sharing
 from recbole_darec.settings.options import options_from_config
@@ -68,6 +70,9 @@ class AlignedRecommender(AlteredBackbone):
         self.diagnose_next = False
         self.diagnostics: dict[str, float] = {}
 
+        # Beside the data, and keyed by all that it depends on.
+        folder, name = Path(config["data_path"]), config["dataset"]
+        self.found_before = FoundBefore(folder / f"{name}.filter.cache")
         run = options_from_config(RunOptions, config)
         self._method_name = self.align_method or run.align
         method = aligner_class(self._method_name)
@@ -94,7 +99,8 @@ class AlignedRecommender(AlteredBackbone):
         self.alignment = self.aligner.modules
         if method.alters("scores"):
             pairs = dataset.inter_matrix(form="csr")[1:, 1:]  # without the padding
-            self._ranking = Ranking(pairs.astype(bool).astype(np.float32), rows, self._kinds)
+            pairs = pairs.astype(bool).astype(np.float32)
+            self._ranking = Ranking(pairs, rows, self._kinds, self.found_before)
             self.aligner.check_ranking(self._ranking)
         if self._alters_tables():
             # A width that cannot rank is answered here, before anything is trained.
@@ -278,20 +284,6 @@ class AlignedRecommender(AlteredBackbone):
         with torch.no_grad():
             rows = {"collaborative": step.collaborative, **self.aligner.representations(step)}
         self.diagnostics = step_diagnostics(losses, list(final.values()), rows)
-
-    @property
-    def alters_ranking(self) -> bool:
-        """Whether the aligner has a step at score level."""
-        return self._ranking is not None
-
-    def tune_scores(self, validate: Callable[[], float]) -> None:
-        """Let the aligner find what it ranks with, once, after the training.
-
-        Args:
-            validate: evaluates the model as it ranks now; greater is better.
-        """
-        if self._ranking is not None:
-            self.aligner.tune_scores(self._ranking, validate)
 
 
 class DaRecMixin(AlignedRecommender):

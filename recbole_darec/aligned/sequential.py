@@ -105,9 +105,10 @@ class AlignedSequential(AlignedRecommender):
         batch.interaction[self.ITEM_ID] = torch.full((len(batch),), self.n_items - 1)
         assert access.tables is not None
         (table,) = access.tables.weights(self).values()
+        batch = batch.to(self.device)
         with undisturbed(self), torch.enable_grad():
             try:
-                encoded = self.encode(batch.to(self.device))
+                encoded = self.encode(batch)
             except KeyError as error:  # it reads more than a sequence
                 raise self.no_embeddings() from error
             # No plain sum, which a last layer norm makes a constant.

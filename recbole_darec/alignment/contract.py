@@ -125,12 +125,15 @@ class Aligner:
         takes_no_text: whether it runs without profiles of a kind, which are zero rows then.
         modules: the method's parameters and buffers, a ``torch.nn.Module`` or None.
         undecayed: names of submodules that ``weight_decay`` leaves alone, of a method with phases.
+        replayable: whether every training step does the same operations on the same tensors, but
+            for the batch: a GPU then records one and replays it.
     """
 
     Options: ClassVar[type] = NoOptions
     needs_profiles: ClassVar[bool] = True
     takes_no_text: ClassVar[bool] = False
     undecayed: ClassVar[tuple[str, ...]] = ()
+    replayable: bool = False
 
     def __init__(self, options: Any, widths: Widths) -> None:
         self.options = options

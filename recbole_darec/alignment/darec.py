@@ -107,6 +107,7 @@ class DaRec(Aligner):
         from recbole_darec.alignment.projection import TwinProjection
 
         self.options = options
+        self.replayable = options.center_matching == "greedy"  # the other one is SciPy's
         width = options.align_width or widths.backbone
         hidden = [width] if options.align_mlp_hidden is None else options.align_mlp_hidden
         self.modules: nn.ModuleDict = nn.ModuleDict(

@@ -97,6 +97,7 @@ class _Joined(Aligner):
             name: method(parse_options(method.Options, values), widths)
             for name, method in self.methods.items()
         }
+        self.replayable = all(part.replayable for part in self.parts.values())
         modules = {n: part.modules for n, part in self.parts.items() if part.modules is not None}
         self.modules = nn.ModuleDict(modules) if modules else None
 

@@ -45,6 +45,7 @@ class KAR(Aligner):
     """The experts' outputs, weighted by a gate of each kind, in training and in prediction."""
 
     Options: ClassVar[type] = KAROptions
+    replayable = True
 
     def __init__(self, options: KAROptions, widths: Widths) -> None:
         super().__init__(options, widths)

@@ -13,3 +13,4 @@ class NoAlignment(Aligner):
     """Adds nothing: what differs between this and another aligner is that aligner's doing."""
 
     needs_profiles: ClassVar[bool] = False
+    replayable = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,11 +22,24 @@ class Ranking:
         profiles: frozen profile embeddings, rows and ``kinds`` as in a ``TrainingStep``.
         kinds: which rows of ``profiles`` belong to which kind; the first kind's are ranked for, the
             last kind's are ranked.
+        found_before: numbers that were found on the same data, by a key that says all that they
+            depend on; None where nothing is kept.
     """
 
     interactions: Any
     profiles: Tensor
     kinds: Mapping[str, slice]
+    found_before: Kept | None = None
+
+
+class Kept(Protocol):
+    """Lists of numbers by key, kept from run to run."""
+
+    def get(self, key: str) -> list[float] | None:
+        """Return what was kept under ``key``, None where there is nothing."""
+
+    def keep(self, key: str, numbers: Sequence[float]) -> None:
+        """Keep numbers under ``key``."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Relational(ProfileNeighbours):
     """Profile neighbours in the representation, and relations matched to the frozen profiles'."""
 
     Options: ClassVar[type] = RelationalOptions
+    replayable = True
     options: RelationalOptions
 
     def losses(self, step: TrainingStep) -> dict[str, Tensor]:

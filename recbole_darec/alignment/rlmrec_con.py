@@ -62,6 +62,7 @@ class RLMRecCon(Aligner):
         from recbole_darec.alignment.projection import mlp
 
         self.options: RLMRecConOptions = options
+        self.replayable = options.negatives != "all"  # these are projected once more, backwards
         halfway = [(widths.profile + widths.backbone) // 2]
         hidden = halfway if options.kd_hidden is None else options.kd_hidden
         self.modules = mlp(widths.profile, hidden, widths.backbone)

@@ -38,6 +38,7 @@ class RLMRecGen(Aligner):
     """
 
     Options: ClassVar[type] = RLMRecGenOptions
+    replayable = True
 
     def __init__(self, options: RLMRecGenOptions, widths: Widths) -> None:
         super().__init__(options, widths)

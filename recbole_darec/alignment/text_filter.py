@@ -41,6 +41,7 @@ class TextFilter(Aligner):
     """Adds the scores of a graph filter over co-occurrence and texts to the backbone's."""
 
     Options: ClassVar[type] = TextFilterOptions
+    replayable = True
     takes_no_text: ClassVar[bool] = True
     options: TextFilterOptions
 
@@ -153,7 +154,7 @@ class TextFilter(Aligner):
 
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
-        return self.modules.fitted(*_inputs(ranking))
+        return self.modules.fitted(*_inputs(ranking), found_before=ranking.found_before)
 
     def _best_fusion(self, validate: Callable[[], float]) -> tuple[float, float]:
         """Return the best validation score of this filter, and the weight w that has it."""

@@ -23,7 +23,7 @@ from recbole_darec.backbones.graph_recommender import GraphRecommender, training
 from recbole_darec.backbones.options import RegularizedOptions
 from recbole_darec.backbones.propagation import propagate_layers
 from recbole_darec.errors import OptionError
-from recbole_darec.numerics import log_sum_exp, unique_with_counts
+from recbole_darec.numerics import distinct_with_weights, log_sum_exp, unique_with_counts
 from recbole_darec.settings.options import option
 
 __all__ = [
@@ -53,14 +53,10 @@ def mean_log_sum_exp(rows: Tensor, candidates: Tensor, ids: Tensor, *, distinct:
         a scalar, 0 for an empty batch.
     """
     total: Any = len(ids)
-    ids, weights = unique_with_counts(ids)
-    if distinct and weights is not None:
-        total, weights = len(ids), None
-    elif distinct:
-        # Repetitions were not merged: each of n like ids counts 1/n.
-        times = torch.zeros(len(rows), dtype=torch.int64, device=ids.device)
-        weights = times.index_add_(0, ids, torch.ones_like(ids))[ids].float().reciprocal()
-        total = weights.sum()
+    if distinct:
+        ids, weights, total = distinct_with_weights(ids, len(rows))
+    else:
+        ids, weights = unique_with_counts(ids)
     if not len(ids):
         total = 1.0
     return log_sum_exp(rows[ids], candidates, weights=weights) / total

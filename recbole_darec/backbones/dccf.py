@@ -11,7 +11,7 @@ from recbole_darec.backbones.edges import EdgePattern, edge_dots, row_normalized
 from recbole_darec.backbones.graph_recommender import GraphRecommender
 from recbole_darec.backbones.options import RegularizedOptions
 from recbole_darec.backbones.propagation import aggregate_over
-from recbole_darec.numerics import info_nce, unit_rows
+from recbole_darec.numerics import distinct_with_weights, info_nce, unit_rows
 from recbole_darec.settings.options import option
 
 __all__ = ["DCCF", "DCCFOptions", "intent_messages", "masked_messages"]
@@ -79,6 +79,7 @@ class DCCF(GraphRecommender):
 
     Options: ClassVar[type] = DCCFOptions
     options: DCCFOptions
+    replayable: ClassVar[bool] = True
 
     def make_layers(self, config: Any) -> None:
         """Make the intent prototypes of users and items, ``[d, n_intents]`` each."""
@@ -125,15 +126,23 @@ class DCCF(GraphRecommender):
 
     def _contrast(self, messages: list[dict[str, Tensor]], interaction: Any) -> Tensor:
         """Return the contrasts of all layers, of the batch's distinct users and positive items."""
-        ids = [torch.unique(interaction[name]) for name in (self.USER_ID, self.ITEM_ID)]
-        total = ids[0].new_zeros((), dtype=torch.float32)
+        sizes = {self.USER_ID: self.n_users, self.ITEM_ID: self.n_items}
+        found = [distinct_with_weights(interaction[name], n) for name, n in sizes.items()]
+        total = interaction[self.USER_ID].new_zeros((), dtype=torch.float32)
         for layer in messages:
             seen = {
-                name: [kind[rows] for kind, rows in zip(self.split(nodes), ids)]
+                name: [kind[rows] for kind, (rows, *_) in zip(self.split(nodes), found)]
                 for name, nodes in layer.items()
             }
             for view in VIEWS:
-                for anchors, others in zip(seen["graph"], seen[view]):
-                    term = info_nce(anchors, others, others, self.options.ssl_tau)
-                    total = total + term / len(anchors)
+                for anchors, others, (_, weights, number) in zip(seen["graph"], seen[view], found):
+                    term = info_nce(
+                        anchors,
+                        others,
+                        others,
+                        self.options.ssl_tau,
+                        weights=weights,
+                        candidate_weights=weights,
+                    )
+                    total = total + term / number
         return total

@@ -39,6 +39,7 @@ class GCCF(GraphRecommender):
 
     Options: ClassVar[type] = GCCFOptions
     options: GCCFOptions
+    replayable: ClassVar[bool] = True
 
     def make_graph(self, dataset: Any) -> BipartiteGraph:
         """Return the graph with self-loops."""

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.model.init import xavier_uniform_initialization
-from recbole.model.loss import BPRLoss, EmbLoss
+from recbole.model.loss import BPRLoss
 from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_darec.backbones.graph import BipartiteGraph
 from recbole_darec.backbones.options import GraphOptions
-from recbole_darec.backbones.regularization import squared_norms
+from recbole_darec.backbones.regularization import batch_norms, squared_norms
 from recbole_darec.errors import OptionError
 from recbole_darec.numerics import own_rows
 from recbole_darec.settings.options import options_from_config
@@ -46,6 +46,9 @@ class GraphRecommender(GeneralRecommender):
     (``takes_whole_batches``): what a subclass computes is right as it is, and the sums over rows of
     the ranking loss and of ``numerics``' contrasts are shared.
 
+    A class whose every training step does the same operations on the same tensors, but for the
+    batch, says so by ``replayable``: a GPU then records one and replays it.
+
     Attributes:
         options: the checked options, an instance of ``Options``.
         graph: the normalised adjacency, on the model's device.
@@ -62,6 +65,7 @@ class GraphRecommender(GeneralRecommender):
     options: Any
     require_pow: bool = False
     takes_whole_batches: ClassVar[bool] = True
+    replayable: ClassVar[bool] = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -72,7 +76,6 @@ class GraphRecommender(GeneralRecommender):
         self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
         self.mf_loss = BPRLoss()
-        self.reg_loss = EmbLoss()
         self.graph = self.make_graph(dataset).to(self.device)
         # Final embeddings of an evaluation, until the next training step; RecBole's names.
         self.restore_user_e: Tensor | None = None
@@ -161,8 +164,7 @@ class GraphRecommender(GeneralRecommender):
             self.item_embedding(interaction[self.ITEM_ID]),
             self.item_embedding(interaction[self.NEG_ITEM_ID]),
         )
-        norms = self.reg_loss(*rows, require_pow=self.require_pow)
-        return self.reg_weight * norms.reshape(())
+        return self.reg_weight * batch_norms(rows, squared=self.require_pow)
 
     def own_parameters(self) -> list[Tensor]:
         """Return the parameters that the L2 term of ``reg_form=full`` is of.

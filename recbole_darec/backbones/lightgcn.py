@@ -35,6 +35,7 @@ class LightGCN(SoftmaxRanking, GraphRecommender):
 
     Options: ClassVar[type] = LightGCNOptions
     options: LightGCNOptions
+    replayable: ClassVar[bool] = True
 
     def make_layers(self, config: Any) -> None:
         """Make no parameters; read the option of RecBole's that no other of the backbones has."""

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["squared_norms"]
+__all__ = ["batch_norms", "squared_norms"]
+
+
+def batch_norms(tables: Sequence[Tensor], *, squared: bool) -> Tensor:
+    """Return RecBole's ``EmbLoss`` of a batch's embeddings, a scalar.
+
+    The norms of the whole tables are added and divided by the number of rows; squared, they are
+    halved, too.  RecBole's makes a zero on the processor, for which a GPU has to be waited for.
+
+    Args:
+        tables: float ``[batch, d]`` each.
+        squared: whether each norm is squared.
+    """
+    norms = torch.stack([torch.linalg.vector_norm(table) for table in tables])
+    if squared:
+        return norms.square().sum() / (2 * len(tables[-1]))
+    return norms.sum() / len(tables[-1])
 
 
 def squared_norms(parameters: Iterable[Tensor]) -> Tensor:

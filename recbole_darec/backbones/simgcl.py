@@ -52,6 +52,7 @@ class SimGCL(SoftmaxRanking, GraphRecommender):
 
     Options: ClassVar[type] = SimGCLOptions
     options: SimGCLOptions
+    replayable: ClassVar[bool] = True
 
     def make_layers(self, config: Any) -> None:
         """Make no parameters; refuse options that leave no layer.

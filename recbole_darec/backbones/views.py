@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from recbole_darec.numerics import info_nce, unique_with_counts
+from recbole_darec.numerics import distinct_with_weights, info_nce, unique_with_counts
 
 __all__ = [
     "contrast_rows_with_all",
@@ -48,8 +47,11 @@ def contrast_within_batch(first: Tensor, second: Tensor, ids: Tensor, temperatur
     Returns:
         a scalar, 0 for an empty batch.
     """
-    rows = torch.unique(ids)
-    others = second[rows]
-    if not len(rows):
+    if not len(ids):
         return first.sum() * 0.0
-    return info_nce(first[rows], others, others, temperature) / len(rows)
+    rows, weights, number = distinct_with_weights(ids, len(first))
+    others = second[rows]
+    total = info_nce(
+        first[rows], others, others, temperature, weights=weights, candidate_weights=weights
+    )
+    return total / number

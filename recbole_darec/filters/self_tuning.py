@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,14 @@ from recbole_darec.filters.equations import present_rows
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.options import FilterOptions
-from recbole_darec.filters.tuning import FEWEST, GRID, tuned_weights
+from recbole_darec.filters.tuning import FEWEST, GRID, SEARCH, tuned_weights
 from recbole_darec.filters.weights import TEXT_PIECES, FilterWeights
 
 __all__ = ["SelfTuningFilter"]
 
 # Whose profiles a weight's piece cannot do without; users without one have their items'.
 _READS = {"text": "item", "match": "item", "user_text": "user"}
+_DIGESTED_ROWS = 1 << 16
 _GRAPHS = {"item": "text", "user": "user_text"}
 
 
@@ -90,8 +92,16 @@ class SelfTuningFilter(nn.Module):
                     f"filter_neighbours={asked}: only {count:,} {kind}s have a profile; give fewer"
                 )
 
-    def fitted(self, interactions: Any, items: Tensor, users: Tensor) -> FittedFilter:
-        """Return the filter of a training part, made once; the arguments are :meth:`check`'s."""
+    def fitted(
+        self, interactions: Any, items: Tensor, users: Tensor, found_before: Any = None
+    ) -> FittedFilter:
+        """Return the filter of a training part, made once.
+
+        Args:
+            interactions, items, users: as :meth:`check` takes them.
+            found_before: weights that were found on the same data by the same search, by
+                ``get(key)`` and ``keep(key, numbers)``; None keeps none.
+        """
         if self._fitted is None:
             # A piece whose weight is known to be 0 is not made.
             known = self.found() or self._options.fixed_weights()
@@ -106,11 +116,32 @@ class SelfTuningFilter(nn.Module):
                 device=self.weights.device,
             )
             if not bool(self.weights_known):
-                self._keep(tuned_weights(inputs, self._options.fixed_weights()))
+                key = self._key(interactions, items, users) if found_before is not None else ""
+                numbers = found_before.get(key) if found_before is not None else None
+                if numbers is None or len(numbers) != len(self.weights):
+                    self._keep(tuned_weights(inputs, self._options.fixed_weights()))
+                    if found_before is not None:
+                        found_before.keep(key, self.weights.tolist())
+                else:
+                    self.weights.copy_(self.weights.new_tensor(numbers))
                 self.weights_known.fill_(True)
             # Through float32 in either case, so that a checkpoint ranks to the bit.
             self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
         return self._fitted
+
+    def _key(self, interactions: Any, items: Tensor, users: Tensor) -> str:
+        """Return a digest of all that the weights depend on."""
+        options = self._options
+        search = options.filter_width, options.filter_neighbours, options.filter_search
+        asked = SEARCH, sorted(GRID.items()), sorted(options.fixed_weights().items()), search
+        whole = hashlib.sha256(repr((asked, interactions.shape)).encode())
+        for array in (interactions.indptr, interactions.indices):
+            whole.update(np.ascontiguousarray(array, dtype=np.int64))
+        for rows in (items, users):
+            whole.update(repr((rows.dtype, tuple(rows.shape))).encode())
+            for block in torch.split(rows, _DIGESTED_ROWS):
+                whole.update(block.cpu().contiguous().numpy())
+        return whole.hexdigest()[:32]
 
     def refit(self, **changed: float) -> FittedFilter:
         """Give weights of the filter other values, once it was fitted; return the one of before."""

@@ -18,7 +18,7 @@ from recbole_darec.filters.low_pass import LowPass
 from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["FEWEST", "GRID", "hold_out", "recall", "tuned_weights"]
+__all__ = ["FEWEST", "GRID", "SEARCH", "hold_out", "recall", "tuned_weights"]
 
 # Each weight's candidates; the first ones win where several are equally good.
 GRID: dict[str, tuple[float, ...]] = {
@@ -31,6 +31,8 @@ GRID: dict[str, tuple[float, ...]] = {
     "low_pass": (0.0, 0.25, 0.5, 1.0, 2.0),
     "low_pass_width": (64.0, 32.0, 128.0),
 }
+# Counted up with every change of the search, so that weights which another one found are not taken.
+SEARCH = 1
 _CUT = 20
 _SHARE = 0.2
 FEWEST = 3

@@ -11,6 +11,7 @@ from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
 from recbole_darec.numerics.rows import (
     at_least_float32,
+    distinct_with_weights,
     mean_of_units,
     no_autocast,
     unique_with_counts,
@@ -31,6 +32,7 @@ __all__ = [
     "centers_of",
     "csr_product",
     "current_share",
+    "distinct_with_weights",
     "folded",
     "frequency_buckets",
     "info_nce",

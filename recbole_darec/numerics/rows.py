@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = [
     "BLOCK_ROWS",
     "at_least_float32",
+    "distinct_with_weights",
     "mean_of_units",
     "no_autocast",
     "unique_with_counts",
@@ -79,3 +80,26 @@ def unique_with_counts(ids: Tensor) -> tuple[Tensor, Tensor | None]:
         return ids, None
     distinct, counts = torch.unique(ids, return_counts=True)
     return distinct, counts
+
+
+def distinct_with_weights(ids: Tensor, n: int) -> tuple[Tensor, Tensor | None, Tensor | int]:
+    """Return ids that count once each together, their weights, and the number of distinct ones.
+
+    On a CPU these are the distinct ids, without weights.  An accelerator would have to wait for
+    their number: there ``ids`` come back as they are, each of m like ones with weight 1/m.
+
+    Args:
+        ids: int64 ``[b]``, from 0 to ``n - 1``.
+        n: number of ids that there are.
+    """
+    if ids.device.type == "cpu":
+        distinct = torch.unique(ids)
+        return distinct, None, len(distinct)
+    return ids, *shares_of_like_ids(ids, n)
+
+
+def shares_of_like_ids(ids: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Return 1/m for each of m like ids ``[b]``, and the sum, the number of distinct ones."""
+    times = torch.zeros(n, dtype=torch.int64, device=ids.device)
+    weights = times.index_add_(0, ids, torch.ones_like(ids))[ids].float().reciprocal()
+    return weights, weights.sum()

@@ -37,6 +37,7 @@ WITHOUT_EFFECT = frozenset(
         "eval_block_mb",
         "result_buckets",
         "loss_decimal_place",
+        "cuda_graph",
         "nproc",
         "world_size",
         "group_offset",
@@ -112,6 +113,12 @@ class RunOptions(Options):
         "experts their weights, and how far texts and ids are apart.",
     )
     num_threads: int = option(0, "CPU threads of torch; 0 leaves torch's own choice.", low=0)
+    cuda_graph: bool = option(
+        True,
+        "On a GPU record a training step once and replay it, where the model and its aligner take "
+        "every step alike; False takes each by itself.",
+        since="0.2",
+    )
     nproc: int = option(
         1, "Processes of this machine that train the model together, one on each GPU.", low=1
     )

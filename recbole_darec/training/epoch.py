@@ -26,6 +26,7 @@ def train_epoch(
     scaled: bool = False,
     clip: Mapping[str, Any] | None = None,
     ranks: Ranks | None = None,
+    replay: Callable[[Any, Callable[[Any], Tensor]], Tensor] | None = None,
 ) -> Tensor:
     """Take a step per batch; the losses are summed where they are, and read when all is done.
 
@@ -39,6 +40,7 @@ def train_epoch(
         scaled: scale it, so that small gradients survive half precision.
         clip: arguments of ``clip_grad_norm_``; None clips nothing.
         ranks: the processes that take the steps together, each with its share of the loss.
+        replay: takes a batch and what takes both passes of it, in place of a call of that.
 
     Returns:
         the parts of the loss in each step, float64 ``[steps, parts]`` on the CPU.
@@ -46,25 +48,37 @@ def train_epoch(
     ranks = current_ranks() if ranks is None else ranks
     scaler = _grad_scaler(device, scaled)
     steps: list[Tensor] = []
-    for batch in batches:
-        batch = batch.to(device)
-        optimizer.zero_grad()
+
+    def passes(batch: Any) -> Tensor:
         with sharing(ranks.share):
             with torch.autocast(device_type=device.type, enabled=mixed_precision):
                 losses = loss_of(batch)
             parts = losses if isinstance(losses, tuple) else (losses,)
             loss = torch.stack([part.float().reshape(()) for part in parts])
             scaler.scale(loss.sum()).backward()
-        ranks.average_gradients(model.parameters(), checked=not steps)
+        return loss.detach()
+
+    for batch in batches:
+        batch = _moved(batch, device)
+        optimizer.zero_grad(set_to_none=True)
+        steps.append(passes(batch) if replay is None else replay(batch, passes))
+        ranks.average_gradients(model.parameters(), checked=len(steps) == 1)
         if clip:
             scaler.unscale_(optimizer)
             clip_grad_norm_(model.parameters(), **clip)
         scaler.step(optimizer)
         scaler.update()
-        steps.append(loss.detach())
     # As large as the parameters, and nothing that an evaluation needs.
     optimizer.zero_grad(set_to_none=True)
     return ranks.mean(torch.stack(steps)).double().cpu()
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """Return a batch on the device; a GPU is not waited for, which ``to`` would do."""
+    if device.type != "cuda":
+        return batch.to(device)
+    fields = batch.interaction.items()
+    return type(batch)({n: v.pin_memory().to(device, non_blocking=True) for n, v in fields})
 
 
 def _grad_scaler(device: torch.device, enabled: bool) -> Any:

@@ -36,6 +36,7 @@ from recbole_darec.training.losses import refuse_not_finite, without_last_part
 from recbole_darec.training.parallel import current_ranks
 from recbole_darec.training.phases import Phases
 from recbole_darec.training.preflight import trainer_fault
+from recbole_darec.training.replay import StepReplay, replay_of
 from recbole_darec.training.run_state import check_draws, kept_beside_parameters
 from recbole_darec.training.snapshots import Length, Snapshots
 from recbole_darec.training.watch import Watch
@@ -86,6 +87,7 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
         self.diagnoses = options.diagnostics
         self.phases = Phases(self)
         self.watch = Watch()
+        self._replay: StepReplay | None = None
         self._latest_valid_result: Any = None
         self.eval_collector = SharedCollector(config)
         self.evaluator = MetricEvaluator(config)
@@ -180,6 +182,7 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
         if self.ranks.size > 1:
             self.ranks.take_first(kept_beside_parameters(self.model))
         self.model.train()
+        self._replay = self._replay or replay_of(self)
         batches = train_data
         if show_progress:
             bar = {"total": len(train_data), "ncols": 100, "leave": False}
@@ -194,6 +197,7 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
             scaled=self.enable_scaler,
             clip=self.clip_grad_norm,
             ranks=self.ranks,
+            replay=self._replay,
         )
         check_draws(self.ranks, train_data)
         refuse_not_finite(steps, self.model, epoch_idx)

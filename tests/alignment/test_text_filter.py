@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from scipy.sparse import csr_matrix
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
 from recbole_darec.alignment.registry import aligner_class, aligner_options
 from recbole_darec.errors import OptionError
+from recbole_darec.filters import self_tuning
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
+from recbole_darec.filters.tuning import tuned_weights
 from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.settings.options import option_names, parse_options
 
@@ -244,3 +247,45 @@ def test_joined_losses_are_the_parts_own() -> None:
 def test_methods_that_clash_are_refused(name: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         aligner_class(name)
+
+
+class Memory(dict):  # type: ignore[type-arg]
+    """What a run keeps beside its data, here for one test."""
+
+    def keep(self, key: str, numbers: Any) -> None:
+        self[key] = list(numbers)
+
+
+def test_weights_are_found_once_for_the_same_data_and_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sought = []
+
+    def counted(inputs: Any, fixed: Any) -> FilterWeights:
+        sought.append(fixed)
+        return tuned_weights(inputs, fixed)
+
+    monkeypatch.setattr(self_tuning, "tuned_weights", counted)
+    memory, few = Memory(), {"filter_neighbours": 3}
+
+    def found(data: Ranking, **options: Any) -> list[float]:
+        aligner = made(filter_weight=0.5, **{**few, **options})
+        aligner.fitted(replace(data, found_before=memory))
+        return list(aligner.modules.found().values())
+
+    first = found(ranking())
+    assert found(ranking()) == first
+    assert len(sought) == 1
+    other = ranking()
+    other.profiles[0, 0] += 1.0
+    for data, options in (
+        (ranking(seed=1), {}), (other, {}), (ranking(), {"filter_text": 0.0}),
+        (ranking(), {"filter_neighbours": 4}), (ranking(), {"filter_width": 3}),
+    ):  # fmt: skip
+        before = len(sought)
+        found(data, **options)
+        assert len(sought) == before + 1
+    assert len(memory) == len(sought) == 6
+    (key, *_) = memory
+    memory[key] = [0.1]  # of a version with other weights
+    assert found(ranking()) == first

@@ -5,8 +5,14 @@ import torch
 from alignment.equations import naive
 from alignment.equations.samples import matrices
 from hypothesis import given
+from hypothesis import strategies as st
 
-from recbole_darec.numerics import mean_of_units, unique_with_counts, unit_rows
+from recbole_darec.numerics import (
+    distinct_with_weights,
+    mean_of_units,
+    unique_with_counts,
+    unit_rows,
+)
 from recbole_darec.numerics import rows as rows_module
 
 
@@ -48,6 +54,17 @@ def test_an_accelerator_is_not_asked_how_many_ids_differ() -> None:
     assert (distinct.tolist(), counts.tolist()) == ([1, 4], [1, 3])
     elsewhere = ids.to("meta")
     assert unique_with_counts(elsewhere) == (elsewhere, None)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12))
+def test_weights_count_each_distinct_id_once(numbers: list[int]) -> None:
+    ids = torch.tensor(numbers)
+    distinct, weights, number = distinct_with_weights(ids, 7)
+    assert (distinct.tolist(), weights, number) == (sorted(set(numbers)), None, len(set(numbers)))
+    weights, number = rows_module.shares_of_like_ids(ids, 7)
+    assert float(number) == pytest.approx(len(set(numbers)))
+    for one in set(numbers):
+        assert float(weights[ids == one].sum()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])

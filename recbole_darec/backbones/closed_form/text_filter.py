@@ -37,7 +37,12 @@ class TextFilter(ClosedFormRecommender):
     def scores_of(self, users: np.ndarray) -> np.ndarray:
         """Return the rows F of some users, float32 ``[b, n_items]``."""
         known = bool(self.filter.weights_known)
-        fitted = self.filter.fitted(self.interactions, self.item_profiles, self.user_profiles)
+        fitted = self.filter.fitted(
+            self.interactions,
+            self.item_profiles,
+            self.user_profiles,
+            found_before=getattr(self, "found_before", None),  # of a run
+        )
         if not known:
             getLogger().info(f"text filter: {self.filter.describe()}")
         return fitted.scores(users)

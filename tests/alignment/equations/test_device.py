@@ -62,7 +62,7 @@ def test_a_step_on_a_gpu_agrees_with_the_cpu_and_never_waits(warm: bool) -> None
     cf, llm = torch.randn(5000, 16), torch.randn(5000, 16)
     results = []
     for device in ("cpu", "cuda"):
-        rows = [side.to(device).requires_grad_() for side in (cf, llm)]
+        rows = [side.clone().to(device).requires_grad_() for side in (cf, llm)]
         # Drawn on the CPU in both cases, so that both start from the same centers.
         generator = torch.Generator().manual_seed(0)
         if device == "cuda" and warm:
