@@ -131,8 +131,8 @@ class AlteredBackbone(_Backbone):
     def _altered_scores(self, interaction: Any, own: Tensor) -> Tensor:
         assert self._ranking is not None
         users = interaction[self.USER_ID] - 1
-        altered = self.aligner.alter_scores(own[:, 1:], users, self._ranking)
-        return torch.cat([own[:, :1], altered.to(own.dtype)], dim=1)
+        self.aligner.alter_scores_in_place(own[:, 1:], users, self._ranking)
+        return own
 
     # ---- what the aligner makes of them ----------------------------------------------------
 

@@ -188,6 +188,18 @@ class Aligner:
         """
         return scores
 
+    def alter_scores_in_place(self, scores: Tensor, users: Tensor, ranking: Ranking) -> None:
+        """Put what :meth:`alter_scores` returns in the place of the scores.
+
+        A method that needs no second matrix of scores for that has a step of its own here.
+
+        Args:
+            scores, users, ranking: as in :meth:`alter_scores`.
+        """
+        altered = self.alter_scores(scores, users, ranking)
+        if altered is not scores:
+            scores.copy_(altered)
+
     def leaves_scores(self) -> bool:
         """Tell whether :meth:`alter_scores` returns the backbone's scores as they are for now."""
         return not self.alters("scores")

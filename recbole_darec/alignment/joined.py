@@ -140,6 +140,10 @@ class _Joined(Aligner):
     def _alter_scores(self, scores: Tensor, users: Tensor, ranking: Ranking) -> Tensor:
         return self._that_alters("scores").alter_scores(scores, users, ranking)
 
+    def alter_scores_in_place(self, scores: Tensor, users: Tensor, ranking: Ranking) -> None:
+        for part in self.parts.values():
+            part.alter_scores_in_place(scores, users, ranking)
+
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
     ) -> Tensor:

@@ -53,6 +53,7 @@ class TextFilter(Aligner):
 
         self.modules = SelfTuningFilter(options)
         self.modules.register_buffer("fusion", torch.tensor(options.filter_weight or 0.0))
+        self._kept: Any = None  # z(F) of the users that were asked for
         self._new: Any = None  # the profiles of new items that were last asked for, and their F
 
     @classmethod
@@ -77,16 +78,23 @@ class TextFilter(Aligner):
         """Return ``(1 - w) z(scores) + w z(F)``; with w = 0 the scores themselves."""
         import torch
 
-        from recbole_darec.filters.equations import mixed, row_blocks
-
         if self.leaves_scores():
             return scores
-        fitted, weight, numbers = self.fitted(ranking), float(self.modules.fusion), users.cpu()
-        found = torch.empty_like(scores, dtype=torch.float32)
-        for rows in row_blocks(*scores.shape):
-            filtered = torch.from_numpy(fitted.scores(numbers[rows].numpy())).to(scores.device)
-            found[rows] = mixed(scores[rows].float(), filtered, weight)
+        found = scores.to(torch.float32, copy=True)
+        self.alter_scores_in_place(found, users, ranking)
         return found
+
+    def alter_scores_in_place(self, scores: Tensor, users: Tensor, ranking: Ranking) -> None:
+        """Do what :meth:`alter_scores` does without another matrix of scores."""
+        from recbole_darec.filters.kept import KeptScores
+
+        if self.leaves_scores():
+            return
+        fitted, device = self.fitted(ranking), scores.device
+        if self._kept is None or (self._kept.fitted, self._kept.device) != (fitted, device):
+            self._kept = None  # before there are others
+            self._kept = KeptScores(fitted, device)
+        self._kept.mix_into(scores, users, float(self.modules.fusion))
 
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking

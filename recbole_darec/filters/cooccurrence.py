@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch import Tensor
 
 from recbole_darec.filters.equations import largest_eigenvalue, row_blocks
+from recbole_darec.numerics import csr_product
 
-__all__ = ["Cooccurrence"]
+__all__ = ["Cooccurrence", "csr_tensor"]
 
 # Entries of a sparse YᵀY that is kept: 240 MB at the most.  Above, rows pass through Y twice.
 _KEPT_ENTRIES = 30_000_000
@@ -38,7 +39,7 @@ class Cooccurrence:
         pairs = np.square(np.diff(matrix.indptr).astype(np.float64)).sum()
         if pairs <= _KEPT_ENTRIES:
             self._gram = (self._transpose @ matrix) * np.float32(1.0 / self.eigenvalue)
-        self._tensors: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._tensors: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def of(self, rows: Any) -> Any:
         """Return ``rows P``, scipy CSR or a NumPy array ``[b, n_items]``.
@@ -52,8 +53,12 @@ class Cooccurrence:
         users *= np.float32(1.0 / self.eigenvalue)
         if users.nnz <= _SPARSE_SHARE * users.shape[0] * users.shape[1]:
             return users @ self._y
-        _, transpose = self._as_tensors()
-        return _in_columns(users.toarray(), self._y.shape[1], lambda columns: transpose @ columns)
+        found = np.empty(rows.shape, dtype=np.float32)
+        transpose = self._on(torch.device("cpu"))[1]
+        for block in row_blocks(*rows.shape):
+            columns = torch.from_numpy(np.ascontiguousarray(users[block].toarray().T))
+            found[block] = csr_product(transpose, columns).T.numpy()
+        return found
 
     def of_dense(self, rows: np.ndarray) -> np.ndarray:
         """Return ``rows P`` of dense rows, as products of sparse matrices with columns.
@@ -61,34 +66,36 @@ class Cooccurrence:
         Args:
             rows: float32 ``[b, n_items]``.
         """
-        matrix, transpose = self._as_tensors()
-        found = _in_columns(rows, rows.shape[1], lambda columns: transpose @ (matrix @ columns))
-        found /= np.float32(self.eigenvalue)
+        given, found = torch.from_numpy(rows), np.empty(rows.shape, dtype=np.float32)
+        for block in row_blocks(*rows.shape):
+            found[block] = self.of_columns(given[block].T.contiguous()).T.numpy()
         return found
 
-    def _as_tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._tensors is None:
-            self._tensors = _tensor(self._y), _tensor(self._transpose)
-        return self._tensors
+    def of_columns(self, columns: Tensor) -> Tensor:
+        """Return ``P columns``, which is ``(columnsᵀ P)ᵀ``, where the columns are.
+
+        Args:
+            columns: float32 ``[n_items, b]``.
+        """
+        matrix, transpose = self._on(columns.device)
+        return csr_product(transpose, csr_product(matrix, columns)).div_(self.eigenvalue)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return Y and its transpose on a device, sparse CSR."""
+        if device not in self._tensors:
+            self._tensors[device] = (
+                csr_tensor(self._y, device),
+                csr_tensor(self._transpose, device),
+            )
+        return self._tensors[device]
 
 
-def _in_columns(
-    rows: np.ndarray, width: int, product: Callable[[torch.Tensor], torch.Tensor]
-) -> np.ndarray:
-    """Return ``[b, width]``: a product with the rows as columns, a block of rows at a time."""
-    given = torch.from_numpy(rows)
-    found = torch.empty(len(rows), width)
-    for block in row_blocks(*found.shape):
-        found[block] = product(given[block].T.contiguous()).T
-    return found.numpy()
-
-
-def _tensor(matrix: Any) -> torch.Tensor:
-    """Return a scipy CSR matrix as torch's, whose products with columns are the faster ones."""
+def csr_tensor(matrix: Any, device: torch.device) -> Tensor:
+    """Return a scipy CSR matrix as torch's; on a CPU its values are not copied."""
     return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
+        torch.from_numpy(matrix.indptr),
+        torch.from_numpy(matrix.indices),
         torch.from_numpy(matrix.data),
         size=matrix.shape,
         check_invariants=False,
-    )
+    ).to(device)

@@ -19,15 +19,16 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from recbole_darec.numerics.rows import BLOCK_ROWS, mean_of_units, unit_rows
+from recbole_darec.numerics.rows import BLOCK_ROWS, at_least_float32, mean_of_units, unit_rows
 
 __all__ = [
     "centred_unit_rows",
     "largest_eigenvalue",
-    "mixed",
+    "mix_in_place",
     "normalised_interactions",
     "present_rows",
     "row_blocks",
+    "standardise_in_place",
     "standardised",
 ]
 
@@ -122,31 +123,40 @@ def standardised(scores: Tensor, new: Tensor | None = None) -> Tensor:
         scores: ``[b, n_items]``; a row of equal scores becomes zero.
         new: scores of other items ``[b, m]``, which are returned in their place.
     """
-    centred, mean, deviation = _centred(scores)
-    return (centred if new is None else new - mean) / deviation
-
-
-def mixed(scores: Tensor, others: Tensor, weight: float) -> Tensor:
-    """Return ``(1 - w) z(scores) + w z(others)``.
-
-    Args:
-        scores, others: ``[b, n_items]``.
-        weight: w.
-    """
-    found, _, deviation = _centred(others)
-    found *= weight / deviation
-    if weight < 1.0:
-        own, _, deviation = _centred(scores)
-        found.addcmul_(own, (1.0 - weight) / deviation)
-    return found
-
-
-def _centred(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores less their mean, their mean and their deviation, 1 where that is 0."""
     mean = scores.mean(1, keepdim=True)
     centred = scores - mean
     deviation = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / scores.shape[1] ** 0.5
-    return centred, mean, torch.where(deviation > 0, deviation, 1.0)
+    deviation = torch.where(deviation > 0, deviation, 1.0)
+    return (centred if new is None else new - mean) / deviation
+
+
+def standardise_in_place(scores: Tensor) -> None:
+    """Make z(scores) of float32 scores ``[b, n_items]``, in their place."""
+    scores.div_(_centre_in_place(scores))
+
+
+def mix_in_place(scores: Tensor, others: Tensor, weight: float) -> None:
+    """Make ``(1 - w) z(scores) + w others`` of scores, in their place.
+
+    Args:
+        scores: ``[b, n_items]``, of any float type; what is narrower is computed in float32.
+        others: standardised, ``[b, n_items]``.
+        weight: w.
+    """
+    if weight == 1.0:
+        scores.copy_(others)
+        return
+    own = at_least_float32(scores)
+    own.mul_((1.0 - weight) / _centre_in_place(own)).add_(others, alpha=weight)
+    if own is not scores:
+        scores.copy_(own)
+
+
+def _centre_in_place(scores: Tensor) -> Tensor:
+    """Take each row's mean from it; return the deviations ``[b, 1]``, 1 where one is 0."""
+    scores.sub_(scores.mean(1, keepdim=True))
+    deviation = torch.linalg.vector_norm(scores, dim=1, keepdim=True) / scores.shape[1] ** 0.5
+    return torch.where(deviation > 0, deviation, 1.0)
 
 
 def present_rows(rows: Tensor) -> np.ndarray:

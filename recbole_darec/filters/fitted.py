@@ -10,12 +10,13 @@ import scipy.sparse as sp
 import torch
 
 from recbole_darec.filters.cooccurrence import Cooccurrence
-from recbole_darec.filters.equations import normalised_interactions, row_blocks
+from recbole_darec.filters.equations import normalised_interactions
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.low_pass import LowPass
+from recbole_darec.filters.products import ScoreProducts
 from recbole_darec.filters.weights import FilterWeights
 
-__all__ = ["FittedFilter", "add_sparse", "dense", "deviations", "user_blocks"]
+__all__ = ["FittedFilter", "dense", "deviations", "user_blocks"]
 
 # The deviations of the pieces are taken from the scores of so many evenly spaced users, fewer where
 # there are many items; and the elements of one block of their scores.
@@ -24,6 +25,7 @@ _DEVIATION_ELEMENTS = 1 << 28
 _BLOCK_ELEMENTS = 1 << 24
 _MOMENT_ELEMENTS = 1 << 17
 _NO_VARIANCE = 1e-20
+_CPU = torch.device("cpu")
 _PIECES = ("once", "twice", "text", "graph", "users", "match", "sum", "low")
 
 
@@ -38,6 +40,9 @@ class FittedFilter:
     Attributes:
         weights: as given.
         deviations: of each piece's scores, by which it is divided.
+        cooccurrence: P.
+        popularity: each item's degree to the power p, float32 ``[n_items]``.
+        low_pass: L, or None where its weight is 0.
     """
 
     def __init__(
@@ -46,12 +51,13 @@ class FittedFilter:
         self.inputs = inputs
         self.weights = weights
         self._y = normalised_interactions(inputs.interactions, 0.5, weights.item_exponent)
-        self._p = Cooccurrence(self._y)
+        self.cooccurrence = Cooccurrence(self._y)
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
-        self._popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
-        self._low_pass = (
+        self.popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
+        self.low_pass = (
             LowPass(inputs.interactions, int(weights.low_pass_width)) if weights.low_pass else None
         )
+        self._products: dict[torch.device, ScoreProducts] = {}
         self.deviations = dict.fromkeys(_PIECES, 1.0)
         if measured:
             self._measure()
@@ -81,30 +87,13 @@ class FittedFilter:
         Args:
             users: row numbers, int ``[b]``.
         """
-        found = np.empty((len(users), self.n_items), dtype=np.float32)
-        for rows in row_blocks(*found.shape):
-            found[rows] = self._scores(users[rows])
-        return found
+        return self.on(_CPU).scores(users).numpy()
 
-    def _scores(self, users: np.ndarray) -> np.ndarray:
-        found = self._sum(users)
-        if self._low_pass is not None:
-            found *= np.float32(1.0 / self.deviations["sum"])
-            low = np.float32(self.weights.low_pass / self.deviations["low"])
-            found += low * self._low_pass.scores(users)
-        return found
-
-    def _sum(self, users: np.ndarray) -> np.ndarray:
-        """Return F0 + h J + g S F0 of some users, each by its deviation."""
-        deviation, w = self.deviations, self.weights
-        rows = self.rows(users) * np.float32(1.0 / deviation["graph"])
-        if w.user_text and self.inputs.user_texts is not None:
-            # F0 is linear in the rows: those of Y and of S Y pass through it together.
-            rows = rows + self.neighbours(users) * np.float32(w.user_text / deviation["users"])
-        found = self._graph_scores(rows)
-        if w.match and self.inputs.user_rows is not None:
-            found += np.float32(w.match / deviation["match"]) * self.matches(users)
-        return found
+    def on(self, device: torch.device) -> ScoreProducts:
+        """Return the products that make the scores on a device, made once."""
+        if device not in self._products:
+            self._products[device] = ScoreProducts(self, device)
+        return self._products[device]
 
     def matches(self, users: np.ndarray) -> np.ndarray:
         """Return the rows J of some users: cosines of their profiles with the items'."""
@@ -122,30 +111,13 @@ class FittedFilter:
         Returns:
             each ``[b, n_items]``: scipy CSR while that is sparse, else a NumPy array.
         """
-        found = {"once": self._p.of(rows)}
+        found = {"once": self.cooccurrence.of(rows)}
         if self.weights.two_hops:
             found["once"] = dense(found["once"])  # it is not sparse after a second step
-            found["twice"] = self._p.of_dense(found["once"])
+            found["twice"] = self.cooccurrence.of_dense(found["once"])
         if self.weights.text and self.inputs.item_texts is not None:
             found["text"] = rows @ self.inputs.item_texts.matrix
         return found
-
-    def _graph_scores(self, rows: Any) -> np.ndarray:
-        """Return F0 for rows of Y, or of S Y: the filter is linear in them."""
-        weights = {"once": 1.0, "twice": self.weights.two_hops, "text": self.weights.text}
-        total: np.ndarray | None = None
-        for name, piece in self.pieces(rows).items():
-            piece *= np.float32(weights[name] / self.deviations[name])
-            if total is None:
-                total = dense(piece)
-            elif sp.issparse(piece):
-                add_sparse(total, piece)
-            else:
-                total += piece
-        assert total is not None
-        if self.weights.popularity:
-            total *= self._popularity
-        return total
 
     def _measure(self) -> None:
         """Find the deviation of each piece's scores over evenly spaced users."""
@@ -153,19 +125,21 @@ class FittedFilter:
         blocks = list(user_blocks(self.n_users, self.n_items, min(_DEVIATION_USERS, fit)))
         self.deviations.update(deviations(self.pieces(self.rows(users)) for users in blocks))
         self.deviations.update(deviations(self.whole_pieces(users) for users in blocks))
-        if self._low_pass is not None:
-            low_pass = self._low_pass
+        if self.low_pass is not None:
+            low_pass = self.low_pass
             self.deviations.update(
                 deviations(
-                    {"sum": self._sum(users), "low": low_pass.scores(users)} for users in blocks
+                    {"sum": self.on(_CPU).sums(users).numpy(), "low": low_pass.scores(users)}
+                    for users in blocks
                 )
             )
 
     def whole_pieces(self, users: np.ndarray) -> dict[str, np.ndarray]:
         """Return F0, S F0 and J of some users, as far as their weights are not 0."""
-        found = {"graph": self._graph_scores(self._y[users])}
+        graph = self.on(_CPU).graph
+        found: dict[str, Any] = {"graph": graph(self.rows(users))}
         if self.weights.user_text and self.inputs.user_texts is not None:
-            found["users"] = self._graph_scores(self.neighbours(users))
+            found["users"] = graph(self.neighbours(users))
         if self.weights.match and self.inputs.user_rows is not None:
             found["match"] = self.matches(users)
         return found
@@ -202,8 +176,3 @@ def dense(piece: Any) -> np.ndarray:
     """Return a piece as a NumPy array ``[b, n_items]`` whose rows are contiguous."""
     found = piece.toarray() if sp.issparse(piece) else piece
     return np.ascontiguousarray(found)
-
-
-def add_sparse(total: np.ndarray, piece: Any) -> None:
-    """Add a scipy CSR matrix, each entry of which stands there once, to an array in place."""
-    total[np.repeat(np.arange(total.shape[0]), np.diff(piece.indptr)), piece.indices] += piece.data

@@ -24,6 +24,9 @@ class LowPass:
     Args:
         interactions: X, scipy sparse ``[n_users, n_items]``, binary.
         width: number of singular vectors; limited by the rank of X.
+
+    Attributes:
+        after: ``Vᵀ D_i^1/2``, float32 ``[width, n_items]``.
     """
 
     def __init__(self, interactions: Any, width: int) -> None:
@@ -31,7 +34,7 @@ class LowPass:
         vectors = leading_right_vectors(self._rows, width)
         root = np.sqrt(np.asarray(interactions.sum(0)).ravel())[:, None]
         self._before = vectors.astype(np.float32)
-        self._after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
+        self.after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
 
     def scores(self, users: np.ndarray, width: int | None = None) -> np.ndarray:
         """Return the rows of some users, float32 ``[b, n_items]``.
@@ -40,7 +43,12 @@ class LowPass:
             users: row numbers, int ``[b]``.
             width: fewer of the singular vectors, the leading ones.
         """
-        found: np.ndarray = (self._rows[users] @ self._before[:, :width]) @ self._after[:width]
+        found: np.ndarray = self.factors(users, width) @ self.after[:width]
+        return found
+
+    def factors(self, users: np.ndarray, width: int | None = None) -> np.ndarray:
+        """Return the rows of ``R̃ V`` of some users, float32 ``[b, width]``, as :meth:`scores`."""
+        found: np.ndarray = self._rows[users] @ self._before[:, :width]
         return found
 
 

@@ -1,0 +1,138 @@
+"""The products that make a filter's scores, on the device where they are wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_darec.filters.cooccurrence import csr_tensor
+from recbole_darec.filters.equations import row_blocks
+from recbole_darec.numerics import csr_product, no_autocast
+
+if TYPE_CHECKING:
+    from recbole_darec.filters.fitted import FittedFilter
+
+__all__ = ["ScoreProducts"]
+
+# Users whose profiles meet those of the items in one product: a tall one is faster.
+_CPU_ELEMENTS = 1 << 22
+# Elements of a block's columns on a GPU: 256 MiB, of which a few are there at once.
+_GPU_ELEMENTS = 1 << 26
+
+
+class ScoreProducts:
+    """The rows F of a fitted filter, by products of sparse matrices with dense columns.
+
+    The few entries of users' rows come from the host; what is made of them stays on the device.
+
+    Args:
+        fitted: the filter, whose deviations are read with every product.
+        device: of the products.
+    """
+
+    def __init__(self, fitted: FittedFilter, device: torch.device) -> None:
+        self._fitted, self._device = fitted, device
+        inputs, weights = fitted.inputs, fitted.weights
+        self._texts = self._items = self._low_pass = None
+        if weights.text and inputs.item_texts is not None:
+            self._texts = csr_tensor(inputs.item_texts.matrix, device)
+        if weights.match and inputs.user_rows is not None:
+            assert inputs.item_rows is not None
+            self._items = inputs.item_rows.to(device)
+        if fitted.low_pass is not None:
+            self._low_pass = torch.from_numpy(fitted.low_pass.after).to(device)
+        self._popularity = torch.from_numpy(fitted.popularity).to(device).unsqueeze(1)
+
+    def scores(self, users: np.ndarray) -> Tensor:
+        """Return the rows F of some users, float32 ``[b, n_items]``.
+
+        Args:
+            users: row numbers, int ``[b]``.
+        """
+        n_users, n_items = self._fitted.n_users, self._fitted.n_items
+        found = torch.empty(len(users), n_items, device=self._device)
+        height = max(1, _CPU_ELEMENTS // max(1, n_items))
+        if self._device.type != "cpu":
+            height = max(1, _GPU_ELEMENTS // max(1, n_users + n_items))
+        for start in range(0, len(users), height):
+            block = slice(start, start + height)
+            self._write(users[block], found[block])
+        return found
+
+    def sums(self, users: np.ndarray) -> Tensor:
+        """Return F0 + h J + g S F0, each by its deviation, which F is without a low pass."""
+        found = torch.empty(len(users), self._fitted.n_items, device=self._device)
+        self._write_sums(users, found)
+        return found
+
+    def graph(self, rows: Any) -> Tensor:
+        """Return F0, float32 ``[b, n_items]``, for rows of Y or of S Y: it is linear in them.
+
+        Args:
+            rows: scipy CSR ``[b, n_items]``.
+        """
+        found = torch.empty(rows.shape, device=self._device)
+        self._write_graph(rows, found)
+        return found
+
+    def _write(self, users: np.ndarray, out: Tensor) -> None:
+        self._write_sums(users, out)
+        low_pass, deviation = self._fitted.low_pass, self._fitted.deviations
+        if low_pass is not None:
+            assert self._low_pass is not None
+            factors = torch.from_numpy(low_pass.factors(users)).to(self._device)
+            with no_autocast(out):
+                out.addmm_(
+                    factors,
+                    self._low_pass,
+                    beta=1.0 / deviation["sum"],
+                    alpha=self._fitted.weights.low_pass / deviation["low"],
+                )
+
+    def _write_sums(self, users: np.ndarray, out: Tensor) -> None:
+        fitted, w, deviation = self._fitted, self._fitted.weights, self._fitted.deviations
+        rows = fitted.rows(users) * np.float32(1.0 / deviation["graph"])
+        if w.user_text and fitted.inputs.user_texts is not None:
+            # F0 is linear in the rows: those of Y and of S Y pass through it together.
+            rows = rows + fitted.neighbours(users) * np.float32(w.user_text / deviation["users"])
+        self._write_graph(rows, out)
+        if self._items is not None:
+            assert fitted.inputs.user_rows is not None
+            chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
+            profiles = fitted.inputs.user_rows[chosen].to(self._device)
+            with no_autocast(out):
+                out.addmm_(profiles, self._items.T, alpha=w.match / deviation["match"])
+
+    def _write_graph(self, rows: Any, out: Tensor) -> None:
+        if self._device.type != "cpu":
+            out.copy_(self._graph_columns(rows).T)
+            return
+        for block in row_blocks(*out.shape):  # they stay in a core's cache
+            out[block] = self._graph_columns(rows[block]).T
+
+    def _graph_columns(self, rows: Any) -> Tensor:
+        """Return F0 as columns ``[n_items, b]``."""
+        fitted, w, deviation = self._fitted, self._fitted.weights, self._fitted.deviations
+        columns = _columns(rows, self._device)
+        found = fitted.cooccurrence.of_columns(columns)
+        twice = fitted.cooccurrence.of_columns(found) if w.two_hops else None
+        found /= deviation["once"]
+        if twice is not None:
+            found.add_(twice, alpha=w.two_hops / deviation["twice"])
+        if self._texts is not None:  # T is symmetric, as P is
+            found.add_(csr_product(self._texts, columns), alpha=w.text / deviation["text"])
+        if w.popularity:
+            found *= self._popularity
+        return found
+
+
+def _columns(rows: Any, device: torch.device) -> Tensor:
+    """Return sparse rows as dense columns ``[n_items, b]``; scipy CSR, each entry there once."""
+    numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    found = torch.zeros(rows.shape[1], rows.shape[0], device=device)
+    at = tuple(torch.from_numpy(n.astype(np.int64)).to(device) for n in (rows.indices, numbers))
+    found[at] = torch.from_numpy(rows.data).to(device)
+    return found
