@@ -105,13 +105,15 @@ def _blocks(numbers: np.ndarray) -> tuple[Tensor, ...]:
     return torch.split(torch.from_numpy(numbers), BLOCK_ROWS)
 
 
-def row_blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+def row_blocks(n_rows: int, n_columns: int, device: torch.device | None = None) -> Iterator[slice]:
     """Yield slices of the rows of a matrix of float32 that stay in a core's cache.
 
     What passes over scores more than once finds them there again.  A block has 32 rows at least,
-    which pass through a sparse matrix together.
+    which pass through a sparse matrix together.  On a GPU all rows are one block.
     """
     height = max(_FEWEST_ROWS, _CACHED_ELEMENTS // max(1, n_columns))
+    if device is not None and device.type != "cpu":
+        height = max(1, n_rows)
     for start in range(0, n_rows, height):
         yield slice(start, min(start + height, n_rows))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -15,8 +13,6 @@ __all__ = ["KEPT_BYTES", "KeptScores"]
 # A filter does not change while epochs are validated and weights w tried, nor between the
 # validation and the test part: what it says of a user is made once.  512 MiB.
 KEPT_BYTES = 1 << 29
-_MADE_ELEMENTS = 1 << 22  # of users whose scores are made at a time; 16 MiB
-_GPU_ELEMENTS = 1 << 27
 
 
 class KeptScores:
@@ -40,8 +36,9 @@ class KeptScores:
         if 4 * n_users * n_items <= KEPT_BYTES:
             self._rows = torch.empty(n_users, n_items, device=device)
         self._known = torch.zeros(n_users, dtype=torch.bool)
-        gpu = device.type != "cpu"
-        self._height = max(1, (_GPU_ELEMENTS if gpu else _MADE_ELEMENTS) // max(1, n_items))
+        self._products = fitted.on(device)
+        # Memory that is taken anew for each block costs more than what is written to it.
+        self._made = torch.empty(min(self._products.height, n_users), n_items, device=device)
 
     def mix_into(self, scores: Tensor, users: Tensor, weight: float) -> None:
         """Make ``(1 - w) z(scores) + w z(F)`` of scores, in their place.
@@ -51,27 +48,24 @@ class KeptScores:
             users: row numbers, int64 ``[b]``.
             weight: w.
         """
-        users = users.cpu()
+        users, height = users.cpu(), len(self._made)
         if self._rows is not None:
             missing = users[~self._known[users]].unique()
-            for made in missing.split(self._height):
-                self._rows[made.to(self.device)] = self._made(made)
-                self._known[made] = True
-        for start in range(0, len(users), self._height):
-            part = slice(start, start + self._height)
-            chosen = users[part].to(self.device)
-            made = None if self._rows is not None else self._made(users[part])
-            for rows in self._blocks(*scores[part].shape):
+            for block in missing.split(height):
+                self._rows[block.to(self.device)] = self._make(block)
+                self._known[block] = True
+        for start in range(0, len(users), height):
+            part = scores[start : start + height]
+            asked = users[start : start + height]
+            made = None if self._rows is not None else self._make(asked)
+            chosen = asked.to(self.device)
+            for rows in row_blocks(*part.shape, self.device):
                 others = self._rows[chosen[rows]] if made is None else made[rows]
-                mix_in_place(scores[part][rows], others, weight)
+                mix_in_place(part[rows], others, weight)
 
-    def _made(self, users: Tensor) -> Tensor:
-        """Return z(F) of some users, ``[b, n_items]``."""
-        found = self.fitted.on(self.device).scores(users.numpy())
-        for rows in self._blocks(*found.shape):
+    def _make(self, users: Tensor) -> Tensor:
+        """Return z(F) of some users, ``[b, n_items]``, until it is asked again."""
+        found = self._products.scores(users.numpy(), self._made[: len(users)])
+        for rows in row_blocks(*found.shape, self.device):
             standardise_in_place(found[rows])
         return found
-
-    def _blocks(self, n_rows: int, n_columns: int) -> Any:
-        """Return slices of rows that stay in a core's cache; of a GPU all at once."""
-        return row_blocks(n_rows, n_columns) if self.device.type == "cpu" else [slice(0, n_rows)]

@@ -54,8 +54,10 @@ class ClosedFormRecommender(GeneralRecommender):  # type: ignore[misc]
             OptionError: in one line, with the way out.
         """
 
-    def scores_of(self, users: np.ndarray) -> np.ndarray:
+    def scores_of(self, users: np.ndarray) -> np.ndarray | Tensor:
         """Return the scores of all items, float ``[b, n_items]``, without a padding column.
+
+        An array, or a tensor on any device.
 
         Args:
             users: row numbers, int64 ``[b]``.
@@ -69,7 +71,7 @@ class ClosedFormRecommender(GeneralRecommender):  # type: ignore[misc]
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Return the scores of all items, the padding first, float32 ``[b * (n_items + 1)]``."""
         users = interaction[self.USER_ID]
-        found = torch.from_numpy(np.asarray(self.scores_of(users.cpu().numpy() - 1)))
+        found = torch.as_tensor(self.scores_of(users.cpu().numpy() - 1))
         found = found.to(users.device, torch.float32)
         return torch.cat([found.new_zeros(len(found), 1), found], dim=1).view(-1)
 

@@ -6,6 +6,7 @@ from logging import getLogger
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from recbole_darec.backbones.closed_form.base import ClosedFormRecommender
 from recbole_darec.filters.options import FilterOptions
@@ -34,8 +35,8 @@ class TextFilter(ClosedFormRecommender):
         """Refuse what the weights cannot be found for; see :meth:`SelfTuningFilter.check`."""
         self.filter.check(self.interactions, self.item_profiles, self.user_profiles)
 
-    def scores_of(self, users: np.ndarray) -> np.ndarray:
-        """Return the rows F of some users, float32 ``[b, n_items]``."""
+    def scores_of(self, users: np.ndarray) -> Tensor:
+        """Return the rows F of some users, float32 ``[b, n_items]``, on the model's device."""
         known = bool(self.filter.weights_known)
         fitted = self.filter.fitted(
             self.interactions,
@@ -45,4 +46,4 @@ class TextFilter(ClosedFormRecommender):
         )
         if not known:
             getLogger().info(f"text filter: {self.filter.describe()}")
-        return fitted.scores(users)
+        return fitted.on(self.nothing.device).scores(users)
