@@ -160,7 +160,7 @@ def _least(prepared: Any, bare: Callable[..., None]) -> dict[str, Callable[[], A
     of_users, of_items = (torch.randn(n, 384, generator=generator).to(device) for n in pairs.shape)
 
     def cooccurrence(scores: Any, chosen: Any) -> None:
-        for rows in row_blocks(*scores.shape, scores.device):
+        for rows in row_blocks(len(scores), scores.shape[1], scores.device):
             scores[rows] += fitted.on(scores.device).graph(fitted.rows(chosen[rows].numpy()))
 
     def profiles(scores: Any, chosen: Any) -> None:

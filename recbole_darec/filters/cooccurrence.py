@@ -69,17 +69,13 @@ class Cooccurrence:
             rows: scipy CSR ``[b, n_items]``.
         """
         if self._gram is not None:
-            middle, counts, product = rows, np.diff(self._gram.indptr), self.of
+            first, second, factor = rows, self._gram, 1.0
         else:
-            middle = rows @ self._transpose
-            counts = np.diff(self._y.indptr)
-
-            def product(_: Any) -> Any:
-                return middle @ self._y * np.float32(1.0 / self.eigenvalue)
-
-        if _SPARSE_COST * counts[middle.indices].sum() > 2 * self._y.nnz * rows.shape[0]:
+            first, second, factor = rows @ self._transpose, self._y, 1.0 / self.eigenvalue
+        work = np.diff(second.indptr)[first.indices].sum()
+        if _SPARSE_COST * work > 2 * self._y.nnz * rows.shape[0]:
             return None
-        return product(rows)
+        return (first @ second) * np.float32(factor)
 
     def of_dense(self, rows: np.ndarray) -> np.ndarray:
         """Return ``rows P`` of dense rows, as products of sparse matrices with columns.

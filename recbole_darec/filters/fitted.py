@@ -9,10 +9,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_darec.filters.cooccurrence import Cooccurrence
-from recbole_darec.filters.equations import normalised_interactions
 from recbole_darec.filters.inputs import FilterInputs
-from recbole_darec.filters.low_pass import LowPass
+from recbole_darec.filters.parts import FilterParts
 from recbole_darec.filters.products import ScoreProducts
 from recbole_darec.filters.weights import FilterWeights
 
@@ -26,60 +24,24 @@ _BLOCK_ELEMENTS = 1 << 24
 _MOMENT_ELEMENTS = 1 << 17
 _NO_VARIANCE = 1e-20
 _CPU = torch.device("cpu")
-_PIECES = ("once", "twice", "text", "graph", "users", "match", "sum", "low")
 
 
-class FittedFilter:
+class FittedFilter(FilterParts):
     """The scores F of a filter, a batch of users at a time.
 
     Args:
         inputs: interactions, graphs and profiles.
         weights: of the pieces.
         measured: whether to measure the deviations; without them :meth:`scores` is not to be asked.
-
-    Attributes:
-        weights: as given.
-        deviations: of each piece's scores, by which it is divided.
-        cooccurrence: P.
-        popularity: each item's degree to the power p, float32 ``[n_items]``.
-        low_pass: L, or None where its weight is 0.
     """
 
     def __init__(
         self, inputs: FilterInputs, weights: FilterWeights, *, measured: bool = True
     ) -> None:
-        self.inputs = inputs
-        self.weights = weights
-        self._y = normalised_interactions(inputs.interactions, 0.5, weights.item_exponent)
-        self.cooccurrence = Cooccurrence(self._y)
-        degrees = np.asarray(inputs.interactions.sum(0)).ravel()
-        self.popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
-        self.low_pass = (
-            LowPass(inputs.interactions, int(weights.low_pass_width)) if weights.low_pass else None
-        )
+        super().__init__(inputs, weights)
         self._products: dict[torch.device, ScoreProducts] = {}
-        self.deviations = dict.fromkeys(_PIECES, 1.0)
         if measured:
             self._measure()
-
-    @property
-    def n_users(self) -> int:
-        """Number of users."""
-        return int(self._y.shape[0])
-
-    @property
-    def n_items(self) -> int:
-        """Number of items."""
-        return int(self._y.shape[1])
-
-    def rows(self, users: np.ndarray) -> Any:
-        """Return the rows of Y of some users, scipy CSR ``[b, n_items]``."""
-        return self._y[users]
-
-    def neighbours(self, users: np.ndarray) -> Any:
-        """Return the rows of S Y of some users, scipy CSR ``[b, n_items]``."""
-        assert self.inputs.user_texts is not None
-        return self.inputs.user_texts.matrix[users] @ self._y
 
     def scores(self, users: np.ndarray) -> np.ndarray:
         """Return the rows F of some users, float32 ``[b, n_items]``.

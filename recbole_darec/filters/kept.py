@@ -50,22 +50,23 @@ class KeptScores:
         """
         users, height = users.cpu(), len(self._made)
         if self._rows is not None:
-            missing = users[~self._known[users]].unique()
+            missing = torch.unique(users[~self._known[users]])
             for block in missing.split(height):
                 self._rows[block.to(self.device)] = self._make(block)
                 self._known[block] = True
         for start in range(0, len(users), height):
-            part = scores[start : start + height]
-            asked = users[start : start + height]
-            made = None if self._rows is not None else self._make(asked)
-            chosen = asked.to(self.device)
-            for rows in row_blocks(*part.shape, self.device):
-                others = self._rows[chosen[rows]] if made is None else made[rows]
-                mix_in_place(part[rows], others, weight)
+            part, asked = scores[start : start + height], users[start : start + height]
+            table, at = (
+                (self._rows, asked.to(self.device))
+                if self._rows is not None
+                else (self._make(asked), torch.arange(len(asked), device=self.device))
+            )
+            for rows in row_blocks(len(part), part.shape[1], self.device):
+                mix_in_place(part[rows], table[at[rows]], weight)
 
     def _make(self, users: Tensor) -> Tensor:
         """Return z(F) of some users, ``[b, n_items]``, until it is asked again."""
         found = self._products.scores(users.numpy(), self._made[: len(users)])
-        for rows in row_blocks(*found.shape, self.device):
+        for rows in row_blocks(len(found), found.shape[1], self.device):
             standardise_in_place(found[rows])
         return found

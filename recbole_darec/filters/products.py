@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,10 +10,8 @@ from torch import Tensor
 
 from recbole_darec.filters.cooccurrence import csr_tensor
 from recbole_darec.filters.equations import row_blocks
+from recbole_darec.filters.parts import FilterParts
 from recbole_darec.numerics import csr_product, no_autocast
-
-if TYPE_CHECKING:
-    from recbole_darec.filters.fitted import FittedFilter
 
 __all__ = ["ScoreProducts"]
 
@@ -28,29 +26,29 @@ class ScoreProducts:
     The few entries of users' rows come from the host; what is made of them stays on the device.
 
     Args:
-        fitted: the filter, whose deviations are read with every product.
+        parts: of the filter, whose deviations are read with every product.
         device: of the products.
     """
 
-    def __init__(self, fitted: FittedFilter, device: torch.device) -> None:
-        self._fitted, self._device = fitted, device
-        inputs, weights = fitted.inputs, fitted.weights
+    def __init__(self, parts: FilterParts, device: torch.device) -> None:
+        self._parts, self._device = parts, device
+        inputs, weights = parts.inputs, parts.weights
         self._texts = self._items = self._low_pass = None
         if weights.text and inputs.item_texts is not None:
             self._texts = csr_tensor(inputs.item_texts.matrix, device)
         if weights.match and inputs.user_rows is not None:
             assert inputs.item_rows is not None
             self._items = inputs.item_rows.to(device)
-        if fitted.low_pass is not None:
-            self._low_pass = torch.from_numpy(fitted.low_pass.after).to(device)
-        self._popularity = torch.from_numpy(fitted.popularity).to(device).unsqueeze(1)
+        if parts.low_pass is not None:
+            self._low_pass = torch.from_numpy(parts.low_pass.after).to(device)
+        self._popularity = torch.from_numpy(parts.popularity).to(device).unsqueeze(1)
 
     @property
     def height(self) -> int:
         """Users whose scores are made at a time."""
         if self._device.type == "cpu":
-            return max(1, _CPU_ELEMENTS // max(1, self._fitted.n_items))
-        return max(1, _GPU_ELEMENTS // max(1, self._fitted.n_users + self._fitted.n_items))
+            return max(1, _CPU_ELEMENTS // max(1, self._parts.n_items))
+        return max(1, _GPU_ELEMENTS // max(1, self._parts.n_users + self._parts.n_items))
 
     def scores(self, users: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Return the rows F of some users, float32 ``[b, n_items]``.
@@ -60,7 +58,7 @@ class ScoreProducts:
             out: where to write them.
         """
         if out is None:
-            out = torch.empty(len(users), self._fitted.n_items, device=self._device)
+            out = torch.empty(len(users), self._parts.n_items, device=self._device)
         for start in range(0, len(users), self.height):
             block = slice(start, start + self.height)
             self._write(users[block], out[block])
@@ -68,7 +66,7 @@ class ScoreProducts:
 
     def sums(self, users: np.ndarray) -> Tensor:
         """Return F0 + h J + g S F0, each by its deviation, which F is without a low pass."""
-        found = torch.empty(len(users), self._fitted.n_items, device=self._device)
+        found = torch.empty(len(users), self._parts.n_items, device=self._device)
         self._write_sums(users, found)
         return found
 
@@ -84,7 +82,7 @@ class ScoreProducts:
 
     def _write(self, users: np.ndarray, out: Tensor) -> None:
         self._write_sums(users, out)
-        low_pass, deviation = self._fitted.low_pass, self._fitted.deviations
+        low_pass, deviation = self._parts.low_pass, self._parts.deviations
         if low_pass is not None:
             assert self._low_pass is not None
             factors = torch.from_numpy(low_pass.factors(users)).to(self._device)
@@ -93,20 +91,20 @@ class ScoreProducts:
                     factors,
                     self._low_pass,
                     beta=1.0 / deviation["sum"],
-                    alpha=self._fitted.weights.low_pass / deviation["low"],
+                    alpha=self._parts.weights.low_pass / deviation["low"],
                 )
 
     def _write_sums(self, users: np.ndarray, out: Tensor) -> None:
-        fitted, w, deviation = self._fitted, self._fitted.weights, self._fitted.deviations
-        rows = fitted.rows(users) * np.float32(1.0 / deviation["graph"])
-        if w.user_text and fitted.inputs.user_texts is not None:
+        parts, w, deviation = self._parts, self._parts.weights, self._parts.deviations
+        rows = parts.rows(users) * np.float32(1.0 / deviation["graph"])
+        if w.user_text and parts.inputs.user_texts is not None:
             # F0 is linear in the rows: those of Y and of S Y pass through it together.
-            rows = rows + fitted.neighbours(users) * np.float32(w.user_text / deviation["users"])
+            rows = rows + parts.neighbours(users) * np.float32(w.user_text / deviation["users"])
         self._write_graph(rows, out)
         if self._items is not None:
-            assert fitted.inputs.user_rows is not None
+            assert parts.inputs.user_rows is not None
             chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
-            profiles = fitted.inputs.user_rows[chosen].to(self._device)
+            profiles = parts.inputs.user_rows[chosen].to(self._device)
             with no_autocast(out):
                 out.addmm_(profiles, self._items.T, alpha=w.match / deviation["match"])
 
@@ -115,30 +113,30 @@ class ScoreProducts:
         if sparse is not None:
             sparse.toarray(out=out.numpy())
             return
-        for block in row_blocks(*out.shape, self._device):
+        for block in row_blocks(len(out), out.shape[1], self._device):
             out[block] = self._graph_columns(rows[block]).T
 
     def _sparse_graph(self, rows: Any) -> Any:
         """Return F0 as scipy CSR where that takes less time, else None."""
-        fitted, w, deviation = self._fitted, self._fitted.weights, self._fitted.deviations
-        found = None if w.two_hops else fitted.cooccurrence.of_sparse(rows)
+        parts, w, deviation = self._parts, self._parts.weights, self._parts.deviations
+        found = None if w.two_hops else parts.cooccurrence.of_sparse(rows)
         if found is None:
             return None
         found *= np.float32(1.0 / deviation["once"])
         if self._texts is not None:
-            texts = fitted.inputs.item_texts
+            texts = parts.inputs.item_texts
             assert texts is not None
             found = found + (rows @ texts.matrix) * np.float32(w.text / deviation["text"])
         if w.popularity:
-            found.data *= fitted.popularity[found.indices]
+            found.data *= parts.popularity[found.indices]
         return found
 
     def _graph_columns(self, rows: Any) -> Tensor:
         """Return F0 as columns ``[n_items, b]``."""
-        fitted, w, deviation = self._fitted, self._fitted.weights, self._fitted.deviations
+        parts, w, deviation = self._parts, self._parts.weights, self._parts.deviations
         columns = _columns(rows, self._device)
-        found = fitted.cooccurrence.of_columns(columns)
-        twice = fitted.cooccurrence.of_columns(found) if w.two_hops else None
+        found = parts.cooccurrence.of_columns(columns)
+        twice = parts.cooccurrence.of_columns(found) if w.two_hops else None
         found /= deviation["once"]
         if twice is not None:
             found.add_(twice, alpha=w.two_hops / deviation["twice"])
