@@ -31,6 +31,7 @@ _KNOWN: tuple[tuple[str, type[Warning], str], ...] = (
     ),
     # PyTorch has called its CSR matrices beta since 2021; the graph backbones multiply by them.
     ("Sparse CSR tensor support is in beta state", UserWarning, r"recbole"),
+    ("Sparse invariant checks are implicitly disabled", UserWarning, r"recbole"),
 )
 
 

@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny_runs import EMBEDDING_BACKBONES, options, outcome, parameters, prepared
+from tiny_runs import (
+    EMBEDDING_BACKBONES,
+    in_clean_process,
+    options,
+    outcome,
+    parameters,
+    prepared,
+)
 
 from recbole_darec import evaluate_checkpoint, run_recbole_darec
-from recbole_darec.run import Prepared, make_trainer
+from recbole_darec.run import make_trainer
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 from recbole_darec.training.epoch import train_epoch
 
@@ -48,7 +55,8 @@ def waits() -> Iterator[list[str]]:
             yield found
         finally:
             torch.cuda.set_sync_debug_mode("default")
-            found += [f"{w.filename}:{w.lineno}" for w in told if "synchroniz" in str(w.message)]
+            texts = [(f"{w.filename}:{w.lineno}", str(w.message)) for w in told]
+            found += [place for place, text in texts if "called a synchronizing" in text]
 
 
 @PRECISIONS
@@ -72,48 +80,69 @@ def test_an_epoch_waits_for_its_end_alone(
     assert len(waited) == 1, waited  # for the losses, which are read when all is done
 
 
-def one_step(run: Prepared, fields: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the losses of one batch, and the gradients, on the CPU."""
+def one_step(data_path: str, align: str, gpu: str, state: str, answer: str) -> str:
+    """Write losses and gradients of one batch; returns the kind of the device that found them.
+
+    The first caller writes the state that all start from.
+    """
+    given: dict[str, Any] = {"align": align}
+    if align == "darec":
+        given |= {"align_sample": "all", "uniformity_sample": "all"}
+    run = prepared(Path(data_path), gpu_id=gpu, **given)
+    if align == "darec":  # the first centers would be drawn by the device's generator
+        modules = run.model.aligner.modules
+        for name in ("centers_c", "centers_l"):
+            buffer = modules.get_buffer(name)
+            buffer.copy_(torch.randn(buffer.shape, generator=torch.Generator().manual_seed(3)))
+        modules.get_buffer("centers_known").fill_(True)
+    fields = next(iter(run.train_data)).interaction
+    if not Path(state).exists():
+        torch.save({"model": parameters(run.model), "batch": fields}, state)
+    start = torch.load(state, weights_only=True, map_location=run.config["device"])
+    run.model.load_state_dict(start["model"])
     run.model.train()
-    parts = run.model.calculate_loss(Interaction(dict(fields)).to(run.config["device"]))
+    parts = run.model.calculate_loss(Interaction(start["batch"]))
     parts = parts if isinstance(parts, tuple) else (parts,)
     losses = torch.stack([part.reshape(()) for part in parts])
     losses.sum().backward()
     named = run.model.named_parameters()
-    return losses.detach().cpu(), {n: p.grad.cpu() for n, p in named if p.grad is not None}
+    gradients = {name: p.grad.cpu() for name, p in named if p.grad is not None}
+    torch.save({"losses": losses.detach().cpu(), **gradients}, answer)
+    return str(run.config["device"].type)
 
 
 # RLMRec-Gen masks rows that the device's own generator draws.
 @pytest.mark.parametrize("align", [method for method in METHODS if method != "rlmrec_gen"])
-def test_losses_and_gradients_are_the_cpus(align: str, data_path: Path) -> None:
-    given: dict[str, Any] = {"align": align}
-    if align == "darec":
-        given |= {"align_sample": "all", "uniformity_sample": "all"}
-    on_cpu, on_gpu = (prepared(data_path, gpu_id=gpu, **given) for gpu in ("", "0"))
-    if align == "darec":  # the first centers would be drawn by the device's generator
-        modules = on_cpu.model.aligner.modules
-        for name in ("centers_c", "centers_l"):
-            modules.get_buffer(name).normal_(generator=torch.Generator().manual_seed(3))
-        modules.get_buffer("centers_known").fill_(True)
-    on_gpu.model.load_state_dict(on_cpu.model.state_dict())
-    fields = next(iter(on_cpu.train_data)).interaction
-    (expected, gradients), (found, others) = (one_step(run, fields) for run in (on_cpu, on_gpu))
-    assert on_gpu.config["device"].type == "cuda"
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
-    assert set(others) == set(gradients)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(others[name], gradient, rtol=1e-3, atol=1e-5)
+def test_losses_and_gradients_are_the_cpus(align: str, data_path: Path, tmp_path: Path) -> None:
+    found = []
+    # A process that was told of no GPU stays without one.
+    for kind, gpu in (("cpu", ""), ("cuda", "0")):
+        answer = tmp_path / f"{kind}.pt"
+        given = str(data_path), align, gpu, str(tmp_path / "start.pt"), str(answer)
+        assert in_clean_process(one_step, tmp_path / kind, *given) == (0, kind)
+        found.append(torch.load(answer, weights_only=True))
+    expected, here = found
+    assert set(here) == set(expected)
+    torch.testing.assert_close(here.pop("losses"), expected.pop("losses"), rtol=1e-4, atol=1e-6)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(here[name], gradient, rtol=1e-3, atol=1e-5)
+
+
+def on_the_cpu(model_file: str) -> dict[str, float]:
+    return dict(evaluate_checkpoint(model_file, {"gpu_id": ""})["test"])
 
 
 @PRECISIONS
 @pytest.mark.parametrize("align", ["none", "darec", "rlmrec_con", "rlmrec_con+text_filter"])
 def test_a_run_ends_the_same_again_and_ranks_so_on_the_cpu(
-    align: str, mixed: bool, data_path: Path
+    align: str, mixed: bool, data_path: Path, tmp_path: Path
 ) -> None:
     given = options(data_path, align=align, enable_amp=mixed, epochs=3)
     first, again = (run_recbole_darec("LightGCN", "tiny", config_dict=given) for _ in range(2))
     assert outcome(first) == outcome(again)
-    on_cpu = evaluate_checkpoint(first["model_file"], {"gpu_id": ""})["test"]
+    file = str(tmp_path / first["model_file"])
+    code, on_cpu = in_clean_process(on_the_cpu, tmp_path / "cpu", file)
+    assert code == 0
     for name, value in first["test_result"].items():
         # Half precision may order two items the other way.
         assert on_cpu[name] == pytest.approx(value, abs=0.02 if mixed else 1e-6)
