@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from hypothesis import settings
+from warm import run_command
 
 from recbole_darec.testing.tiny_dataset import TinyDataset, write_tiny
 
@@ -50,7 +52,7 @@ def environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(env or {})}
 
 
-RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+RunCli = Callable[..., "CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +66,7 @@ def run_cli() -> RunCli:
         *,
         script: bool = False,
         timeout: float = 300,
-    ) -> subprocess.CompletedProcess[str]:
+    ) -> CompletedProcess[str]:
         return subprocess.run(
             command(args, script=script),
             cwd=cwd,
@@ -74,6 +76,16 @@ def run_cli() -> RunCli:
             timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_warm() -> RunCli:
+    """``run_warm(args, cwd, timeout=300)``: the same, forked with the package imported."""
+
+    def run(args: Sequence[str], cwd: Path, timeout: float = 300) -> CompletedProcess[str]:
+        return run_command(args, cwd, environment(), timeout)
 
     return run
 

@@ -1,21 +1,15 @@
-"""Runs on the tiny data set, in this process or in a clean one that can be killed.
-
-A clean process is forked from a server that has imported the package and nothing else: as fresh as
-a new interpreter, without its seconds of imports.
-"""
+"""Runs on the tiny data set, in this process or in a clean one that can be killed."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
+from warm import begin
 
 from recbole_darec.backbones.closed_form.base import ClosedFormRecommender
 from recbole_darec.backbones.registry import BACKBONES, backbone_class, backbone_family
@@ -62,17 +56,9 @@ def in_clean_process(task: Callable[..., Any], folder: Path, *args: Any) -> tupl
         The exit code (negative: the signal that ended it) and the result, None if there was none.
         The result travels as JSON, in which a float comes back as the very same float.
     """
-    context = multiprocessing.get_context("forkserver")
-    # PyTorch imports _dynamo when an optimiser is made, which takes seconds.
-    modules = ["recbole_darec.run", "recbole_darec.backbones.lightgcn", "torch._dynamo", __name__]
-    context.set_forkserver_preload(modules)
     folder.mkdir(parents=True, exist_ok=True)
     answer = folder / "answer.json"
-    # Read when the server starts; it needs the path to import what it is to have ready.
-    wanted = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with mock.patch.dict(os.environ, wanted):
-        process = context.Process(target=_child, args=(task, str(folder), str(answer), args))
-        process.start()
+    process = begin(_child, task, str(folder), str(answer), args)
     process.join(240)
     if process.exitcode is None:
         process.kill()

@@ -1,4 +1,4 @@
-"""Bad input, one row each: a real command line, run as a process.
+"""Bad input, one row each: a real command line, run in a process of its own.
 
 Exit code 2, one line on stderr that names the thing and the way out, no traceback, and no file
 left behind.
@@ -12,15 +12,15 @@ import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import command, environment
+from warm import run_command
 
 from cli.conftest import Interrupted, write_quick
 from recbole_darec.testing.tiny_dataset import N_ITEMS, N_USERS, WIDTH, TinyDataset
@@ -455,22 +455,13 @@ OUTPUT = [
         lambda case: case.file("x.csv", "user_id,item_id\na,b\n"), mount="ro"),
 ]  # fmt: skip
 
-TABLE = [*ARGUMENTS, *IMPORTS, *DATA, *CHECKPOINTS, *OUTPUT]
+TABLES = [ARGUMENTS, IMPORTS, DATA, CHECKPOINTS, OUTPUT]
+TABLE = [row for table in TABLES for row in table]
+# What an import would say stands on stderr, too.
+AS_STARTED = {table[0].name for table in TABLES}
 
 
 # ---- running it ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one command said, and the files before and after it."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-    before: dict[str, str]
-    after: dict[str, str]
-    mounted: list[str]
 
 
 def _tree(folder: Path) -> dict[str, str]:
@@ -504,22 +495,20 @@ def _can_mount() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def _outcome(row: Row, folder: Path, interrupted: Interrupted | None) -> Outcome:
-    case = Case(folder, write_quick(folder / "dataset"), interrupted)
-    row.prepare(case)
-    argv = command(
-        [arg for part in row.args for arg in (case.tiny.quick[:2] if part is ... else [part])]
-    )
-    left = folder.with_name(f"{folder.name}.left")
+def _done(row: Row, case: Case) -> subprocess.CompletedProcess[str]:
+    """Run a row's command, in a new interpreter where it is to be or where something is mounted."""
+    given = [arg for part in row.args for arg in (case.tiny.quick[:2] if part is ... else [part])]
+    if not row.mount and row.name not in AS_STARTED:
+        return run_command(given, case.folder, environment())
+    argv = command(given)
     if row.mount:
-        place = folder / "small"
-        place.mkdir()
-        given = [row.mount, place, left, folder / row.cwd]
-        argv = ["unshare", "-rm", "sh", "-c", _MOUNTED, "sh", *map(str, given), *argv]
-    before = _tree(folder)
-    done = subprocess.run(
+        place = case.folder / "small"
+        left = case.folder.with_name("left")
+        argv = ["unshare", "-rm", "sh", "-c", _MOUNTED, "sh", row.mount, str(place), str(left),
+                str(case.folder / row.cwd), *argv]  # fmt: skip
+    return subprocess.run(
         argv,
-        cwd=folder,
+        cwd=case.folder,
         env=environment(),
         capture_output=True,
         text=True,
@@ -527,47 +516,23 @@ def _outcome(row: Row, folder: Path, interrupted: Interrupted | None) -> Outcome
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    mounted = left.read_text().split() if left.is_file() else []
-    return Outcome(done.returncode, done.stdout, done.stderr, before, _tree(folder), mounted)
-
-
-@pytest.fixture(scope="module")
-def outcomes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future[Outcome]]]:
-    """The outcome of each row that is selected, two processes at a time."""
-    selected = {
-        item.callspec.params["row"].name: item.callspec.params["row"]
-        for item in request.session.items
-        if item.module is request.module and "row" in getattr(item, "callspec", _NONE).params
-    }
-    rows = [r for r in selected.values() if not r.mount or _can_mount()]
-    interrupted = None
-    if any(row.needs_checkpoint for row in rows):
-        interrupted = request.getfixturevalue("interrupted")
-    root = tmp_path_factory.mktemp("rows")
-    with ThreadPoolExecutor(2) as pool:
-        futures = {}
-        for number, row in enumerate(rows):
-            folder = root / str(number)
-            folder.mkdir()
-            futures[row.name] = pool.submit(_outcome, row, folder, interrupted)
-        yield futures
-        for future in futures.values():
-            future.cancel()
-
-
-class _NONE:
-    params: ClassVar[dict[str, Any]] = {}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name.replace(" ", "-"))
 def test_bad_input_ends_in_one_line_and_leaves_nothing(
-    row: Row, outcomes: dict[str, Future[Outcome]]
+    row: Row, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if row.mount and not _can_mount():
         pytest.skip("no user namespace in which a small file system can be mounted")
-    done = outcomes[row.name].result()
+    folder = tmp_path / "here"
+    interrupted = request.getfixturevalue("interrupted") if row.needs_checkpoint else None
+    case = Case(folder, write_quick(folder / "dataset"), interrupted)
+    row.prepare(case)
+    if row.mount:
+        (folder / "small").mkdir()
+    before = _tree(folder)
+    done = _done(row, case)
+    after = _tree(folder)
     everything = f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in everything
     assert done.returncode == 2, everything
@@ -575,14 +540,15 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(
     if row.trains:
         # RecBole's log comes before the line.
         assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
-        left = {name for name in done.after if name not in done.before}
+        left = {name for name in after if name not in before}
         assert {name.split("/")[0] for name in left} <= {"log", "log_tensorboard", *_saved(row)}
         assert not [name for name in left if name.endswith(".tmp")]
     else:
         assert len(lines) == 1, done.stderr
         assert done.stdout == ""
-        assert done.after == done.before
-    assert done.mounted == []
+        assert after == before
+    if row.mount:
+        assert (tmp_path / "left").read_text() == ""
     assert lines[-1].startswith("error: ")
     for word in row.words:
         assert word in lines[-1]
