@@ -54,12 +54,12 @@ def write_raw(folder: Path) -> None:
     ("k_core", "epochs"), [(73, 6), pytest.param(5, 40, marks=pytest.mark.slow)]
 )
 def test_from_raw_movielens_to_metrics(
-    tmp_path: Path, run_cli: RunCli, k_core: int, epochs: int
+    tmp_path: Path, run_warm: RunCli, k_core: int, epochs: int
 ) -> None:
     write_raw(tmp_path / "raw")
 
     def step(*args: str) -> str:
-        done = run_cli(args, tmp_path)
+        done = run_warm(args, tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

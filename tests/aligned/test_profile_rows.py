@@ -173,7 +173,7 @@ def of_other_data(data_path: Path) -> None:
 )
 def test_bad_components_end_in_one_line_with_exit_2(
     data_path: Path,
-    run_cli: Callable[..., Any],
+    run_warm: Callable[..., Any],
     spoil: Callable[[Path], None] | None,
     option: str,
     told: str,
@@ -182,7 +182,7 @@ def test_bad_components_end_in_one_line_with_exit_2(
         spoil(data_path)
     before = sorted(data_path.rglob("*"))
     command = ["train", "--model=LightGCN", "--dataset=tiny", option, f"--data_path={data_path}"]
-    result = run_cli(command, cwd=data_path.parent)
+    result = run_warm(command, cwd=data_path.parent)
     assert result.returncode == 2
     assert told in result.stderr
     assert "Traceback" not in result.stderr

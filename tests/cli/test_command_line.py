@@ -65,13 +65,13 @@ def test_the_three_spellings_are_one_command(tiny_dataset: TinyDataset, args: li
 
 
 def test_the_script_and_the_sub_command_train_the_same_model(
-    tmp_path: Path, run_cli: RunCli
+    tmp_path: Path, run_cli: RunCli, run_warm: RunCli
 ) -> None:
     write_quick(tmp_path / "dataset")
     table = r"^metric .*?(?=\n\n)"
     tables = []
-    for script, args in ((True, MODEL_AND_DATA), (False, ("train", *MODEL_AND_DATA))):
-        done = run_cli(args, tmp_path, script=script)
+    script = run_cli(MODEL_AND_DATA, tmp_path, script=True)
+    for done in (script, run_warm(["train", *MODEL_AND_DATA], tmp_path)):
         assert done.returncode == 0, done.stderr
         tables.append(re.search(table, done.stdout, re.S | re.M)[0])  # type: ignore[index]
         saved = re.search(r"best epoch 0, model in (\S+)", done.stdout)
@@ -119,9 +119,9 @@ def test_the_help_of_train_lists_every_option_of_ours(tmp_path: Path, run_cli: R
     ids=lambda value: " ".join(value) or "nothing",
 )
 def test_help_and_version(
-    tmp_path: Path, run_cli: RunCli, args: list[str], words: list[str]
+    tmp_path: Path, run_warm: RunCli, args: list[str], words: list[str]
 ) -> None:
-    done = run_cli(args, tmp_path)
+    done = run_warm(args, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for word in words:
         assert word in done.stdout
@@ -201,7 +201,7 @@ def test_a_reader_who_has_gone_is_no_error(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_cleanly_and_keeps_the_best_model(
-    interrupted: Interrupted, run_cli: RunCli
+    interrupted: Interrupted, run_warm: RunCli
 ) -> None:
     assert interrupted.returncode == 130
     assert "Traceback" not in interrupted.stderr
@@ -212,6 +212,6 @@ def test_ctrl_c_ends_cleanly_and_keeps_the_best_model(
     # Whole files only, and the best model loads in another process.
     names = {path.name for path in (interrupted.folder / "saved").iterdir()}
     assert names == {interrupted.checkpoint.name, interrupted.snapshot.name}
-    done = run_cli(["evaluate", str(interrupted.checkpoint)], interrupted.folder)
+    done = run_warm(["evaluate", str(interrupted.checkpoint)], interrupted.folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^recall@20 +0\.\d{4} +0\.\d{4}$", done.stdout, re.M)

@@ -29,7 +29,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_tiny_sequences(tmp_path / "dataset").folder
 
 
-def test_from_lists_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
+def test_from_lists_to_metrics(tmp_path: Path, run_warm: RunCli) -> None:
     items = [f"p{n}" for n in range(12)]
     lists = "".join(
         f'{{"user": "u{n}", "history": {[items[(n + k) % 12] for k in range(6)]}}}\n'.replace(
@@ -40,23 +40,23 @@ def test_from_lists_to_metrics(tmp_path: Path, run_cli: RunCli) -> None:
     (tmp_path / "lists.jsonl").write_text(lists, "utf-8")
     titles = "".join(f"{item},Thing {item}\n" for item in items)
     (tmp_path / "items.csv").write_text(f"id,title\n{titles}", "utf-8")
-    imported = run_cli(
+    imported = run_warm(
         ["import", "sequences", "lists.jsonl", "--items=items.csv", "--dataset=tiny"], tmp_path
     )
     assert imported.returncode == 0, imported.stderr
     assert "test items taken before by the user" in imported.stdout
-    made = run_cli(["profile", "--dataset=tiny", "--profiler=template", "--side=item"], tmp_path)
+    made = run_warm(["profile", "--dataset=tiny", "--profiler=template", "--side=item"], tmp_path)
     assert made.returncode == 0, made.stderr
     assert "12 items, 0 users" in made.stdout
     assert not (tmp_path / "dataset" / "tiny" / "tiny.userprofile.jsonl").exists()
-    trained = run_cli(["train", *SMALL, "--align=none", "--eval_mask=history"], tmp_path)
+    trained = run_warm(["train", *SMALL, "--align=none", "--eval_mask=history"], tmp_path)
     assert trained.returncode == 0, trained.stderr
     model = re.search(r"model in (\S+)", trained.stdout)
     assert model
     table = trained.stdout[trained.stdout.index("metric ") :].splitlines()
-    evaluated = run_cli(["evaluate", model[1]], tmp_path)
+    evaluated = run_warm(["evaluate", model[1]], tmp_path)
     assert evaluated.stdout.splitlines()[:5] == table[:5]
-    other = run_cli(["evaluate", model[1], "--eval_mask=none"], tmp_path)
+    other = run_warm(["evaluate", model[1], "--eval_mask=none"], tmp_path)
     assert other.returncode == 0
     assert other.stdout != evaluated.stdout
 

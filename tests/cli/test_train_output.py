@@ -23,9 +23,9 @@ ARGS = [
 
 
 def test_one_json_object_is_all_of_stdout(
-    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+    tiny_dataset: TinyDataset, tmp_path: Path, run_warm: RunCli
 ) -> None:
-    done = run_cli([*ARGS, "--out=models/mine.pth", "--json"], tmp_path)
+    done = run_warm([*ARGS, "--out=models/mine.pth", "--json"], tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["model_file"] == "models/mine.pth"

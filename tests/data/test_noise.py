@@ -91,10 +91,10 @@ def test_the_seed_decides_which(tiny_dataset: TinyDataset) -> None:
     ],
 )
 def test_bad_input_is_one_line(
-    options: list[str], words: str, tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+    options: list[str], words: str, tiny_dataset: TinyDataset, tmp_path: Path, run_warm: RunCli
 ) -> None:
     model = [] if options[0].startswith("--model") else ["--model=LightGCN"]
-    done = run_cli(["train", *model, *options, "--dataset=tiny"], tmp_path)
+    done = run_warm(["train", *model, *options, "--dataset=tiny"], tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

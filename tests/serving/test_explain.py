@@ -103,14 +103,14 @@ def test_items_are_the_recommended_with_the_nearest_of_training(trained: Trained
 
 
 def test_two_models_and_profiles_on_the_command_line(
-    trained: Trained, second: Path, run_cli: RunCli
+    trained: Trained, second: Path, run_warm: RunCli
 ) -> None:
     texts = [f"Likes thing {n}." for n in range(60)]
     path = write_profiles(trained.data, "tiny", "user", [f"u{n}" for n in range(60)], texts)
     args = [f"--checkpoint={trained.checkpoint}", f"--checkpoint={second}", "--user=u3", "--hops=1"]
     try:
-        told = run_cli(["explain", *args], trained.folder)
-        raw = run_cli(["explain", *args, "--json"], trained.folder)
+        told = run_warm(["explain", *args], trained.folder)
+        raw = run_warm(["explain", *args, "--json"], trained.folder)
     finally:
         path.unlink()
     assert told.returncode == 0, told.stderr
@@ -125,14 +125,14 @@ def test_two_models_and_profiles_on_the_command_line(
     assert set(content["profiles"]) == {"u3", *frame["user_id"]}
 
 
-def test_bad_input_is_one_line(trained: Trained, run_cli: RunCli) -> None:
+def test_bad_input_is_one_line(trained: Trained, run_warm: RunCli) -> None:
     with pytest.raises(OptionError, match="hops=0: must be at least 1"):
         explain([trained.checkpoint], "u3", hops=0)
     with pytest.raises(DataError, match="nobody"):
         explain([trained.checkpoint], "nobody")
     with pytest.raises(OptionError, match="given twice"):
         explain([trained.checkpoint, trained.checkpoint], "u3", hops=1)
-    done = run_cli(["explain", "--checkpoint=none.pth", "--user=u3"], trained.folder)
+    done = run_warm(["explain", "--checkpoint=none.pth", "--user=u3"], trained.folder)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "checkpoint 'none.pth' does not exist" in done.stderr

@@ -22,8 +22,9 @@ from recbole_darec.studies.plan import make_plan
 from recbole_darec.studies.resolved import Resolver
 from recbole_darec.studies.results import open_results, read_results
 from recbole_darec.studies.runner import run_study
-from recbole_darec.studies.study import Study
+from recbole_darec.studies.study import Study, read_study
 from recbole_darec.testing.tiny_runs import outcome
+from studies.in_this_process import InThisProcess
 
 Write = Callable[..., Path]
 # Long enough to be killed in the middle.
@@ -78,12 +79,16 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def test_a_killed_driver_goes_on_and_repeats_nothing(
-    write_study: Write, tmp_path: Path, run_cli: RunCli
+    write_study: Write, tmp_path: Path, run_warm: RunCli
 ) -> None:
     """Killed while the second run is under way; the run that follows is as one never killed."""
+    one = read_study(str(write_study(**ONE, common=LONG)))
+    folder = tmp_path / "studies" / "tiny"
+    folder.mkdir(parents=True)
+    with open_results(folder / "results.sqlite") as store:
+        assert run_study(one, store, InThisProcess(), folder / "runs") == []
     study = write_study(aligners=["none"], variants=None, common=LONG)
     first = started(study)
-    until(tmp_path, lambda: any(s == "done" for s, _ in runs_in(tmp_path).values()))
     until(tmp_path, lambda: snapshots(tmp_path))
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
@@ -91,7 +96,7 @@ def test_a_killed_driver_goes_on_and_repeats_nothing(
     assert sorted(state for state, _ in before.values()) == ["done", "running"]
     (done,) = (key for key, (state, _) in before.items() if state == "done")
 
-    again = run_cli(["compare", study.name, "--form=csv"], tmp_path)
+    again = run_warm(["compare", study.name, "--form=csv"], tmp_path)
     assert again.returncode == 0, again.stderr
     after = runs_in(tmp_path)
     assert {state for state, _ in after.values()} == {"done"}
@@ -142,11 +147,11 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
-def test_one_bad_run_stops_no_other(write_study: Write, tmp_path: Path, run_cli: RunCli) -> None:
+def test_one_bad_run_stops_no_other(write_study: Write, tmp_path: Path, run_warm: RunCli) -> None:
     bad = {"wrong": {"align": "none", "set": {"n_layers": -1}},
            "nan": {"align": "none", "set": {"reg_weight": 1e39}}}  # fmt: skip
     study = write_study(**{**ONE, "variants": bad})
-    done = run_cli(["compare", study.name, "--jobs=2"], tmp_path)
+    done = run_warm(["compare", study.name, "--jobs=2"], tmp_path)
     assert done.returncode == 3
     assert "| LightGCN | none | 0." in done.stdout
     assert "failed: tiny LightGCN none wrong, seed 1: n_layers=-1 must be at least" in done.stderr
@@ -155,7 +160,7 @@ def test_one_bad_run_stops_no_other(write_study: Write, tmp_path: Path, run_cli:
     (log,) = (line.rpartition("log: ")[2] for line in done.stderr.splitlines() if "; log: " in line)
     assert "not finite" in Path(log).read_text()
     states = runs_in(tmp_path)
-    again = run_cli(["compare", study.name], tmp_path)
+    again = run_warm(["compare", study.name], tmp_path)
     assert again.returncode == 3
     assert runs_in(tmp_path) == states  # nothing was done again
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import REPOSITORY, RunCli, TinyDataset, command, environment
 
+from recbole_darec.cli.main import main
 from recbole_darec.errors import OptionError
 from recbole_darec.studies.outcome import Outcome, read_outcome
 from recbole_darec.studies.tuning import Teller, Tuning
@@ -22,6 +23,7 @@ from recbole_darec.studies.tuning_files import trials_folder
 from recbole_darec.studies.tuning_params import params_file, ranges_of
 from recbole_darec.testing import write_tiny_sequences
 from recbole_darec.testing.tiny_dataset import write_tiny
+from studies.in_this_process import InThisProcess
 
 QUICK = [
     "--model=LightGCN", "--dataset=tiny", "--align=none", "--epochs=2", "--embedding_size=8",
@@ -47,13 +49,20 @@ def trials_of(output: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+@pytest.fixture
+def here(tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of :func:`main` are done in this process, in ``tmp_path``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recbole_darec.studies.tuning.LocalProcesses", lambda _: InThisProcess())
+
+
+@pytest.mark.usefixtures("here")
 def test_a_grid_is_tried_whole_and_the_best_by_validation_is_kept(
-    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], run_warm: RunCli
 ) -> None:
     written(tmp_path / "p.hyper", "learning_rate choice [0.001,0.02]\n")
     args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result", "--display_file=d.html"]
-    done = run_cli(["tune", *args], tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert main(["tune", *args]) == 0
     trials = trials_of(tmp_path / "o.result")
     assert set(trials) == {"learning_rate:0.001", "learning_rate:0.02"}
     best = max(trials, key=lambda setting: trials[setting]["valid"])
@@ -61,14 +70,15 @@ def test_a_grid_is_tried_whole_and_the_best_by_validation_is_kept(
     assert f"learning_rate:{config['learning_rate']}" == best
     assert "plotly" in (tmp_path / "d.html").read_text()
     # The yaml alone is the run, to the digit.
-    again = run_cli(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
+    again = run_warm(["train", "--config_files=o.best.yaml", "--json", "--state=ERROR"], tmp_path)
     result = yaml.safe_load(again.stdout)
     assert result["best_valid_result"]["recall@10"] == trials[best]["valid"]
     assert result["test_result"]["recall@10"] == trials[best]["test"]
     # Finished trials are not run again, and the files come out the same.
     files = {name: (tmp_path / name).read_bytes() for name in ("o.result", "o.best.yaml")}
-    resumed = run_cli(["tune", *args, "--resume"], tmp_path)
-    assert resumed.stdout.count("done before") == 2
+    capfd.readouterr()
+    assert main(["tune", *args, "--resume"]) == 0
+    assert capfd.readouterr().out.count("done before") == 2
     assert {name: (tmp_path / name).read_bytes() for name in files} == files
 
 
@@ -86,14 +96,12 @@ def end_worker_of(driver: subprocess.Popen[str]) -> None:
     raise AssertionError("there is no worker")
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-def test_killed_worker_and_killed_driver(
-    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
-) -> None:
+def test_killed_worker_and_killed_driver(tmp_path: Path, run_warm: RunCli) -> None:
     written(tmp_path / "p.hyper", "learning_rate loguniform -6,-3\n")
-    args = [*QUICK, "--params_file=p.hyper", "--max_evals=3", "--early_stop=9"]
-    whole = run_cli(["tune", *args, "--output_file=whole.result"], tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    args = [*QUICK, "--params_file=p.hyper", "--max_evals=2", "--early_stop=9"]
+    assert main(["tune", *args, "--output_file=whole.result"]) == 0
     driver = subprocess.Popen(
         command(["tune", *args, "--output_file=o.result"]),
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True,
@@ -103,15 +111,15 @@ def test_killed_worker_and_killed_driver(
         if line.startswith("running parameters"):
             end_worker_of(driver)
             break
-    seen = list(itertools.takewhile(lambda line: "trial 1 of 3" not in line, driver.stdout))
+    seen = list(itertools.takewhile(lambda line: "trial 1 of 2" not in line, driver.stdout))
     assert any("ended by signal 9" in line for line in seen)
     driver.kill()
     driver.wait()
-    cut = run_cli(["tune", *args, "--output_file=o.result"], tmp_path)
+    cut = run_warm(["tune", *args, "--output_file=o.result"], tmp_path)
     assert cut.returncode == 2
     assert "cut off: go on with --resume" in cut.stderr
-    resumed = run_cli(["tune", *args, "--output_file=o.result", "--resume"], tmp_path)
-    assert "trial 1 of 3" in resumed.stdout
+    resumed = run_warm(["tune", *args, "--output_file=o.result", "--resume"], tmp_path)
+    assert "trial 1 of 2" in resumed.stdout
     assert (tmp_path / "o.result").read_text() == (tmp_path / "whole.result").read_text()
 
 
@@ -151,8 +159,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from recbole_darec.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     file = written(tmp_path / "p.hyper", text)
     names = [arg.partition("=")[0] for arg in args]
@@ -173,8 +179,6 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_data_set_without_profiles_is_one_line_before_the_first_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from recbole_darec.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     write_tiny(tmp_path / "dataset")
     for path in (tmp_path / "dataset" / "tiny").glob("*emb*"):
@@ -212,14 +216,14 @@ def test_of_a_metric_that_is_better_when_smaller_the_best_trial_has_the_smallest
         assert min(losses, key=lambda rate: losses[rate] or 0.0) == best
 
 
+@pytest.mark.usefixtures("here")
 def test_a_setting_that_fails_ends_no_tuning(
-    tiny_dataset: TinyDataset, tmp_path: Path, run_cli: RunCli
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     written(tmp_path / "p.hyper", "reg_weight choice [1e-05,1e39]\n")
     args = [*QUICK, "--params_file=p.hyper", "--output_file=o.result"]
-    done = run_cli(["tune", *args], tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2 trials failed" in done.stdout
+    assert main(["tune", *args]) == 0
+    assert "1 of 2 trials failed" in capfd.readouterr().out
     assert "Failed:\n" in (tmp_path / "o.result").read_text()
     assert yaml.safe_load((tmp_path / "o.best.yaml").read_text())["reg_weight"] == 1e-05
     logs = [read_outcome(one) for one in (tmp_path / "o.trials").iterdir() if one.is_dir()]

@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import command, environment
 from tiny_runs import in_clean_process, options, outcome, plain_result, train
+from warm import run_command
 
 from recbole_darec import evaluate_checkpoint, run_recbole_darec
 from recbole_darec.errors import CheckpointError
@@ -211,10 +212,7 @@ def test_the_command_killed_and_continued(data_path: Path, tmp_path: Path) -> No
     (snapshot,) = tmp_path.glob("saved/*.resume")
     before = torch.load(snapshot, weights_only=True)["next_epoch"]
     assert 0 < before < 60
-    result = subprocess.run(
-        command([*args, "--resume"]), cwd=tmp_path, env=environment(), capture_output=True,
-        text=True, check=False, timeout=200,
-    )  # fmt: skip
+    result = run_command([*args, "--resume"], tmp_path, environment())
     assert result.returncode == 0, result.stderr[-2000:]
     assert f"at epoch {before}" in result.stderr
     assert not list(tmp_path.glob("saved/*.resume"))
