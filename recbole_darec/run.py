@@ -203,7 +203,8 @@ def _train(
         )
     if saved and trainer.best_epoch >= 0:
         keep_under_its_name(trainer, settings.run.checkpoint_name)
-    trainer.snapshots.forget()
+    if not trainer.watch.keeps_snapshot:
+        trainer.snapshots.forget()
     ranks.wait()  # nobody leaves before the files are there
     return {
         "best_valid_score": trainer.best_valid_score,

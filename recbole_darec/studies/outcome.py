@@ -13,15 +13,24 @@ import numpy as np
 from recbole_darec.data.files import replacing
 
 __all__ = [
+    "CURVE",
     "FIRST_PHASE",
+    "MODEL",
     "Outcome",
     "Taken",
     "Task",
+    "leave",
     "read_outcome",
+    "remove_leftovers",
     "remove_outcome",
     "seconds_of",
-    "write_outcome",
 ]
+
+MODEL = "model.pth"
+"""The best model of a run, in its folder."""
+
+CURVE = "curve.jsonl"
+"""What a run notes of its epochs while it goes on."""
 
 FIRST_PHASE = "first_phase.pth"
 """The best model of a run's own first phase, where others are to take it."""
@@ -120,14 +129,30 @@ def seconds_of(epoch: Mapping[str, Any]) -> float:
     return float(epoch.get("seconds", 0.0)) + float(epoch.get("valid_seconds", 0.0))
 
 
-def write_outcome(outcome: Outcome, folder: Path) -> None:
-    """Write an outcome into a run's folder; it is there when all of it is."""
+def leave(outcome: Outcome, folder: Path) -> None:
+    """Write an outcome into a run's folder, and then remove what the run could go on from.
+
+    The outcome is there when all of it is.
+    """
     if outcome.users is not None:
         with replacing(folder / _USERS) as file:
             np.savez(file, **outcome.users)  # type: ignore[arg-type]
     values = {**vars(outcome), "users": outcome.users is not None}
     with replacing(folder / _FILE) as file:
         file.write(json.dumps(values).encode())
+    remove_leftovers(outcome, folder)
+
+
+def remove_leftovers(outcome: Outcome, folder: Path) -> None:
+    """Remove what a run that is done could have gone on from; its worker may have been killed."""
+    if outcome.state != "done":
+        return
+    # A phase's file is the model's, with the phase's name before the suffix.
+    left = [folder / CURVE, *folder.glob("*.resume"), *folder.glob("model.*.pth")]
+    if outcome.model_file is None:
+        left.append(folder / MODEL)
+    for path in (*left, *folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -9,7 +9,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from recbole_darec.studies.outcome import Outcome, Task, read_outcome, remove_outcome
+from recbole_darec.studies.outcome import (
+    Outcome,
+    Task,
+    read_outcome,
+    remove_leftovers,
+    remove_outcome,
+)
 from recbole_darec.studies.plan import Plan, make_plan
 from recbole_darec.studies.processes import LIVES, LOG
 from recbole_darec.studies.progress import Progress
@@ -156,7 +162,8 @@ class _Run:
         if kept is not None and kept.state == "done":  # it ended when the driver was gone
             self._end(run.key, kept)
             return
-        remove_outcome(folder)
+        if kept is not None:  # it failed, and is to be done again
+            remove_outcome(folder)
         self.begun[run.key] += 1
         method = run.trial.method
         self.executor.start(
@@ -181,13 +188,13 @@ class _Run:
                 self.store.set_state(key, "pending")
                 return
             outcome = Outcome("failed", f"{outcome}, {LIVES} times (out of memory?)")
+        folder = self.folder / key
+        if outcome.state == "done":
+            _tidy(outcome, folder)
         self.store.finish(key, outcome, _now())
         self.progress.note(run.trial, outcome)
-        folder = self.folder / key
         if folder.is_dir():
             remove_outcome(folder)
-        if outcome.state == "done":
-            _tidy(folder)
 
     def _failures(self, plan: Plan, rows: dict[str, Row]) -> Failures:
         found: dict[str, tuple[str, str, str]] = {}
@@ -202,8 +209,9 @@ class _Run:
         return failures
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what RecBole writes beside the log that is kept."""
+def _tidy(outcome: Outcome, folder: Path) -> None:
+    """Remove what a worker that was killed has left, and what RecBole writes beside the log."""
+    remove_leftovers(outcome, folder)
     for name in ("log", "log_tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
 

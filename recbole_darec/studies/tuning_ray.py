@@ -214,7 +214,7 @@ class _Work:
     def __call__(self, point: Mapping[str, Any]) -> None:
         os.chdir(self._here)  # where the tuning's relative paths begin; Tune's worker is elsewhere
         setting = setting_of(self._tuning.ranges, self._grid, point)
-        from recbole_darec.studies.outcome import read_outcome, write_outcome
+        from recbole_darec.studies.outcome import leave, read_outcome
         from recbole_darec.studies.worker import done
 
         best, epochs = _WORST, self._tuning.epochs
@@ -235,7 +235,7 @@ class _Work:
             kept = read_outcome(folder)
             outcome = kept or done(task, told)
             if kept is None:
-                write_outcome(replace(outcome, users=None), folder)
+                leave(replace(outcome, users=None), folder)
         loss = self._tuning.loss(self._tuning.done(setting, outcome).score)
         plain = {
             "state": outcome.state, "reason": outcome.reason, "valid": outcome.valid,

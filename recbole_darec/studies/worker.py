@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_darec.alignment.registry import aligner_class
+from recbole_darec.data.files import replacing
 from recbole_darec.errors import UserError, first_line
 from recbole_darec.recbole_compat import gpu_count
 from recbole_darec.resolve import restore
@@ -28,20 +30,21 @@ from recbole_darec.settings.options import parse_options
 from recbole_darec.settings.run_settings import Settings
 from recbole_darec.studies.frequency import by_frequency, trained_counts
 from recbole_darec.studies.outcome import (
+    CURVE,
     FIRST_PHASE,
+    MODEL,
     Outcome,
     Taken,
     Task,
+    leave,
+    read_outcome,
     seconds_of,
-    write_outcome,
 )
 from recbole_darec.training.phases import phase_file
 from recbole_darec.training.watch import Watch
 
 __all__ = ["done", "main"]
 
-_MODEL = "model.pth"
-_CURVE = "curve.jsonl"
 _TAKEN = "taken"  # marks an epoch that another run has trained
 
 
@@ -49,8 +52,10 @@ def main() -> int:
     """Do the task of the first line of standard input; returns 0, whatever came of the run."""
     task = Task.of_text(sys.stdin.readline())
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    with _alone_in(Path(task.folder)):
-        write_outcome(done(task), Path(task.folder))
+    folder = Path(task.folder)
+    with _alone_in(folder):
+        if read_outcome(folder) is None:  # or that worker has ended the run meanwhile
+            leave(done(task), folder)
     sys.stdout.flush()
     return 0
 
@@ -95,7 +100,7 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
     values = {
         **task.values,
         "checkpoint_dir": str(folder),
-        "checkpoint_name": _MODEL,
+        "checkpoint_name": MODEL,
         "resume": True,
         **_device(task),
     }
@@ -103,7 +108,7 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
     start = time.perf_counter()
     # The file of a run on another machine may not be here; the same comes of training anew.
     taken = task.taken if task.taken is not None and Path(task.taken.file).is_file() else None
-    notes = _Notes(folder / _CURVE, told, taken)
+    notes = _Notes(folder / CURVE, told, taken)
     file = None if taken is None else Path(taken.file)
     whole = taken is not None and taken.whole
     result = train(
@@ -118,10 +123,9 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
     if taken is not None and taken.whole:
         curve, seconds = taken.curve, seconds + taken.seconds
     model_file = result["model_file"]
-    if model_file is not None:
-        _keep_phase(settings, Path(model_file), keep=task.keep_phase and not notes.took_phase)
-    if model_file is not None and not task.keep_model:
-        Path(model_file).unlink(missing_ok=True)
+    if model_file is not None and task.keep_phase and not notes.took_phase:
+        _keep_phase(settings, Path(model_file))
+    if not task.keep_model:
         model_file = None
     return Outcome(
         "done",
@@ -137,15 +141,17 @@ def _trained(task: Task, folder: Path, told: Callable[[int, float], None] | None
     )
 
 
-def _keep_phase(settings: Settings, model_file: Path, *, keep: bool) -> None:
-    """Remove the files of the phases before the last, but for the first one's that is to stay."""
+def _keep_phase(settings: Settings, model_file: Path) -> None:
+    """Copy the best model of the first phase to where others find it.
+
+    Its own file stays for this run, which goes on from its last snapshot if it is killed here.
+    """
     method = aligner_class(settings.align)
     first, *others = method.phases(parse_options(method.Options, settings.values))
-    for number, phase in enumerate((first, *others[:-1]) if others else ()):
-        path = phase_file(model_file, phase.name)
-        if keep and not number and path.is_file():
-            path.replace(path.with_name(FIRST_PHASE))
-        path.unlink(missing_ok=True)
+    path = phase_file(model_file, first.name)
+    if others and path.is_file():
+        with path.open("rb") as model, replacing(path.with_name(FIRST_PHASE)) as file:
+            shutil.copyfileobj(model, file)
 
 
 def _device(task: Task) -> dict[str, Any]:
@@ -169,6 +175,7 @@ class _Notes(Watch):
         taken: Taken | None = None,
     ) -> None:
         self.asks_for_rows = True
+        self.keeps_snapshot = True  # until the outcome is written
         self.took_phase = False
         self.seconds_taken = 0.0
         self._path = path
@@ -223,7 +230,6 @@ class _Notes(Watch):
                 if "losses" in noted:  # an epoch's first line, or all of one that was taken
                     known.clear()
                 known.update(noted)
-        self._path.unlink(missing_ok=True)
         taken = [epoch for epoch in epochs.values() if epoch.pop(_TAKEN, False)]
         self.took_phase = bool(taken)
         self.seconds_taken = sum(map(seconds_of, taken))

@@ -20,9 +20,12 @@ class Watch:
 
     Attributes:
         asks_for_rows: whether :meth:`tested` is to be told what each row of the test part has.
+        keeps_snapshot: whether the run's snapshot stays when the run has ended: who looks on
+            removes it, once what came of the run is safe.
     """
 
     asks_for_rows = False
+    keeps_snapshot = False
 
     def trained(
         self, epoch: int, seconds: float, losses: Mapping[str, float], phase: int = 0

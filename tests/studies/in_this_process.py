@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from recbole_darec.studies.outcome import Outcome, Task, write_outcome
+from recbole_darec.studies.outcome import Outcome, Task, leave
 from recbole_darec.studies.worker import done
 
 
@@ -34,7 +34,7 @@ class InThisProcess:
         task, self._task = self._task, None
         try:
             outcome = done(task)
-            write_outcome(outcome, Path(task.folder))
+            leave(outcome, Path(task.folder))
             return [(task, outcome)]
         finally:
             os.chdir(self._home)  # a worker works in its run's folder

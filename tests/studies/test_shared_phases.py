@@ -13,7 +13,7 @@ import yaml
 
 from recbole_darec.run import train
 from recbole_darec.studies import worker
-from recbole_darec.studies.outcome import FIRST_PHASE, Outcome, Taken, Task, seconds_of
+from recbole_darec.studies.outcome import FIRST_PHASE, Outcome, Taken, Task, leave, seconds_of
 from recbole_darec.studies.resolved import Resolved, Resolver
 from recbole_darec.studies.results import Row, Store, open_results
 from recbole_darec.studies.runner import run_study
@@ -390,7 +390,12 @@ def test_a_run_that_is_cut_off_has_the_phase_that_it_took(
         return Task("k", "SASRec", "tiny", "pad", settings.values, str(folder), False, keep,
                     taken=taken)  # fmt: skip
 
-    whole = done(task("whole", keep=True))
+    def worked(task: Task) -> Outcome:
+        outcome = done(task)
+        leave(outcome, Path(task.folder))
+        return outcome
+
+    whole = worked(task("whole", keep=True))
     assert sorted(path.name for path in (home / "whole").glob("*.pth")) == [FIRST_PHASE]
     file = home / "whole" / FIRST_PHASE
     curve = [epoch for epoch in whole.curve if "phase" not in epoch]
@@ -411,13 +416,13 @@ def test_a_run_that_is_cut_off_has_the_phase_that_it_took(
         with pytest.raises(CutOffError):
             done(task("cut", taken))
     file.write_bytes(b"half a file")
-    again = done(task("damaged", taken, keep=True))
+    again = worked(task("damaged", taken, keep=True))
     assert (again.test, again.valid) == (whole.test, whole.valid)
     assert again.seconds is not None
     assert again.seconds < 5000.0
     assert (home / "damaged" / FIRST_PHASE).is_file()
     file.unlink()
-    found = done(task("cut", taken))
+    found = worked(task("cut", taken))
     assert (found.test, found.valid) == (whole.test, whole.valid)
     assert [(e["epoch"], e.get("phase", 0), e["losses"]) for e in found.curve] == [
         (e["epoch"], e.get("phase", 0), e["losses"]) for e in whole.curve
