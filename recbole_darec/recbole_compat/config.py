@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from logging import getLogger
-from typing import Any
+from typing import Any, ClassVar
+
+import yaml
 
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.config import Config
@@ -35,6 +37,16 @@ class AlignedConfig(Config):
 
     settings: Settings
     split: Split | None = None
+    _loader: ClassVar[type | None] = None
+
+    def _build_yaml_loader(self) -> type:
+        # RecBole adds its form of numbers to PyYAML's own loader each time, and reads slowly.
+        if AlignedConfig._loader is None:
+            plain = super()._build_yaml_loader()
+            numbers = {"yaml_implicit_resolvers": plain.yaml_implicit_resolvers}
+            fast = getattr(yaml, "CFullLoader", plain)
+            AlignedConfig._loader = type("Loader", (fast,), numbers)
+        return AlignedConfig._loader
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return {}
