@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-__all__ = ["begin", "run_command"]
+__all__ = ["begin", "begin_command", "run_command"]
 
 # PyTorch imports _dynamo when an optimiser is made, which takes seconds.
 _PRELOADED = ["recbole_darec.run", "recbole_darec.backbones.lightgcn", "torch._dynamo", "tiny_runs"]
@@ -39,31 +39,38 @@ def begin(task: Callable[..., Any], *args: Any) -> BaseProcess:
     return process
 
 
+def begin_command(
+    args: Sequence[str], cwd: Path, environment: Mapping[str, str], told: Path
+) -> BaseProcess:
+    """Begin ``python -m recbole_darec ARGS`` in a clean process; its standard input is empty.
+
+    What it prints comes into the files ``stdout`` and ``stderr`` in the folder ``told``.
+    """
+    return begin(_command, list(map(str, args)), str(cwd), dict(environment), str(told))
+
+
 def run_command(
     args: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m recbole_darec ARGS`` in a clean process; its standard input is empty.
+    """Run such a process to its end.
 
     Raises:
         TimeoutExpired: it did not end in so many seconds, and was killed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "stdout", Path(folder) / "stderr"
-        process = begin(_command, list(map(str, args)), str(cwd), dict(environment), told)
+        process = begin_command(args, cwd, environment, Path(folder))
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired(list(args), timeout)
-        stdout, stderr = (path.read_text() for path in told)
+        stdout, stderr = (Path(folder, name).read_text() for name in ("stdout", "stderr"))
     return subprocess.CompletedProcess(list(args), process.exitcode, stdout, stderr)
 
 
-def _command(
-    args: list[str], cwd: str, environment: dict[str, str], told: tuple[Path, Path]
-) -> None:
-    for number, path in enumerate(told, start=1):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+def _command(args: list[str], cwd: str, environment: dict[str, str], told: str) -> None:
+    for number, name in enumerate(("stdout", "stderr"), start=1):
+        file = os.open(Path(told, name), os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)
     os.chdir(cwd)

@@ -102,7 +102,7 @@ def kill_thrice_and_finish(
 
 
 def test_a_run_killed_three_times(tmp_path: Path) -> None:
-    kill_thrice_and_finish(tmp_path, n_users=200, n_items=300, concurrency=5)
+    kill_thrice_and_finish(tmp_path, n_users=80, n_items=120, concurrency=5)
 
 
 @pytest.mark.slow

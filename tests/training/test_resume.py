@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import command, environment
+from conftest import environment
 from tiny_runs import in_clean_process, options, outcome, plain_result, train
-from warm import run_command
+from warm import begin_command, run_command
 
 from recbole_darec import evaluate_checkpoint, run_recbole_darec
 from recbole_darec.errors import CheckpointError
@@ -195,20 +193,17 @@ def test_the_command_killed_and_continued(data_path: Path, tmp_path: Path) -> No
     args = ["train", "--model=LightGCN", "--dataset=tiny"]
     given = {**options(data_path), "epochs": 60, "stopping_step": 60, "edge_keep_rate": 0.8}
     args += [f"--{name}={value}" for name, value in given.items()]
-    process = subprocess.Popen(
-        command(args), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    process = begin_command(args, tmp_path, environment(), tmp_path)
     try:
         limit = time.monotonic() + 120
         while not list(tmp_path.glob("saved/*.resume")):
-            assert process.poll() is None, process.communicate()[1].decode()[-2000:]
+            assert process.is_alive(), (tmp_path / "stderr").read_text()[-2000:]
             assert time.monotonic() < limit
-            time.sleep(0.05)
+            time.sleep(0.01)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
+        process.kill()
+        process.join()
+    assert process.exitcode == -signal.SIGKILL
     (snapshot,) = tmp_path.glob("saved/*.resume")
     before = torch.load(snapshot, weights_only=True)["next_epoch"]
     assert 0 < before < 60
