@@ -8,7 +8,8 @@ together from stored rows is marked by
 
 Its first column has a value of `row` in each line, and each further one a SPEC,
 `KEY=VALUE … FIELD`: the mean of a field over the rows that have all these values, or
-`SPEC / SPEC`, a quotient.  What is bold has a `bold` below 0.05, and nothing else has.  A blank in
+`SPEC / SPEC`, a quotient, or `SPEC / SPEC - 1`, a gain; of two values of one KEY the later counts.
+What is bold has a `bold` below 0.05, and nothing else has.  A blank in
 a value is written as `_`.
 """
 
@@ -101,11 +102,12 @@ def stored_faults(mark: str, table: str, read: Callable[[str], list[Row]]) -> li
 def _shown(own: str, column: str, cell: str, rows: list[Row], bold: str | None) -> str:
     """Return what a cell is to be, with as many digits as it has."""
     above, _, below = column.partition(" / ")
+    below, gain, _ = below.partition(" - 1")
     matching, value = _mean(f"{own} {above}", rows)
     if value is None:
         return ""
     if below:
-        value /= _mean(f"{own} {below}", rows)[1] or math.nan
+        value = value / (_mean(f"{own} {below}", rows)[1] or math.nan) - bool(gain)
     number, percent = cell.removesuffix(" %"), cell.endswith(" %")
     digits = len(number.partition(".")[2])
     text = f"{100 * value:+.{digits}f} %" if percent else f"{value:.{digits}f}"
@@ -117,8 +119,8 @@ def _shown(own: str, column: str, cell: str, rows: list[Row], bold: str | None) 
 def _mean(spec: str, rows: list[Row]) -> tuple[list[Row], float | None]:
     """Return the rows that a specification names, and the mean of its field over them."""
     *conditions, field = spec.split()
-    wanted = [condition.split("=", 1) for condition in conditions]
-    found = [row for row in rows if all(row[k].replace(" ", "_") == v for k, v in wanted)]
+    wanted = dict(condition.split("=", 1) for condition in conditions)
+    found = [row for row in rows if all(row[k].replace(" ", "_") == v for k, v in wanted.items())]
     values = [float(row[field]) for row in found if row[field]]
     return found, sum(values) / len(values) if values else None
 
@@ -198,4 +200,7 @@ def test_a_wrong_number_of_stored_rows_is_noticed() -> None:
     ]
     ratio = "f.csv; row: d; columns: m=none gain | m=con gain / m=none gain"
     assert not found(ratio, "x", "0.50", "0.70")
+    over = "f.csv; row: m; where: d=x; columns: gain / m=none gain - 1"
+    assert not found(over, "con", "-30.4 %")
+    assert found(over, "con", "+69.6 %") == ["con, gain / m=none gain - 1: +69.6 % is -30.4 %"]
     assert found(ratio, "x", "0.5", "0.71") == ["x, m=con gain / m=none gain: 0.71 is 0.70"]

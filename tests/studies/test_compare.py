@@ -17,6 +17,7 @@ import pytest
 from conftest import RunCli, command, environment
 
 from recbole_darec.cli.main import main
+from recbole_darec.data.files import file_digest
 from recbole_darec.studies.outcome import Outcome, Task
 from recbole_darec.studies.plan import make_plan
 from recbole_darec.studies.resolved import Resolver
@@ -183,6 +184,26 @@ def test_what_trains_alike_is_trained_once_and_comes_out_the_same(
     logs = [p.read_text() for p in (tmp_path / "studies" / "shared" / "runs").glob("*/run.log")]
     assert sorted("Taking the training of" in log for log in logs) == [False, True]
     assert not list((tmp_path / "studies").rglob("*.pth"))
+
+
+def test_the_first_run_of_a_study_reads_its_data_once(
+    write_study: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def digest(path: Path) -> str:
+        read.append(path.name)
+        return file_digest(path)
+
+    for module in ("results", "command"):
+        name = f"recbole_darec.studies.{module}.file_digest"
+        monkeypatch.setattr(name, digest, raising=False)
+    monkeypatch.setattr("recbole_darec.studies.command.LocalProcesses", lambda _: InThisProcess())
+    study = write_study(**ONE)
+    assert main(["compare", str(study)]) == 0
+    assert sorted(read) == [f"tiny.{part}.inter" for part in ("test", "train", "valid")]
+    assert main(["compare", str(study)]) == 0
+    assert len(read) == 3
 
 
 @pytest.mark.parametrize(
