@@ -86,6 +86,9 @@ class _Run:
     def to_its_end(self, *, retry_failed: bool) -> Failures:
         rows = self.store.rows()
         plan = make_plan(self.study, self.resolver, rows)
+        for key in plan.keys:  # a driver that was killed had stored it, and not removed it yet
+            if key in rows and rows[key].state == "done":
+                remove_outcome(self.folder / key)
         if retry_failed:
             for run in plan.runs:
                 # One that is impossible stays what it is, with its reason.
