@@ -17,7 +17,7 @@ __all__ = ["Cooccurrence", "csr_tensor"]
 # Entries of a sparse YᵀY that is kept: 240 MB at the most.  Above, rows pass through Y twice.
 _KEPT_ENTRIES = 30_000_000
 # A multiplication in a product of sparse matrices takes so many times as long as one with a column.
-_SPARSE_COST = 64
+_SPARSE_COST = 32
 # Above this share of users reached by a block's rows, dense columns pass through Y faster.
 _SPARSE_SHARE = 1 / 16
 
@@ -30,17 +30,18 @@ class Cooccurrence:
 
     Attributes:
         eigenvalue: the largest of ``YᵀY``.
+        kept: P, scipy CSR, where it has 30 million entries at the most, else None.
     """
 
     def __init__(self, matrix: Any) -> None:
         self._y = matrix
         self._transpose = sp.csr_matrix(matrix.T)
         self.eigenvalue = largest_eigenvalue(matrix)
-        self._gram: Any = None
+        self.kept: Any = None
         # Each user's pairs of items bound the entries of the product.
         pairs = np.square(np.diff(matrix.indptr).astype(np.float64)).sum()
         if pairs <= _KEPT_ENTRIES:
-            self._gram = (self._transpose @ matrix) * np.float32(1.0 / self.eigenvalue)
+            self.kept = (self._transpose @ matrix) * np.float32(1.0 / self.eigenvalue)
         self._tensors: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def of(self, rows: Any) -> Any:
@@ -49,8 +50,8 @@ class Cooccurrence:
         Args:
             rows: scipy CSR ``[b, n_items]``.
         """
-        if self._gram is not None:
-            return rows @ self._gram
+        if self.kept is not None:
+            return rows @ self.kept
         users = rows @ self._transpose
         users *= np.float32(1.0 / self.eigenvalue)
         if users.nnz <= _SPARSE_SHARE * users.shape[0] * users.shape[1]:
@@ -68,14 +69,22 @@ class Cooccurrence:
         Args:
             rows: scipy CSR ``[b, n_items]``.
         """
-        if self._gram is not None:
-            first, second, factor = rows, self._gram, 1.0
-        else:
-            first, second, factor = rows @ self._transpose, self._y, 1.0 / self.eigenvalue
-        work = np.diff(second.indptr)[first.indices].sum()
-        if _SPARSE_COST * work > 2 * self._y.nnz * rows.shape[0]:
+        if self.kept is not None:
+            return rows @ self.kept if self.is_less(rows, self.kept) else None
+        users = rows @ self._transpose
+        if not self.is_less(users, self._y):
             return None
-        return (first @ second) * np.float32(factor)
+        return (users @ self._y) * np.float32(1.0 / self.eigenvalue)
+
+    def is_less(self, rows: Any, matrix: Any) -> bool:
+        """Tell whether a product of sparse matrices is less work than P with the rows as columns.
+
+        Args:
+            rows: scipy CSR ``[b, n]``.
+            matrix: scipy CSR ``[n, n_items]``.
+        """
+        work = np.diff(matrix.indptr)[rows.indices].sum(dtype=np.int64)
+        return bool(_SPARSE_COST * work <= 2 * self._y.nnz * rows.shape[0])
 
     def of_dense(self, rows: np.ndarray) -> np.ndarray:
         """Return ``rows P`` of dense rows, as products of sparse matrices with columns.

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_darec.filters.cooccurrence import csr_tensor
 from recbole_darec.filters.equations import row_blocks
 from recbole_darec.filters.parts import FilterParts
-from recbole_darec.numerics import csr_product, no_autocast
+from recbole_darec.numerics import csr_product, no_autocast, write_sparse_product
 
 __all__ = ["ScoreProducts"]
 
@@ -41,6 +41,7 @@ class ScoreProducts:
             self._items = inputs.item_rows.to(device)
         if parts.low_pass is not None:
             self._low_pass = torch.from_numpy(parts.low_pass.after).to(device)
+        self._graph: Any = None
         self._popularity = torch.from_numpy(parts.popularity).to(device).unsqueeze(1)
 
     @property
@@ -109,24 +110,52 @@ class ScoreProducts:
                 out.addmm_(profiles, self._items.T, alpha=w.match / deviation["match"])
 
     def _write_graph(self, rows: Any, out: Tensor) -> None:
-        sparse = self._sparse_graph(rows) if self._device.type == "cpu" else None
-        if sparse is not None:
-            sparse.toarray(out=out.numpy())
+        if self._wrote_sparse(rows, out):
             return
         for block in row_blocks(len(out), out.shape[1], self._device):
             out[block] = self._graph_columns(rows[block]).T
 
-    def _sparse_graph(self, rows: Any) -> Any:
-        """Return F0 as scipy CSR where that takes less time, else None."""
+    def _wrote_sparse(self, rows: Any, out: Tensor) -> bool:
+        """Write F0 by products of sparse matrices where that is less work; tell whether it was."""
+        cooccurrence = self._parts.cooccurrence
+        if self._device.type != "cpu" or self._parts.weights.two_hops:
+            return False
+        if cooccurrence.kept is None:
+            found = cooccurrence.of_sparse(rows)
+            if found is None:
+                return False
+            self._scaled(found, rows).toarray(out=out.numpy())
+            return True
+        if not cooccurrence.is_less(rows, cooccurrence.kept):
+            return False
+        graph, tensor = self._items_graph()
+        for block in row_blocks(len(out), out.shape[1]):
+            if not write_sparse_product(csr_tensor(rows[block], self._device), tensor, out[block]):
+                (rows[block] @ graph).toarray(out=out[block].numpy())
+        return True
+
+    def _items_graph(self) -> tuple[Any, Tensor]:
+        """Return ``(P + t T) d_i^p``, each by its deviation, as one sparse matrix, made once."""
+        key = (self._parts.deviations["once"], self._parts.deviations["text"])
+        if self._graph is None or self._graph[0] != key:
+            graph = self._scaled(self._parts.cooccurrence.kept, None)
+            self._graph = key, graph, csr_tensor(graph, self._device)
+        return self._graph[1:]
+
+    def _scaled(self, once: Any, rows: Any) -> Any:
+        """Return ``rows P`` with ``t rows T`` added, each by its deviation, times ``d_i^p``.
+
+        Args:
+            once: ``rows P``, scipy CSR.
+            rows: scipy CSR; None is the unit matrix.
+        """
         parts, w, deviation = self._parts, self._parts.weights, self._parts.deviations
-        found = None if w.two_hops else parts.cooccurrence.of_sparse(rows)
-        if found is None:
-            return None
-        found *= np.float32(1.0 / deviation["once"])
+        found = once * np.float32(1.0 / deviation["once"])
         if self._texts is not None:
-            texts = parts.inputs.item_texts
-            assert texts is not None
-            found = found + (rows @ texts.matrix) * np.float32(w.text / deviation["text"])
+            assert parts.inputs.item_texts is not None
+            texts = parts.inputs.item_texts.matrix
+            texts = texts if rows is None else rows @ texts
+            found = found + texts * np.float32(w.text / deviation["text"])
         if w.popularity:
             found.data *= parts.popularity[found.indices]
         return found

@@ -18,7 +18,7 @@ from recbole_darec.numerics.rows import (
     unit_rows,
 )
 from recbole_darec.numerics.shares import by_columns, by_rows, current_share, own_rows, sharing
-from recbole_darec.numerics.sparse import csr_product
+from recbole_darec.numerics.sparse import csr_product, write_sparse_product
 
 __all__ = [
     "RANK_LOSSES",
@@ -48,4 +48,5 @@ __all__ = [
     "softmax_loss",
     "unique_with_counts",
     "unit_rows",
+    "write_sparse_product",
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast
 
-__all__ = ["csr_product"]
+__all__ = ["csr_product", "write_sparse_product"]
 
 
 def csr_product(matrix: Tensor, rows: Tensor) -> Tensor:
@@ -35,3 +35,25 @@ def csr_product(matrix: Tensor, rows: Tensor) -> Tensor:
     with no_autocast(rows):
         product: Tensor = matrix @ rows
         return product
+
+
+def write_sparse_product(first: Tensor, second: Tensor, out: Tensor) -> bool:
+    """Write the dense product of two sparse matrices, on a CPU, where torch has MKL for it.
+
+    MKL adds up right where the sums stand: half of the time of a sparse product made dense.
+
+    Args:
+        first: sparse CSR ``[n, m]``.
+        second: sparse CSR ``[m, d]``, of the same type, with int32 indices as the first.
+        out: dense ``[n, d]``, contiguous.
+
+    Returns:
+        whether it was done.
+    """
+    if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not first.values().numel():
+        out.zero_()
+        return True
+    torch.addmm(out, first, second, beta=0, out=out)
+    return True

@@ -50,17 +50,22 @@ def of_pieces(one: FittedFilter, users: np.ndarray) -> np.ndarray:
     return found
 
 
+@pytest.mark.parametrize("mkl", [True, False], ids=["MKL", "no MKL"])
 @pytest.mark.parametrize("cost", [0, 1 << 30], ids=["sparse", "columns"])
 @pytest.mark.parametrize("kept", [0, 1 << 20], ids=["through users", "kept"])
 @pytest.mark.parametrize("weights", [FilterWeights(), ONE_STEP, WHOLE])
 def test_every_way_gives_the_scores_of_the_pieces(
-    weights: FilterWeights, kept: int, cost: int, monkeypatch: pytest.MonkeyPatch
+    weights: FilterWeights, kept: int, cost: int, mkl: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recbole_darec.filters.cooccurrence._KEPT_ENTRIES", kept)
     monkeypatch.setattr("recbole_darec.filters.cooccurrence._SPARSE_COST", cost)
+    if not mkl:
+        monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     one, users = fitted(weights), np.array([7, 3, 49, 0])
     assert (one.cooccurrence.of_sparse(one.rows(users)) is None) == bool(cost)
     np.testing.assert_allclose(one.scores(users), of_pieces(one, users), rtol=1e-5, atol=1e-5)
+    nobody = np.array([3])  # without an interaction
+    np.testing.assert_allclose(one.scores(nobody), of_pieces(one, nobody), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("most", [0, 4 * USERS * ITEMS])
