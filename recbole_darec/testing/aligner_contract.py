@@ -167,6 +167,8 @@ class AlignerContract:
         assert bool(found.isfinite().all())
         alone = aligner.alter_scores(scores[1:2], users[1:2], ranking)
         torch.testing.assert_close(found[1:2], alone, rtol=1e-4, atol=1e-5)
+        aligner.alter_scores_in_place(scores, users, ranking)
+        torch.testing.assert_close(scores, found, rtol=1e-4, atol=1e-5)
         assert torch.equal(step.profiles, before)
 
     def test_a_new_profile_becomes_a_row_that_ranks(self) -> None:
