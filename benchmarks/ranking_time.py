@@ -161,7 +161,8 @@ def _least(prepared: Any, bare: Callable[..., None]) -> dict[str, Callable[[], A
 
     def cooccurrence(scores: Any, chosen: Any) -> None:
         for rows in row_blocks(len(scores), scores.shape[1], scores.device):
-            scores[rows] += fitted.on(scores.device).graph(fitted.rows(chosen[rows].numpy()))
+            added = fitted.on(scores.device).graph(fitted.rows(chosen[rows].numpy()))
+            scores[rows].add_(added)
 
     def profiles(scores: Any, chosen: Any) -> None:
         scores.addmm_(of_users[chosen.to(device)], of_items.T)

@@ -16,8 +16,9 @@ __all__ = ["Cooccurrence", "csr_tensor"]
 
 # Entries of a sparse YᵀY that is kept: 240 MB at the most.  Above, rows pass through Y twice.
 _KEPT_ENTRIES = 30_000_000
-# A multiplication in a product of sparse matrices takes so many times as long as one with a column.
-_SPARSE_COST = 32
+# A multiplication in a product of sparse matrices takes so many times as long as one with a column:
+# SciPy's, and MKL's that is summed up where it stands.
+_SPARSE_COST, _WRITTEN_COST = 48, 16
 # Above this share of users reached by a block's rows, dense columns pass through Y faster.
 _SPARSE_SHARE = 1 / 16
 
@@ -64,27 +65,30 @@ class Cooccurrence:
         return found
 
     def of_sparse(self, rows: Any) -> Any:
-        """Return what :meth:`of` does, scipy CSR; None where columns take less time.
+        """Return what :meth:`of` does, scipy CSR, through Y; None where columns take less time.
 
         Args:
             rows: scipy CSR ``[b, n_items]``.
         """
-        if self.kept is not None:
-            return rows @ self.kept if self.is_less(rows, self.kept) else None
         users = rows @ self._transpose
-        if not self.is_less(users, self._y):
+        if self._work(users, self._y, _SPARSE_COST) > self._work_of_columns(rows):
             return None
         return (users @ self._y) * np.float32(1.0 / self.eigenvalue)
 
-    def is_less(self, rows: Any, matrix: Any) -> bool:
-        """Tell whether a product of sparse matrices is less work than P with the rows as columns.
+    def writes_less(self, rows: Any) -> bool:
+        """Tell whether a product of rows with the kept P is less work than one with columns.
 
         Args:
-            rows: scipy CSR ``[b, n]``.
-            matrix: scipy CSR ``[n, n_items]``.
+            rows: scipy CSR ``[b, n_items]``.
         """
-        work = np.diff(matrix.indptr)[rows.indices].sum(dtype=np.int64)
-        return bool(_SPARSE_COST * work <= 2 * self._y.nnz * rows.shape[0])
+        work = self._work(rows, self.kept, _WRITTEN_COST)
+        return work <= self._work_of_columns(rows)
+
+    def _work(self, rows: Any, matrix: Any, cost: int) -> int:
+        return cost * int(np.diff(matrix.indptr)[rows.indices].sum(dtype=np.int64))
+
+    def _work_of_columns(self, rows: Any) -> int:
+        return 2 * int(self._y.nnz) * int(rows.shape[0])
 
     def of_dense(self, rows: np.ndarray) -> np.ndarray:
         """Return ``rows P`` of dense rows, as products of sparse matrices with columns.

@@ -126,7 +126,7 @@ class ScoreProducts:
                 return False
             self._scaled(found, rows).toarray(out=out.numpy())
             return True
-        if not cooccurrence.is_less(rows, cooccurrence.kept):
+        if not cooccurrence.writes_less(rows):
             return False
         graph, tensor = self._items_graph()
         for block in row_blocks(len(out), out.shape[1]):

@@ -59,6 +59,7 @@ def test_every_way_gives_the_scores_of_the_pieces(
 ) -> None:
     monkeypatch.setattr("recbole_darec.filters.cooccurrence._KEPT_ENTRIES", kept)
     monkeypatch.setattr("recbole_darec.filters.cooccurrence._SPARSE_COST", cost)
+    monkeypatch.setattr("recbole_darec.filters.cooccurrence._WRITTEN_COST", cost)
     if not mkl:
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     one, users = fitted(weights), np.array([7, 3, 49, 0])
