@@ -225,16 +225,19 @@ class AlteredBackbone(_Backbone):
         return bool(getattr(super(), "replayable", False)) and self.aligner.replayable
 
     @property
-    def alters_ranking(self) -> bool:
-        """Whether the aligner has a step at score level."""
-        return self._ranking is not None
+    def tunes_ranking(self) -> bool:
+        """Whether something of what ranks is found by validation, once the training is over."""
+        return self._ranking is not None or hasattr(super(), "tune_by_validation")
 
     def tune_scores(self, validate: Callable[[], float]) -> None:
-        """Let the aligner find what it ranks with, once, after the training.
+        """Let the model and its aligner find what they rank with, once, after the training.
 
         Args:
             validate: evaluates the model as it ranks now; greater is better.
         """
+        of_model = getattr(super(), "tune_by_validation", None)
+        if of_model is not None:
+            of_model(validate)
         if self._ranking is not None:
             self.aligner.tune_scores(self._ranking, validate)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
-from recbole_darec.filters.options import FilterOptions
+from recbole_darec.filters.options import OF_USER_PROFILES, FilterOptions
 from recbole_darec.settings.options import option
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["TextFilter", "TextFilterOptions"]
 _COARSE = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _FINE = 0.1
 # The weights that validation may leave out beside a backbone, together.
-_DOUBTED = (("low_pass",), ("match", "user_text"))
+_DOUBTED = (OF_USER_PROFILES, ("low_pass",))
 
 
 class TextFilterOptions(FilterOptions):
@@ -136,19 +136,7 @@ class TextFilter(Aligner):
             return
         self.fitted(ranking)
         if self.options.filter_weight is None:
-            score, weight = self._best_fusion(validate)
-            given = self.options.fixed_weights()
-            for names in _DOUBTED:
-                found = self.modules.found()
-                left_out = [name for name in names if name not in given and found[name]]
-                if not left_out:
-                    continue
-                whole = self.modules.refit(**dict.fromkeys(left_out, 0.0))
-                without, its_weight = self._best_fusion(validate)
-                if without >= score:
-                    score, weight = without, its_weight
-                else:
-                    self.modules.put_back(whole)
+            _, weight = self.modules.leave_out(_DOUBTED, lambda: self._best_fusion(validate))
             self.modules.fusion.fill_(weight)
         getLogger().info(
             f"text filter: filter_weight={float(self.modules.fusion):.3g} beside the backbone; "

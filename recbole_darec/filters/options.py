@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from recbole_darec.settings.options import Options, option
 
-__all__ = ["FilterOptions"]
+__all__ = ["OF_USER_PROFILES", "FilterOptions"]
+
+# The weights of what reads user profiles.  These may be written from the very training items that
+# the weights are found on, and seem better there than they are.
+OF_USER_PROFILES = ("match", "user_text")
 
 
 class FilterOptions(Options):

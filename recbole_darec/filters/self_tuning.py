@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +14,17 @@ from recbole_darec.errors import OptionError
 from recbole_darec.filters.equations import present_rows
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
-from recbole_darec.filters.options import FilterOptions
-from recbole_darec.filters.tuning import FEWEST, GRID, SEARCH, tuned_weights
+from recbole_darec.filters.options import OF_USER_PROFILES, FilterOptions
+from recbole_darec.filters.searched import SearchedWeights
+from recbole_darec.filters.tuning import FEWEST, GRID
 from recbole_darec.filters.weights import TEXT_PIECES, FilterWeights
 
 __all__ = ["SelfTuningFilter"]
 
 # Whose profiles a weight's piece cannot do without; users without one have their items'.
 _READS = {"text": "item", "match": "item", "user_text": "user"}
-_DIGESTED_ROWS = 1 << 16
+# Found when the weights of user profiles are known.
+_FOUND_LAST = ("low_pass", "low_pass_width")
 _GRAPHS = {"item": "text", "user": "user_text"}
 
 
@@ -40,6 +42,7 @@ class SelfTuningFilter(nn.Module):
         super().__init__()
         self._options = options
         self._fitted: FittedFilter | None = None
+        self._search: SearchedWeights | None = None
         self.register_buffer("weights", torch.zeros(len(vars(FilterWeights()))))
         self.register_buffer("weights_known", torch.zeros((), dtype=torch.bool))
 
@@ -115,33 +118,13 @@ class SelfTuningFilter(nn.Module):
                 search=self._options.filter_search,
                 device=self.weights.device,
             )
+            self._search = SearchedWeights(self._options, interactions, items, users, found_before)
             if not bool(self.weights_known):
-                key = self._key(interactions, items, users) if found_before is not None else ""
-                numbers = found_before.get(key) if found_before is not None else None
-                if numbers is None or len(numbers) != len(self.weights):
-                    self._keep(tuned_weights(inputs, self._options.fixed_weights()))
-                    if found_before is not None:
-                        found_before.keep(key, self.weights.tolist())
-                else:
-                    self.weights.copy_(self.weights.new_tensor(numbers))
+                self._keep(self._search(inputs, self._options.fixed_weights()))
                 self.weights_known.fill_(True)
             # Through float32 in either case, so that a checkpoint ranks to the bit.
             self._fitted = FittedFilter(inputs, FilterWeights(*self.weights.tolist()))
         return self._fitted
-
-    def _key(self, interactions: Any, items: Tensor, users: Tensor) -> str:
-        """Return a digest of all that the weights depend on."""
-        options = self._options
-        search = options.filter_width, options.filter_neighbours, options.filter_search
-        asked = SEARCH, sorted(GRID.items()), sorted(options.fixed_weights().items()), search
-        whole = hashlib.sha256(repr((asked, interactions.shape)).encode())
-        for array in (interactions.indptr, interactions.indices):
-            whole.update(np.ascontiguousarray(array, dtype=np.int64))
-        for rows in (items, users):
-            whole.update(repr((rows.dtype, tuple(rows.shape))).encode())
-            for block in torch.split(rows, _DIGESTED_ROWS):
-                whole.update(block.cpu().contiguous().numpy())
-        return whole.hexdigest()[:32]
 
     def refit(self, **changed: float) -> FittedFilter:
         """Give weights of the filter other values, once it was fitted; return the one of before."""
@@ -150,6 +133,45 @@ class SelfTuningFilter(nn.Module):
         self._keep(replace(before.weights, **changed))
         self._fitted = FittedFilter(before.inputs, FilterWeights(*self.weights.tolist()))
         return before
+
+    def leave_out(
+        self, doubted: Sequence[Sequence[str]], judge: Callable[[], tuple[float, ...]]
+    ) -> tuple[float, ...]:
+        """Leave out pieces without which validation is no worse, once the filter was fitted.
+
+        Where what reads user profiles is left out, the low pass is found anew without it.
+
+        Args:
+            doubted: weights that go together, one group after the other; given ones stay.
+            judge: the score of the filter as it is, greater is better, and what belongs to it.
+
+        Returns:
+            what ``judge`` said of the filter that stays.
+        """
+        best, given = judge(), self._options.fixed_weights()
+        for names in doubted:
+            found = self.found()
+            there = [name for name in names if name not in given and found[name]]
+            if not there:
+                continue
+            whole = self.refit(**self._without(there))
+            without = judge()
+            if without[0] >= best[0]:
+                best = without
+            else:
+                self.put_back(whole)
+        return best
+
+    def _without(self, names: Sequence[str]) -> dict[str, float]:
+        """Return all weights without some, and what was found in their presence found anew."""
+        assert self._fitted is not None
+        assert self._search is not None
+        weights = {**self.found(), **dict.fromkeys(names, 0.0)}
+        if not set(names) & set(OF_USER_PROFILES):
+            return weights
+        given = self._options.fixed_weights()
+        fixed = {n: w for n, w in weights.items() if n in given or n not in _FOUND_LAST}
+        return dict(vars(self._search(self._fitted.inputs, fixed)))
 
     def put_back(self, fitted: FittedFilter) -> None:
         """Take a filter that :meth:`refit` has returned."""

@@ -251,7 +251,7 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
             valid_data: the validation loader.
             saved: whether the best model is in a checkpoint.
         """
-        if not self.model.alters_ranking:
+        if not self.model.tunes_ranking:
             return
         if saved and self.best_epoch >= 0:
             self.load(Path(self.saved_model_file))

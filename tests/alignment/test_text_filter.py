@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
 from recbole_darec.alignment.registry import aligner_class, aligner_options
 from recbole_darec.errors import OptionError
-from recbole_darec.filters import self_tuning
+from recbole_darec.filters import searched
 from recbole_darec.filters.fitted import FittedFilter
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.tuning import tuned_weights
@@ -104,27 +104,37 @@ def test_the_low_pass_stays_where_validation_says_so(better: float | None, kept:
     np.testing.assert_allclose(filtered, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("low_pass", "match"), [(0.5, 0.2), (0.5, 0.0), (0.0, 0.2), (0.0, 0.0)])
-def test_validation_leaves_out_what_it_does_not_want(low_pass: float, match: float) -> None:
+@pytest.mark.parametrize(("low_pass", "match"), [(1.0, 0.2), (0.5, 0.0), (0.0, 0.2), (0.0, 0.0)])
+def test_validation_leaves_out_what_it_does_not_want(
+    low_pass: float, match: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without user profiles the low pass is found anew: here 0.5, and 1 beside them."""
+    sought = []
+
+    def found_weights(inputs: Any, fixed: Any) -> FilterWeights:
+        sought.append(set(fixed))
+        return FilterWeights(**{**fixed, "low_pass": 0.5 if "match" in fixed else 1.0})
+
     free = {"filter_low_pass": None, "filter_match": None, "filter_user_text": None}
     data, aligner = ranking(), made(**{**FIXED, **free})
+    monkeypatch.setattr(searched, "tuned_weights", found_weights)
     aligner.fitted(data)
-    aligner.modules.refit(low_pass=0.5, match=0.2, user_text=0.25)  # as if they had been found
+    aligner.modules.refit(match=0.2, user_text=0.25)  # as if they had been found
 
     def validate() -> float:
         found = aligner.modules.found()
         by_weight = -0.1 * abs(float(aligner.modules.fusion) - 0.6)
-        return (
-            by_weight
-            + (found["low_pass"] == pytest.approx(low_pass))
-            + (found["match"] == pytest.approx(match))
-        )
+        by_match = 2.0 * (found["match"] == pytest.approx(match))
+        return by_weight + by_match + (found["low_pass"] == pytest.approx(low_pass))
 
     aligner.tune_scores(data, validate)
     found = aligner.modules.found()
     assert (found["low_pass"], found["match"]) == pytest.approx((low_pass, match))
     assert found["user_text"] == (0.25 if match else 0.0), "it goes with the other user piece"
     assert (found["two_hops"], found["text"]) == pytest.approx((0.5, 0.3))
+    every = set(vars(FilterWeights()))
+    searches = [every - names for names in sought]
+    assert searches == [{"low_pass", "match", "user_text"}, {"low_pass"}]  # the width is given
 
 
 def test_weights_that_are_given_are_not_left_out() -> None:
@@ -265,7 +275,7 @@ def test_weights_are_found_once_for_the_same_data_and_options(
         sought.append(fixed)
         return tuned_weights(inputs, fixed)
 
-    monkeypatch.setattr(self_tuning, "tuned_weights", counted)
+    monkeypatch.setattr(searched, "tuned_weights", counted)
     memory, few = Memory(), {"filter_neighbours": 3}
 
     def found(data: Ranking, **options: Any) -> list[float]:

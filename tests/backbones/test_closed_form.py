@@ -91,6 +91,30 @@ def test_it_finds_what_is_planted(
     assert torch.equal(loaded.predict(pairs), expected)
 
 
+@pytest.mark.parametrize(("wanted", "kept"), [(0.1, 0.1), (0.0, 0.0), (None, 0.0)])
+def test_validation_decides_whether_user_profiles_stay(
+    wanted: float | None, kept: float, tiny_dataset: Any
+) -> None:
+    free = {name: FIXED[name] for name in FIXED if name not in ("filter_match", "filter_user_text")}
+    model = run(tiny_dataset, "TextFilter", **free).model
+    assert model.tunes_ranking
+    found = model.filter.found
+    model._fitted()
+    model.filter.refit(match=0.1, user_text=0.25)  # as if they had been found
+    model.tune_scores(lambda: float(found()["match"] == pytest.approx(wanted)))
+    assert found()["match"] == pytest.approx(kept)
+    assert found()["user_text"] == (0.25 if kept else 0.0)
+    scores_ = model.scores_of(np.arange(60))
+    weights = FilterWeights(0.5, 0.3, 0.2, kept, 0.25 if kept else 0.0, 0.3, 0.5, 4.0)
+    expected = FittedFilter(model._fitted().inputs, weights).scores(np.arange(60))
+    np.testing.assert_allclose(scores_, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_only_what_has_something_to_find_is_tuned(tiny_dataset: Any) -> None:
+    assert not run(tiny_dataset, "TextEASE").model.tunes_ranking
+    assert not run(tiny_dataset, "LightGCN").model.tunes_ranking
+
+
 @MODELS
 @pytest.mark.parametrize("align", ["none", "text_filter"])
 def test_texts_change_the_ranking_and_no_text_is_a_control(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from logging import getLogger
 from typing import Any, ClassVar
 
@@ -9,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from recbole_darec.backbones.closed_form.base import ClosedFormRecommender
-from recbole_darec.filters.options import FilterOptions
+from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.options import OF_USER_PROFILES, FilterOptions
 from recbole_darec.filters.self_tuning import SelfTuningFilter
 from recbole_darec.settings.options import options_from_config
 
@@ -37,13 +39,22 @@ class TextFilter(ClosedFormRecommender):
 
     def scores_of(self, users: np.ndarray) -> Tensor:
         """Return the rows F of some users, float32 ``[b, n_items]``, on the model's device."""
-        known = bool(self.filter.weights_known)
-        fitted = self.filter.fitted(
+        return self._fitted().on(self.nothing.device).scores(users)
+
+    def tune_by_validation(self, validate: Callable[[], float]) -> None:
+        """Leave out what reads user profiles where validation is no worse without it.
+
+        Args:
+            validate: evaluates the model as it ranks now; greater is better.
+        """
+        self._fitted()
+        self.filter.leave_out((OF_USER_PROFILES,), lambda: (validate(),))
+        getLogger().info(f"text filter: {self.filter.describe()}")
+
+    def _fitted(self) -> FittedFilter:
+        return self.filter.fitted(
             self.interactions,
             self.item_profiles,
             self.user_profiles,
             found_before=getattr(self, "found_before", None),  # of a run
         )
-        if not known:
-            getLogger().info(f"text filter: {self.filter.describe()}")
-        return fitted.on(self.nothing.device).scores(users)
