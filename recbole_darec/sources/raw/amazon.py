@@ -14,6 +14,7 @@ reason.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from recbole_darec.sources.raw.amazon_csv import RATING_COLUMNS, RatingParser, is_csv
 from recbole_darec.sources.raw.csv_lines import header_of
 from recbole_darec.sources.raw.files import read_file
+from recbole_darec.sources.raw.json_columns import JsonForm, json_columns
 from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import number, parse_record, text_of, token
 from recbole_darec.sources.raw.shards import only_group
@@ -49,6 +51,14 @@ METADATA_FIELDS = (
     "parent_asin", "asin", "title", "description", "category", "categories", "author", "brand",
     "store", "price", "features", "feature",
 )  # fmt: skip
+
+_OF_2018 = JsonForm("reviewerID", "asin", "overall", "unixReviewTime", ("reviewText", "summary"))
+_OF_2023 = JsonForm(
+    "user_id", "parent_asin", "rating", "timestamp", ("text", "title"), ("reviewerID",),
+    per_second=1000,
+)  # fmt: skip
+_OF_VARIANTS = dataclasses.replace(_OF_2023, item="asin", absent=("reviewerID", "parent_asin"))
+_FORMS = (_OF_2018, _OF_VARIANTS, _OF_2023)
 
 COLUMNS = (
     "title:token_seq",
@@ -104,7 +114,7 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
         clean=plain,
         tables=tables,
         lacking=[] if items else ["item"],
-        columns=ratings.columns if ratings else None,
+        columns=ratings.columns if ratings else json_columns(*_FORMS),
     )
 
 

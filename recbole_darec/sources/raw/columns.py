@@ -2,7 +2,7 @@
 
 Only a block of lines of which nothing is odd is read so; everything else is left to the source's
 own parser, line by line, which knows what is a fault and what is mended.  Both give the same.  JSON
-lines have no columns: there the cost is the parser of each record.
+lines are in :mod:`.json_columns`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from recbole_darec.data.atomic import all_sound
 from recbole_darec.sources.raw.csv_lines import finite
 from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
 
-__all__ = ["Block", "Coded", "Columns"]
+__all__ = ["Block", "BlockReader", "Coded", "Columns"]
 
 _ODD = (b'"', b"\0", b"\xef\xbb\xbf")  # quotes, what ends a text in C, byte order marks
 _DIGITS = 18  # of a number below 2**63
@@ -44,6 +44,8 @@ class Block(NamedTuple):
         users, items: the ids.
         ratings, times: float64, shape ``(n,)``; times are seconds.
         crlf: whether each line ended with CRLF.
+        reviews: their texts as they were written, objects of shape ``(n,)``; None where they were
+            not asked for.
     """
 
     users: Coded
@@ -51,6 +53,20 @@ class Block(NamedTuple):
     ratings: np.ndarray
     times: np.ndarray
     crlf: bool
+    reviews: np.ndarray | None = None
+
+
+class BlockReader(Protocol):
+    """Reads many lines at once, as the source's parser reads one."""
+
+    def read(self, content: bytes, reviews: bool = False) -> Block | None:
+        """Read a block of whole lines; None where one of them must be looked at by itself.
+
+        Args:
+            content: the block, whose last line may lack its end.
+            reviews: whether the texts are wanted, too.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -73,11 +89,8 @@ class Columns:
     time: Callable[[str], float] | None = None
     per_second: float = 1
 
-    def read(self, content: bytes) -> Block | None:
-        """Read a block of whole lines; None where one of them must be looked at by itself.
-
-        The last line may lack its end.
-        """
+    def read(self, content: bytes, reviews: bool = False) -> Block | None:
+        """Read a block of whole lines, which have no texts, as :class:`BlockReader` says."""
         crlf = b"\r" in content
         plain = _plain(content, self.separator.encode())
         if plain is None:

@@ -16,6 +16,8 @@ import calendar
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_darec.sources.raw.dates import mail_seconds
+from recbole_darec.sources.raw.json_columns import JsonForm, json_columns
 from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import number, parse_record, text_of, token
 from recbole_darec.sources.raw.shards import matching, only
@@ -86,6 +88,21 @@ def open_goodreads(raw: Path, reviews: str | None = None, metadata: str | None =
         clean=clean,
         tables=[Table("item", books, COLUMNS, parse, beside=beside)] if books else [],
         lacking=[] if books else ["item"],
+        columns=json_columns(_form()),
+    )
+
+
+def _form() -> JsonForm:
+    """Return the keys; not of the file of spoilers, whose sentences no type of a column has."""
+    return JsonForm(
+        "user_id",
+        "book_id",
+        "rating",
+        "date_added",
+        ("review_text", "review_text_incomplete"),
+        absent=("review_sentences",),
+        date=_time,
+        dates=lambda cells: mail_seconds(cells, _MONTHS),
     )
 
 

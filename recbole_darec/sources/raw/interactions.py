@@ -4,12 +4,13 @@ The first pass (:func:`scan`) keeps per interaction 25 bytes or less: a 64-bit h
 time, whether the rating suffices.  :func:`.selection.select` decides on these which stay.  The
 second pass (:func:`read_again`) reads the lines of those once more, and gives them whole.
 
-Delimited text is read in columns (:mod:`.columns`), block by block; a block with anything odd in
-it, and every other file, line by line.
+Delimited text and JSON lines are read in columns (:mod:`.columns`, :mod:`.json_columns`), block by
+block; a block with anything odd in it, and every other file, line by line.
 """
 
 from __future__ import annotations
 
+import io
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 
 from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.columns import Block, Coded, Columns
+from recbole_darec.sources.raw.columns import Block, BlockReader, Coded
 from recbole_darec.sources.raw.files import is_parquet, read_file
 from recbole_darec.sources.raw.lines import Faults, LineFault, Record, lines_of, read_blocks
 from recbole_darec.sources.raw.selection import Scan, Selection
@@ -28,6 +29,7 @@ from recbole_darec.sources.raw.source import Row, Source
 __all__ = ["Kept", "KeptBlock", "read_again", "scan"]
 
 _MAX_ROWS = 65_535  # interactions of one line
+_FEW = 0.6  # of a block's lines: so many or more are read with the others
 
 
 class Kept(NamedTuple):
@@ -47,6 +49,7 @@ class KeptBlock(NamedTuple):
         users, items: their numbers, int32, shape ``(n,)``.
         user_ids, item_ids: their ids; not each distinct text needs to have a row.
         ratings, times: float64, shape ``(n,)``.
+        reviews: objects, shape ``(n,)``; None where the source has none.
     """
 
     number: int
@@ -56,6 +59,7 @@ class KeptBlock(NamedTuple):
     item_ids: Coded
     ratings: np.ndarray
     times: np.ndarray
+    reviews: np.ndarray | None = None
 
     def rows(self) -> Iterator[Kept]:
         """Give them one by one."""
@@ -64,10 +68,11 @@ class KeptBlock(NamedTuple):
             self.times,
         )  # fmt: skip
         users, items = self.user_ids.texts, self.item_ids.texts
-        for number, (user, item, u, i, rating, time) in enumerate(
-            zip(*(column.tolist() for column in columns)), self.number
+        reviews = [""] * len(self.users) if self.reviews is None else self.reviews.tolist()
+        for number, (user, item, u, i, rating, time, review) in enumerate(
+            zip(*(column.tolist() for column in columns), reviews), self.number
         ):
-            yield Kept(number, user, item, Row(users[u], items[i], rating, time, ""))
+            yield Kept(number, user, item, Row(users[u], items[i], rating, time, review))
 
 
 def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> Scan:
@@ -98,8 +103,8 @@ def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> 
     return read
 
 
-def _columns_of(source: Source, path: Path) -> Columns | None:
-    return None if source.reviewed or is_parquet(path) else source.columns
+def _columns_of(source: Source, path: Path) -> BlockReader | None:
+    return None if is_parquet(path) else source.columns
 
 
 def _scan_lines(
@@ -209,7 +214,7 @@ class _Again:
                     self.kept += 1
                     yield Kept(kept, users[kept], items[kept], row)
 
-    def of_block(self, content: bytes, columns: Columns) -> Iterator[Kept | KeptBlock]:
+    def of_block(self, content: bytes, columns: BlockReader) -> Iterator[Kept | KeptBlock]:
         """Give those of the next block."""
         size = content.count(b"\n") + (content[-1:] != b"\n")
         counts = self._counts[self.line : self.line + size]
@@ -218,11 +223,17 @@ class _Again:
         if len(counts) == size and not keep.any():
             self.line, self.place = self.line + size, self.place + total
             return
-        block = columns.read(content) if total == size and (counts == 1).all() else None
+        block = None
+        rows = np.flatnonzero(keep)
+        if total == size and (counts == 1).all():
+            wanted = content
+            if len(rows) < _FEW * size:
+                lines = io.BytesIO(content).readlines()
+                wanted, rows = b"".join([lines[n] for n in rows.tolist()]), np.arange(len(rows))
+            block = columns.read(wanted, self._source.reviewed)
         if block is None:
             yield from self.of_lines(lines_of(content))
             return
-        rows = np.flatnonzero(keep)
         number = self.kept
         end = number + len(rows)
         self.line, self.place, self.kept = self.line + size, self.place + total, end
@@ -234,4 +245,5 @@ class _Again:
             Coded(block.items.places[rows], block.items.texts),
             block.ratings[rows],
             block.times[rows],
+            None if block.reviews is None else block.reviews[rows],
         )

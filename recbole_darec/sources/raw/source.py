@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_darec.errors import DataError, some
-from recbole_darec.sources.raw.columns import Columns
+from recbole_darec.sources.raw.columns import BlockReader
 from recbole_darec.sources.raw.lines import LineFault, Record
 
 __all__ = [
@@ -97,8 +97,8 @@ class Source:
         fields: the columns of a Parquet file that are read; all without it.
         least: where there are no ratings to be written, the least ``rating`` of an interaction
             that counts, as for thumbs up and down; None takes all.
-        columns: of delimited text without reviews, whose lines have one interaction each, where
-            its parts stand; the same as ``parse`` for many lines at once.
+        columns: of lines that have one interaction each, the same as ``parse`` for many lines at
+            once; None where there is no such reader.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Source:
     more: Sequence[Path] = ()
     fields: Collection[str] = ()
     least: float | None = None
-    columns: Columns | None = None
+    columns: BlockReader | None = None
 
     @property
     def files(self) -> list[Path]:

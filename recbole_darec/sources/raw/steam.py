@@ -1,4 +1,4 @@
-"""Steam's reviews and games (McAuley's releases), whose lines are Python literals.
+"""Steam's reviews and games (McAuley's releases), whose lines are Python literals, or JSON.
 
 Reviews: ``steam_reviews.json`` with ``username, product_id, text, date``, one review a line; or
 ``australian_user_reviews.json``, one user a line with a list of reviews.  Games:
@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_darec.sources.raw.dates import iso_seconds
+from recbole_darec.sources.raw.json_columns import JsonForm, json_columns
 from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import parse_record, text_of, token
 from recbole_darec.sources.raw.source import (
@@ -35,6 +37,10 @@ _REVIEWS = ("steam_reviews.json", "steam_new.json", "reviews.json")
 _BY_USER = ("australian_user_reviews.json",)
 _RECOMMENDATIONS = "recommendations.csv"
 _GAMES = ("steam_games.json", "games.json")
+_FORM = JsonForm(
+    "username", "product_id", None, "date", ("text",),
+    date=lambda text: seconds(text, "date"), dates=iso_seconds,
+)  # fmt: skip
 
 COLUMNS = (
     "title:token_seq",
@@ -78,6 +84,7 @@ def open_steam(raw: Path, reviews: str | None = None, metadata: str | None = Non
         clean=clean,
         tables=[Table("item", games, COLUMNS, parse_game)] if games else [],
         lacking=[] if games else ["item"],
+        columns=None if by_user else json_columns(_FORM),
     )
 
 

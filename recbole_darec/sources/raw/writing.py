@@ -18,7 +18,7 @@ from recbole_darec.sources.raw.interactions import Kept, KeptBlock, read_again
 from recbole_darec.sources.raw.report import PrepareReport
 from recbole_darec.sources.raw.selection import Scan, Selection
 from recbole_darec.sources.raw.source import Source
-from recbole_darec.sources.raw.texts import table_writer
+from recbole_darec.sources.raw.texts import clean_json, table_writer
 
 __all__ = ["write_interactions"]
 
@@ -119,7 +119,7 @@ class _Writer:
             self.reviews += 1
 
     def block(self, kept: KeptBlock) -> None:
-        """Write interactions without reviews; no id in :mod:`.columns` needs quotes."""
+        """Write interactions and their reviews; no id of a block needs quotes."""
         for ids, numbers, texts in (
             (self.users, kept.users, kept.user_ids),
             (self.items, kept.items, kept.item_ids),
@@ -142,10 +142,30 @@ class _Writer:
             rows[:, place] = piece
         if self._parts is None:
             self._files[0].write("".join(rows.ravel().tolist()))
-            return
-        parts = self._parts[kept.number : kept.number + len(kept.users)]
-        for part, file in enumerate(self._files):
-            file.write("".join(rows[parts == part].ravel().tolist()))
+        else:
+            parts = self._parts[kept.number : kept.number + len(kept.users)]
+            for part, file in enumerate(self._files):
+                file.write("".join(rows[parts == part].ravel().tolist()))
+        if self._texts and kept.reviews is not None:
+            self._block_of_reviews(self._texts, kept, kept.reviews)
+
+    def _block_of_reviews(self, file: TextIO, kept: KeptBlock, reviews: np.ndarray) -> None:
+        users, items = (
+            map(list(map(_quoted, ids.texts)).__getitem__, ids.places.tolist())
+            for ids in (kept.user_ids, kept.item_ids)
+        )
+        ranks = [""] * len(reviews)
+        if self._ranks is not None:
+            of_block = self._ranks[kept.number : kept.number + len(reviews)].tolist()
+            ranks = [f'"rank": {rank}, ' for rank in of_block]
+        texts = clean_json(reviews.tolist(), self._source.clean)
+        lines = [
+            f'{{"user_id": {user}, "item_id": {item}, {rank}"review": "{text}"}}\n'
+            for user, item, rank, text in zip(users, items, ranks, texts)
+            if text
+        ]
+        file.write("".join(lines))
+        self.reviews += len(lines)
 
 
 def _ids(ids: Coded) -> np.ndarray:

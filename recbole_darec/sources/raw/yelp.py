@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_darec.sources.raw.dates import iso_seconds
+from recbole_darec.sources.raw.json_columns import JsonForm, json_columns
 from recbole_darec.sources.raw.lines import LineFault, Record
 from recbole_darec.sources.raw.records import number, parse_record, text_of, token
 from recbole_darec.sources.raw.source import (
@@ -35,6 +37,10 @@ BUSINESS_COLUMNS = (
     "attributes:token_seq",
 )
 USER_COLUMNS = ("name:token_seq", "member_since:token")
+_FORM = JsonForm(
+    "user_id", "business_id", "stars", "date", ("text",),
+    date=lambda text: seconds(text, "date"), dates=iso_seconds,
+)  # fmt: skip
 
 
 def open_yelp(
@@ -76,6 +82,7 @@ def open_yelp(
         clean=clean,
         tables=tables,
         lacking=[kind for kind, path in (("item", businesses), ("user", people)) if not path],
+        columns=json_columns(_FORM),
     )
 
 

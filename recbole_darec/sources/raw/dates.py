@@ -1,0 +1,101 @@
+"""Dates of many rows at once, where all are written in the one usual way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+__all__ = ["iso_seconds", "mail_seconds"]
+
+_DAY = 86_400
+
+
+def iso_seconds(cells: np.ndarray) -> np.ndarray | None:
+    """Read ``2017-12-24`` or ``2017-12-24 18:30:05`` as seconds since 1970, taken as UTC.
+
+    Args:
+        cells: the bytes of the texts, uint8, shape ``(n, width)``.
+
+    Returns:
+        float64, shape ``(n,)``, as :func:`.source.seconds` of each; None where one is not written
+        with these digits, or is no day.
+    """
+    width = cells.shape[1]
+    if width not in (10, 19) or not _are(cells, "-", 4, 7):
+        return None
+    wanted = [(0, 4), (5, 7), (8, 10)]
+    if width == 19:
+        if not (_are(cells, " ", 10) and _are(cells, ":", 13, 16)):
+            return None
+        wanted += [(11, 13), (14, 16), (17, 19)]
+    found = [_digits(cells[:, begin:end]) for begin, end in wanted]
+    if any(part is None for part in found):
+        return None
+    year, month, day, *clock = found
+    if not ((year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)).all():
+        return None
+    first, after = _first_day(year, month), _first_day(year, month + 1)
+    if (day > after - first).any():
+        return None
+    return _seconds(first + day - 1, clock)
+
+
+def mail_seconds(cells: np.ndarray, months: Mapping[str, int]) -> np.ndarray | None:
+    """Read ``Wed Mar 22 11:37:04 -0700 2017`` as seconds since 1970.
+
+    As with :func:`calendar.timegm`, a day beyond its month's end counts on into the next.
+
+    Args:
+        cells: the bytes of the texts, uint8, shape ``(n, width)``.
+        months: their short names, and their places from 1 on.
+
+    Returns:
+        float64, shape ``(n,)``; None where one is written otherwise.
+    """
+    n, width = cells.shape
+    if width != 30 or not (_are(cells, " ", 3, 7, 10, 19, 25) and _are(cells, ":", 13, 16)):
+        return None
+    letters = cells[:, :3] | 0x20
+    if not ((letters >= ord("a")) & (letters <= ord("z"))).all():
+        return None
+    month = np.zeros(n, dtype=np.int64)
+    for name, place in months.items():
+        code = np.frombuffer(name.encode(), dtype=np.uint8)
+        if len(code) == 3:
+            month[(cells[:, 4:7] == code).all(axis=1)] = place
+    later = cells[:, 20] == ord("+")
+    wanted = [(26, 30), (8, 10), (21, 23), (23, 25), (11, 13), (14, 16), (17, 19)]
+    found = [_digits(cells[:, begin:end]) for begin, end in wanted]
+    if any(part is None for part in found):
+        return None
+    year, day, hours, minutes, *clock = found
+    if not ((month >= 1) & (year >= 1) & (later | (cells[:, 20] == ord("-")))).all():
+        return None
+    shift = np.where(later, 60, -60) * (60 * hours + minutes)
+    return _seconds(_first_day(year, month) + day - 1, clock) - shift
+
+
+def _are(cells: np.ndarray, character: str, *places: int) -> bool:
+    return bool((cells[:, list(places)] == ord(character)).all())
+
+
+def _digits(cells: np.ndarray) -> np.ndarray | None:
+    """Return the numbers in columns of digits, int64; None where there is anything else."""
+    digits = cells - np.uint8(ord("0"))  # wraps below it
+    if (digits > 9).any():
+        return None
+    return digits.astype(np.int64) @ (10 ** np.arange(cells.shape[1] - 1, -1, -1))
+
+
+def _first_day(year: np.ndarray, month: np.ndarray) -> np.ndarray:
+    """Return the days from 1970 to a month's first."""
+    months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
+    return months.astype("datetime64[D]").astype(np.int64)
+
+
+def _seconds(days: np.ndarray, clock: list[np.ndarray]) -> np.ndarray:
+    total = _DAY * days
+    for part, size in zip(clock, (3600, 60, 1)):
+        total += size * part
+    return total.astype(np.float64)
