@@ -111,7 +111,7 @@ def _plain(content: bytes) -> tuple[bytes, int] | None:
     None where one could be anything but one object, or an object that pyarrow and Python's reader
     take for different things.
     """
-    if len(content) > MAX_LINE or content[:1] != b"{" or b"\0" in content:
+    if len(content) > MAX_LINE or content[:1] != b"{":
         return None
     if b"\r" in content:
         ends = content.count(b"\r\n")

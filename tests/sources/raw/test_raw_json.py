@@ -215,6 +215,8 @@ def with_value(line: bytes, key: str, value: bytes) -> bytes:
     [
         ("2018", "verified", b"Inf"),
         ("2018", "verified", b"-NaN"),
+        ("2018", "reviewerName", b'"\xff"'),
+        ("2018", "reviewerName", b'"\0"'),
         ("2018", "verified", b"9" * 5000),
         ("2018", "verified", b"[" * 900 + b"]" * 900),
         ("2018", "overall", b"-0"),
@@ -257,6 +259,19 @@ def test_what_is_odd_is_left_to_the_parser_of_lines(
     check_both(form, tmp_path / "raw", 1.0)
 
 
+@pytest.mark.parametrize("cut", [b'"x": {}\n,', b'"x":\n{},'])
+def test_as_many_objects_as_lines_and_not_one_in_each(tmp_path: Path, cut: bytes) -> None:
+    form, text = FORMS["yelp"], text_lines("yelp", 60)
+    text[30:32] = [text[30] + text[31]]
+    text[40] = text[40].replace(b"{", b"{" + cut, 1)
+    path = write_raw(form, tmp_path / "raw", b"\n".join(text))
+    reader = SOURCES["yelp"](tmp_path / "raw").columns
+    assert reader is not None
+    assert [reader.read(block) is None for block in read_blocks(path)] == [False, True]
+    (report, _) = check_both(form, tmp_path / "raw", 1.0)
+    assert (report.read, report.faults[0].found["not JSON"].times) == (57, 3)
+
+
 def test_where_pyarrow_is_not_installed(tmp_path: Path) -> None:
     form = FORMS["2018"]
     write_raw(form, tmp_path / "raw", b"\n".join(text_lines("2018")))
@@ -270,7 +285,8 @@ def test_where_pyarrow_is_not_installed(tmp_path: Path) -> None:
 
 def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     form, text = FORMS["yelp"], text_lines("yelp", 60)
-    text[30] = with_value(text[30], "useful", b"0" + b" " * 900)
+    # what is read of it, 801 bytes, is a whole object
+    text[30] = text[30][:-1] + b" " * (801 - len(text[30])) + b"}" + b"x" * 50
     write_raw(form, tmp_path / "raw", b"\n".join(text))
     with blocks_of(500) as patch:
         patch.setattr(lines, "MAX_LINE", 800)
