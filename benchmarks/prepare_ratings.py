@@ -5,12 +5,11 @@
 
 Writes ``n`` ratings in the format of MovieLens 32M (``ratings.csv``, sorted by user), or of the
 JSON lines of Amazon (2018) and Yelp, with reviews, or of Goodreads, without; see :mod:`raw_json`.
-Users and items follow power laws.  They are prepared twice, each time in a process of its own:
-with every
-line parsed by itself, as is done in a block with anything odd, and in columns.  The files written
-must be the same.  "lines/s" is of the processor's seconds; "peak" is the growth of resident memory
-over the process with everything imported, to be compared with "held", which is what the first pass
-keeps of all ratings together with the ids that are left.
+Users and items follow power laws.  They are prepared twice, each time in a process of its own: with
+every line parsed by itself, as is done in a block with anything odd, and in columns.  The files
+written must be the same.  "lines/s" is of the processor's seconds; "peak" is the growth of resident
+memory over the process with everything imported, to be compared with "held", which is what the
+first pass keeps of all ratings together with the ids that are left.
 """
 
 from __future__ import annotations

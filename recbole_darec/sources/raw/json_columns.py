@@ -154,10 +154,10 @@ def _has_long_number(codes: np.ndarray) -> bool:
 def _has_escaped_key(content: bytes, codes: np.ndarray) -> bool:
     if b"\\" not in content:
         return False
-    places = np.flatnonzero(codes == ord("\\")) + 1  # a line's end is behind the last
-    if not (codes[places] == ord("u")).any():
-        return False
-    return _ESCAPED_KEY.search(content) is not None
+    places = np.flatnonzero(codes == ord("\\"))
+    for character in b"u00":  # most have none of these; the last line's end is behind each
+        places = places[codes[places + 1] == character] + 1
+    return len(places) > 0 and _ESCAPED_KEY.search(content) is not None
 
 
 def _has_no_number(content: bytes) -> bool:
@@ -220,7 +220,12 @@ def _interactions(table: Any, form: JsonForm, crlf: bool) -> Block | None:
 
 def _coded(column: Any) -> Coded:
     (coded,) = column.dictionary_encode().chunks
-    return Coded(coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist())
+    return Coded(coded.indices.to_numpy().astype(np.int64), _objects(coded.dictionary).tolist())
+
+
+def _objects(texts: Any) -> np.ndarray:
+    found: np.ndarray = texts.to_numpy(zero_copy_only=False)
+    return found
 
 
 def _numbers(column: Any) -> np.ndarray | None:
@@ -260,7 +265,7 @@ def _texts(table: Any, names: Sequence[str]) -> np.ndarray:
     empty = np.ones(table.num_rows, dtype=bool)
     for name in names:
         if empty.any():
-            found = np.where(empty, table.column(name).to_numpy(), found)
+            found = np.where(empty, _objects(table.column(name).chunk(0)), found)
             empty = ~found.astype(bool)
     found[empty] = ""
     return found
