@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -29,8 +29,8 @@ def iso_seconds(cells: np.ndarray) -> np.ndarray | None:
         if not (_are(cells, " ", 10) and _are(cells, ":", 13, 16)):
             return None
         wanted += [(11, 13), (14, 16), (17, 19)]
-    found = [_digits(cells[:, begin:end]) for begin, end in wanted]
-    if any(part is None for part in found):
+    found = _parts(cells, wanted)
+    if found is None:
         return None
     year, month, day, *clock = found
     if not ((year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)).all():
@@ -66,8 +66,8 @@ def mail_seconds(cells: np.ndarray, months: Mapping[str, int]) -> np.ndarray | N
             month[(cells[:, 4:7] == code).all(axis=1)] = place
     later = cells[:, 20] == ord("+")
     wanted = [(26, 30), (8, 10), (21, 23), (23, 25), (11, 13), (14, 16), (17, 19)]
-    found = [_digits(cells[:, begin:end]) for begin, end in wanted]
-    if any(part is None for part in found):
+    found = _parts(cells, wanted)
+    if found is None:
         return None
     year, day, hours, minutes, *clock = found
     if not ((month >= 1) & (year >= 1) & (later | (cells[:, 20] == ord("-")))).all():
@@ -80,12 +80,15 @@ def _are(cells: np.ndarray, character: str, *places: int) -> bool:
     return bool((cells[:, list(places)] == ord(character)).all())
 
 
-def _digits(cells: np.ndarray) -> np.ndarray | None:
-    """Return the numbers in columns of digits, int64; None where there is anything else."""
-    digits = cells - np.uint8(ord("0"))  # wraps below it
-    if (digits > 9).any():
-        return None
-    return digits.astype(np.int64) @ (10 ** np.arange(cells.shape[1] - 1, -1, -1))
+def _parts(cells: np.ndarray, places: Sequence[tuple[int, int]]) -> list[np.ndarray] | None:
+    """Return the numbers from some columns to others, int64; None where one is not of digits."""
+    found = []
+    for begin, end in places:
+        digits = cells[:, begin:end] - np.uint8(ord("0"))  # wraps below it
+        if (digits > 9).any():
+            return None
+        found.append(digits.astype(np.int64) @ (10 ** np.arange(end - begin - 1, -1, -1)))
+    return found
 
 
 def _first_day(year: np.ndarray, month: np.ndarray) -> np.ndarray:

@@ -114,8 +114,8 @@ def _plain(content: bytes) -> tuple[bytes, int] | None:
     if len(content) > MAX_LINE or content[:1] != b"{":
         return None
     if b"\r" in content:
-        ends = content.count(b"\r\n")
-        if not content.count(b"\r") == content.count(b"\n") == ends or content[-1:] != b"\n":
+        crlf = content.count(b"\r\n")
+        if not content.count(b"\r") == content.count(b"\n") == crlf or content[-1:] != b"\n":
             return None
         content = content.replace(b"\r\n", b"\n")
     elif content[-1:] != b"\n":
@@ -135,7 +135,7 @@ def _plain(content: bytes) -> tuple[bytes, int] | None:
     nested = np.zeros(len(ends), dtype=np.int64)
     for bracket in b"{[":
         nested += np.diff(np.searchsorted(np.flatnonzero(codes == bracket), bounds))
-    if nested.max() > _NESTED:
+    if (nested > _NESTED).any():
         return None
     if _has_long_number(codes) or _has_no_number(content):
         return None

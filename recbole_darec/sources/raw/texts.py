@@ -104,9 +104,10 @@ def places_of(content: bytes, pair: bytes) -> np.ndarray:
     code, found = int.from_bytes(pair, "little"), []
     for begin in range(2):
         count = max(len(content) - begin, 0) // 2
-        numbers = np.frombuffer(content, dtype="<u2", count=count, offset=begin) if count else []
-        found.append(2 * np.flatnonzero(np.asarray(numbers) == code) + begin)
-    return np.concatenate(found)
+        if count:
+            numbers = np.frombuffer(content, dtype="<u2", count=count, offset=begin)
+            found.append(2 * np.flatnonzero(numbers == code) + begin)
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
 def cell(text: str) -> str:
