@@ -22,6 +22,7 @@ from recbole_darec.sources.raw.texts import places_of
 __all__ = ["JsonColumns", "JsonForm", "json_columns"]
 
 _NESTED = 250  # opening brackets of a line; Python's reader ends at about 1,000 within each other
+_LITERAL = (b"{u", b"{'")  # Python's: refused before anything is looked for
 _STEP = 64
 _LONG = 9  # steps; Python may be told to refuse whole numbers from 640 digits on
 _AROUND = 64
@@ -87,10 +88,12 @@ class JsonColumns:
             content: the block.
             reviews: whether the texts are wanted, too.
         """
+        if content[:2] in _LITERAL:
+            return None
         crlf = b"\r" in content
-        plain = _plain(content)
         form = next((form for form in self.forms if form.may_be(content)), None)
-        if plain is None or form is None:
+        plain = None if form is None else _plain(content)
+        if form is None or plain is None:
             return None
         content, lines = plain
         try:
