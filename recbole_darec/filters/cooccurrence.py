@@ -97,7 +97,7 @@ class Cooccurrence:
             rows: float32 ``[b, n_items]``.
         """
         given, found = torch.from_numpy(rows), np.empty(rows.shape, dtype=np.float32)
-        for block in row_blocks(*rows.shape):
+        for block in row_blocks(len(rows), rows.shape[1]):
             found[block] = self.of_columns(given[block].T.contiguous()).T.numpy()
         return found
 

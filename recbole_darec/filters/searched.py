@@ -73,9 +73,9 @@ class SearchedWeights:
         asked = SEARCH, sorted(GRID.items()), search, interactions.shape
         whole = hashlib.sha256(repr(asked).encode())
         for array in (interactions.indptr, interactions.indices):
-            whole.update(np.ascontiguousarray(array, dtype=np.int64))
+            whole.update(np.ascontiguousarray(array, dtype=np.int64).data)
         for rows in profiles:
             whole.update(repr((rows.dtype, tuple(rows.shape))).encode())
             for block in torch.split(rows, _DIGESTED_ROWS):
-                whole.update(block.cpu().contiguous().numpy())
+                whole.update(block.cpu().contiguous().numpy().data)
         return whole.hexdigest()
