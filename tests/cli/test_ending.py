@@ -87,6 +87,7 @@ def own_process() -> Iterator[None]:
         ("profile_signal.py --dataset nonesuch", "nonesuch.train.inter'; check the name"),
         ("stack_equality.py compare nonesuch.csv x.csv", "'nonesuch.csv'; check the name"),
         ("cold_items.py --dataset nonesuch --out x", "unknown data set 'nonesuch'"),
+        ("darec_frozen.py --dataset nonesuch --out x", "unknown data set 'nonesuch'"),
         ("stored_rows.py paper_base nonesuch.csv --store x", "No such file or directory 'nonesuch"),
         ("prime_pantry.py --source nonesuch --out x", "metadata_Prime_Pantry.csv'; check the name"),
         ("embed_throughput.py --profiles nonesuch.jsonl", "cannot read nonesuch.jsonl"),
