@@ -108,7 +108,6 @@ def main() -> None:
     from recbole_darec import run_recbole_darec
     from recbole_darec.settings.values import parse_value
 
-    sys.modules.setdefault("darec_frozen", sys.modules[__name__])
     asked = dict(word.split("=", 1) for word in args.common)
     given: dict[str, Any] = {name: parse_value(value) for name, value in asked.items()}
     values = {
@@ -118,7 +117,7 @@ def main() -> None:
         "frozen_global": args.glo, "frozen_local": args.local,
     }  # fmt: skip
     settings = {**values, **COMMON[args.model], **given}
-    registry.ALIGNERS["frozen"] = "darec_frozen:Frozen"
+    registry.ALIGNERS["frozen"] = f"{__name__}:Frozen"
     try:
         result = run_recbole_darec(args.model, args.dataset, config_dict=settings)
     finally:

@@ -129,6 +129,7 @@ class AlteredBackbone(_Backbone):
         return torch.cat([self._altered_scores(interaction, own), new.to(own.dtype)], dim=1)
 
     def _altered_scores(self, interaction: Any, own: Tensor) -> Tensor:
+        """Return the scores as the aligner alters them, in place, as RecBole puts its masks."""
         assert self._ranking is not None
         users = interaction[self.USER_ID] - 1
         self.aligner.alter_scores_in_place(own[:, 1:], users, self._ranking)

@@ -105,7 +105,7 @@ def _without_tuples(value: Any) -> Any:
 
 
 def _read(text: str) -> Any:
-    """Read YAML: a tenth of the time with libyaml; what is wrong is told in PyYAML's own words."""
+    """Read YAML, sooner with libyaml; what is wrong is told in PyYAML's own words."""
     try:
         return yaml.load(text, Loader=_FastLoader)
     except (yaml.YAMLError, ValueError, RecursionError):

@@ -77,8 +77,9 @@ def _moved(batch: Any, device: torch.device) -> Any:
     """Return a batch on the device; a GPU is not waited for, which ``to`` would do."""
     if device.type != "cuda":
         return batch.to(device)
-    fields = batch.interaction.items()
-    return type(batch)({n: v.pin_memory().to(device, non_blocking=True) for n, v in fields})
+    there = (v.pin_memory() if v.device.type == "cpu" else v for v in batch.interaction.values())
+    moved = (v.to(device, non_blocking=True) for v in there)
+    return type(batch)(dict(zip(batch.interaction, moved)))
 
 
 def _grad_scaler(device: torch.device, enabled: bool) -> Any:

@@ -1,6 +1,6 @@
-"""A training step recorded once on a GPU and replayed: one launch in place of a thousand.
+"""A training step recorded once on a GPU and replayed: one launch in place of many.
 
-A step of DaRec is some thousand small kernels, which a GPU ends sooner than a processor starts
+A step of DaRec is a long row of small kernels, which a GPU ends sooner than a processor starts
 them.  Recorded as a CUDA graph they are started at once.
 """
 

@@ -19,7 +19,7 @@ from recbole_darec.data.atomic import all_sound
 from recbole_darec.sources.raw.csv_lines import finite
 from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
 
-__all__ = ["Block", "BlockReader", "Coded", "Columns"]
+__all__ = ["Block", "BlockReader", "Coded", "Columns", "whole_lines"]
 
 _ODD = (b'"', b"\0", b"\xef\xbb\xbf")  # quotes, what ends a text in C, byte order marks
 _DIGITS = 18  # of a number below 2**63
@@ -123,7 +123,21 @@ def _number(text: str) -> float:
 
 def _plain(content: bytes, separator: bytes) -> tuple[bytes, bytes] | None:
     """Return lines that all end with LF alone, and the one character that separates their cells."""
-    if len(content) > MAX_LINE or any(mark in content for mark in _ODD):
+    if any(mark in content for mark in _ODD):
+        return None
+    lines = whole_lines(content)
+    if lines is None:
+        return None
+    if len(separator) == 2:
+        if b"\t" in lines or lines.count(separator[:1]) != 2 * lines.count(separator):
+            return None
+        lines, separator = lines.replace(separator, b"\t"), b"\t"
+    return lines, separator
+
+
+def whole_lines(content: bytes) -> bytes | None:
+    """Return lines of UTF-8 that all end with LF alone; None where that is more than their ends."""
+    if len(content) > MAX_LINE:
         return None
     if b"\r" in content:
         ends = content.count(b"\r\n")
@@ -137,11 +151,7 @@ def _plain(content: bytes, separator: bytes) -> tuple[bytes, bytes] | None:
             content.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    if len(separator) == 2:
-        if b"\t" in content or content.count(separator[:1]) != 2 * content.count(separator):
-            return None
-        content, separator = content.replace(separator, b"\t"), b"\t"
-    return content, separator
+    return content
 
 
 def _bounds(codes: np.ndarray, separator: int, fields: int) -> np.ndarray | None:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.data.atomic import all_sound
-from recbole_darec.sources.raw.columns import Block, Coded
-from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
+from recbole_darec.sources.raw.columns import Block, Coded, whole_lines
+from recbole_darec.sources.raw.lines import LineFault
 from recbole_darec.sources.raw.texts import places_of
 
 __all__ = ["JsonColumns", "JsonForm", "json_columns"]
@@ -114,21 +114,10 @@ def _plain(content: bytes) -> tuple[bytes, int] | None:
     None where one could be anything but one object, or an object that pyarrow and Python's reader
     take for different things.
     """
-    if len(content) > MAX_LINE or content[:1] != b"{":
+    lines = whole_lines(content) if content[:1] == b"{" else None
+    if lines is None:
         return None
-    if b"\r" in content:
-        crlf = content.count(b"\r\n")
-        if not content.count(b"\r") == content.count(b"\n") == crlf or content[-1:] != b"\n":
-            return None
-        content = content.replace(b"\r\n", b"\n")
-    elif content[-1:] != b"\n":
-        content += b"\n"
-    try:
-        if not content.isascii():
-            content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    codes = np.frombuffer(content, dtype=np.uint8)
+    codes = np.frombuffer(lines, dtype=np.uint8)
     ends = np.flatnonzero(codes == ord("\n"))
     begins = np.concatenate(([0], ends[:-1] + 1))
     # No object that spans lines passes: within it, no line but the first could begin so.
@@ -140,11 +129,11 @@ def _plain(content: bytes) -> tuple[bytes, int] | None:
         nested += np.diff(np.searchsorted(np.flatnonzero(codes == bracket), bounds))
     if (nested > _NESTED).any():
         return None
-    if _has_long_number(codes) or _has_no_number(content):
+    if _has_long_number(codes) or _has_no_number(lines):
         return None
-    if _has_escaped_key(content, codes):
+    if _has_escaped_key(lines, codes):
         return None
-    return content, len(ends)
+    return lines, len(ends)
 
 
 def _has_long_number(codes: np.ndarray) -> bool:

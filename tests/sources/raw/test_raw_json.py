@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recbole_darec.sources.raw import json_columns, lines, records
+from recbole_darec.sources.raw import columns, lines, records
 from recbole_darec.sources.raw.dates import iso_seconds, mail_seconds
 from recbole_darec.sources.raw.goodreads import _MONTHS, _time
 from recbole_darec.sources.raw.lines import LineFault, read_blocks
@@ -290,7 +290,7 @@ def test_a_line_that_is_too_long(tmp_path: Path) -> None:
     write_raw(form, tmp_path / "raw", b"\n".join(text))
     with blocks_of(500) as patch:
         patch.setattr(lines, "MAX_LINE", 800)
-        patch.setattr(json_columns, "MAX_LINE", 800)
+        patch.setattr(columns, "MAX_LINE", 800)
         patch.setattr(records, "MAX_LINE", 800)
         (report, _) = check_both(form, tmp_path / "raw", 1.0)
     assert report.faults[0].found == {"longer than 0 MiB": (1, "review.json:31")}
