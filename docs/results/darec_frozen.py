@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from recbole_darec.alignment import registry
 from recbole_darec.alignment.contract import Aligner, TrainingStep, Widths
 from recbole_darec.cli.ending import exit_code
+from recbole_darec.errors import DataError
 from recbole_darec.numerics import kmeans, unit_rows
 from recbole_darec.numerics.principal import whitened_rows
 from recbole_darec.settings.options import Options, option
@@ -108,8 +109,10 @@ def main() -> None:
     from recbole_darec import run_recbole_darec
     from recbole_darec.settings.values import parse_value
 
-    asked = dict(word.split("=", 1) for word in args.common)
-    given: dict[str, Any] = {name: parse_value(value) for name, value in asked.items()}
+    if not args.out.parent.is_dir():
+        raise DataError(f"--out: '{args.out.parent}' is no folder; make it, or name another")
+    words = (word.partition("=") for word in args.common)
+    given: dict[str, Any] = {name: parse_value(value) for name, _, value in words}
     values = {
         "data_path": args.data_path, "align": "frozen", "seed": args.seed, "num_threads": 1,
         "eval_step": 3, "stopping_step": 10, "topk": [20], "valid_metric": "Recall@20",
