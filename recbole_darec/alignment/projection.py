@@ -71,6 +71,8 @@ class TwinProjection(nn.Module):
             torch.cat([to_shared.weight, to_specific.weight]),
             torch.cat([to_shared.bias, to_specific.bias]),
         )
+        if len(after_shared):  # a layer follows, and both of its activations are one pass
+            first = nn.functional.leaky_relu(first)
         of_shared, of_specific = torch.split(
             first, [to_shared.out_features, to_specific.out_features], dim=1
         )
@@ -78,8 +80,9 @@ class TwinProjection(nn.Module):
 
 
 def _first_and_rest(encoder: _RowByRow) -> tuple[nn.Linear, _RowByRow]:
+    """Return the first layer, and those behind its activation."""
     first = encoder[0]
     assert isinstance(first, nn.Linear)
-    rest = encoder[1:]
+    rest = encoder[2:]
     assert isinstance(rest, _RowByRow)
     return first, rest

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = [
     "BLOCK_ROWS",
@@ -33,7 +36,8 @@ def unit_rows(rows: Tensor, eps: float | None = None) -> Tensor:
     """Scale each row to Euclidean length 1; this is G(·) of equation (3).
 
     A row no longer than ``eps`` counts as zero: it becomes a zero row and passes no gradient
-    back, where a division by a clamped length would pass one of size 1/eps.
+    back, where a division by a clamped length would pass one of size 1/eps.  First derivatives
+    only.
 
     Args:
         rows: shape (..., d).
@@ -46,10 +50,35 @@ def unit_rows(rows: Tensor, eps: float | None = None) -> Tensor:
     rows = at_least_float32(rows)
     if eps is None:
         eps = torch.finfo(rows.dtype).eps
-    squared = rows.square().sum(-1, keepdim=True)
-    zero = squared <= eps * eps  # false for NaN, so that a diverged run is not hidden
-    inverse = squared.masked_fill(zero, 1.0).rsqrt().masked_fill(zero, 0.0)
-    return rows * inverse
+    if torch.is_grad_enabled() and rows.requires_grad:
+        units: Tensor = _UnitRows.apply(rows, eps)  # type: ignore[no-untyped-call]
+        return units
+    return rows * inverse_lengths(rows, eps)
+
+
+def inverse_lengths(rows: Tensor, eps: float) -> Tensor:
+    """Return 1/‖x‖ of each row ``[..., 1]``, 0 of one no longer than ``eps``, without gradient."""
+    lengths = torch.linalg.vector_norm(rows.detach(), dim=-1, keepdim=True)
+    zero = lengths <= eps  # false for NaN, so that a diverged run is not hidden
+    return lengths.reciprocal_().masked_fill_(zero, 0.0)
+
+
+class _UnitRows(torch.autograd.Function):
+    """:func:`unit_rows` with its gradient, (g - (g · u) u) / ‖x‖, in half the passes."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, eps: float) -> Tensor:
+        inverse = inverse_lengths(rows, eps)
+        units = rows * inverse
+        ctx.save_for_backward(units, inverse)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        units, inverse = ctx.saved_tensors
+        along = (grad * units).sum(-1, keepdim=True)
+        return torch.addcmul(grad, units, along, value=-1.0).mul_(inverse), None
 
 
 def mean_of_units(rows: Tensor, chosen: Tensor | None = None) -> Tensor:

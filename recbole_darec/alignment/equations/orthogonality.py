@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
-from recbole_darec.numerics.rows import unit_rows
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from recbole_darec.numerics.rows import at_least_float32, inverse_lengths, no_autocast
 
 __all__ = ["orthogonality"]
 
@@ -20,6 +24,36 @@ def orthogonality(specific: Tensor, shared: Tensor) -> Tensor:
 
     Returns:
         a scalar in [0, 1].  The cosine with a zero row is 0 with zero gradient; no rows give 0.
+        First derivatives only.
     """
-    cosine = (unit_rows(specific) * unit_rows(shared)).sum(-1)
-    return cosine.square().sum() / max(cosine.shape[0], 1)
+    specific, shared = at_least_float32(specific), at_least_float32(shared)
+    with no_autocast(specific):
+        total: Tensor = _SquaredCosines.apply(specific, shared)  # type: ignore[no-untyped-call]
+    return total / max(specific.shape[0], 1)
+
+
+class _SquaredCosines(torch.autograd.Function):
+    """Sum over the rows of cos(x, y)².
+
+    With c the cosine, the gradient to x is 2c (y / (‖x‖ ‖y‖) - c x / ‖x‖²): two multiples of the
+    rows, so that no unit rows need be formed, kept and gone through again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        eps = torch.finfo(first.dtype).eps
+        one, other = inverse_lengths(first, eps), inverse_lengths(second, eps)
+        cosine = (first * second).sum(-1, keepdim=True).mul_(one).mul_(other)
+        ctx.save_for_backward(first, second, one, other, cosine)
+        return cosine.square().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        first, second, one, other, cosine = ctx.saved_tensors
+        twice = 2.0 * grad * cosine
+        across, along = twice * one * other, -twice * cosine
+        return (
+            torch.addcmul(second * across, first, along * one.square()),
+            torch.addcmul(first * across, second, along * other.square()),
+        )
