@@ -27,6 +27,7 @@ class FoundBefore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._told = False
 
     def get(self, key: str) -> list[float] | None:
         """Return what was kept under ``key``, None where there is nothing."""
@@ -49,5 +50,7 @@ class FoundBefore:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            _log.warning(f"{self.path} is damaged and is begun anew: {error}")
+            if not self._told:
+                _log.warning(f"{self.path} is damaged and is begun anew: {error}")
+            self._told = True
             return {}
