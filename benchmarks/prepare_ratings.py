@@ -2,6 +2,7 @@
 
     python benchmarks/prepare_ratings.py [--n 2000000] [--gzip] [--folder DIR]
     python benchmarks/prepare_ratings.py --source amazon yelp goodreads --n 1000000
+    python benchmarks/prepare_ratings.py --source amazon --n 1000000 --parquet
 
 Writes ``n`` ratings in the format of MovieLens 32M (``ratings.csv``, sorted by user), or of the
 JSON lines of Amazon (2018) and Yelp, with reviews, or of Goodreads, without; see :mod:`raw_json`.
@@ -43,16 +44,18 @@ def main() -> None:
         return
     for source in args.source:
         with tempfile.TemporaryDirectory(dir=args.folder) as scratch:
-            _compare(source, args.n, args.gzip, Path(scratch))
+            _compare(source, args.n, args.gzip, args.parquet, Path(scratch))
 
 
-def _compare(source: str, n: int, pack: bool, scratch: Path) -> None:
+def _compare(source: str, n: int, pack: bool, parquet: bool, scratch: Path) -> None:
     raw = scratch / "raw"
     raw.mkdir()
     name, write = {"movielens": ("ratings.csv", _write_ratings), **FORMATS}[source]
     path = raw / (name + ".gz" * pack)
     with _created(path) as file:
         write(file, n)
+    if parquet:
+        path = _as_parquet(path)
     print(f"{source}: {n:,} lines, {path.stat().st_size / 1e6:.0f} MB")
     print("| way | processor's s | s | lines/s | peak MB | held MB |\n| " + "--- | " * 6)
     written: list[dict[str, bytes]] = []
@@ -91,9 +94,21 @@ def _arguments() -> argparse.Namespace:
         "--source", nargs="+", choices=["movielens", *FORMATS], default=["movielens"]
     )
     parser.add_argument("--gzip", action="store_true", help="compress the raw file")
+    parser.add_argument("--parquet", action="store_true", help="JSON lines as a Parquet file")
     parser.add_argument("--folder", help="where the temporary folder is made")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def _as_parquet(lines: Path) -> Path:
+    """Write JSON lines as Parquet in their place."""
+    import pyarrow.json as pj
+    import pyarrow.parquet as pq
+
+    path = lines.parent / "Books.parquet"
+    pq.write_table(pj.read_json(lines), path)
+    lines.unlink()
+    return path
 
 
 def _created(path: Path) -> Any:
@@ -126,7 +141,9 @@ def _measured(source: str, way: str, raw: str, out: str) -> None:
 
     if way == _WAYS[0]:
         opener = SOURCES[source]
-        SOURCES[source] = lambda raw: dataclasses.replace(opener(raw), columns=None)
+        SOURCES[source] = lambda raw: dataclasses.replace(
+            opener(raw), columns=None, table_columns=None
+        )
     np.random.RandomState(0)  # loads what NumPy loads late
     before = resident("VmRSS")
     cpu, start = time.process_time(), time.perf_counter()

@@ -102,6 +102,7 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
             Table("item", items[0], COLUMNS, parse_metadata, items[1:], fields=METADATA_FIELDS)
         )
     ratings = RatingParser(review_files[0]) if is_csv(review_files[0]) else None
+    records = json_columns(*_FORMS)
     return Source(
         name="amazon",
         interactions=review_files[0],
@@ -114,7 +115,8 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
         clean=plain,
         tables=tables,
         lacking=[] if items else ["item"],
-        columns=ratings.columns if ratings else json_columns(*_FORMS),
+        columns=ratings.columns if ratings else records,
+        table_columns=None if ratings else records,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ from recbole_darec.data.atomic import all_sound
 from recbole_darec.sources.raw.csv_lines import finite
 from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
 
-__all__ = ["Block", "BlockReader", "Coded", "Columns", "whole_lines"]
+__all__ = ["Block", "BlockReader", "Coded", "Columns", "TableReader", "whole_lines"]
 
 _ODD = (b'"', b"\0", b"\xef\xbb\xbf")  # quotes, what ends a text in C, byte order marks
 _DIGITS = 18  # of a number below 2**63
@@ -64,6 +64,26 @@ class BlockReader(Protocol):
 
         Args:
             content: the block, whose last line may lack its end.
+            reviews: whether the texts are wanted, too.
+        """
+        ...
+
+
+class TableReader(Protocol):
+    """Reads rows of a Parquet file at once, as the source's parser reads one.
+
+    Attributes:
+        fields: the columns that an interaction without its text is read from.
+    """
+
+    @property
+    def fields(self) -> Collection[str]: ...
+
+    def read_table(self, rows: Any, reviews: bool = False) -> Block | None:
+        """Read a ``pyarrow.RecordBatch``; None where a row must be looked at by itself.
+
+        Args:
+            rows: of the file, with its columns or some of them.
             reviews: whether the texts are wanted, too.
         """
         ...

@@ -10,7 +10,7 @@ from typing import Any
 from recbole_darec.errors import DataError, MissingExtraError
 from recbole_darec.sources.raw.lines import Faults, Record, read_lines
 
-__all__ = ["is_parquet", "read_file"]
+__all__ = ["is_parquet", "read_batches", "read_file"]
 
 _MAGIC = b"PAR1"
 _ROWS = 4096  # of a Parquet file that are in memory at once
@@ -49,6 +49,28 @@ def read_file(
 def _rows(
     path: Path, faults: Faults | None, what: str, fields: Collection[str]
 ) -> Iterator[dict[str, Any]]:
+    for batch in read_batches(path, what, fields):
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        for row in rows:
+            if faults is not None:
+                faults.lines += 1
+            yield row
+
+
+def read_batches(
+    path: Path, what: str, fields: Collection[str], size: int = _ROWS
+) -> Iterator[Any]:
+    """Give a Parquet file in order as ``pyarrow.RecordBatch``, at most ``size`` rows each.
+
+    Args:
+        path: the file.
+        what, fields: as for :func:`read_file`.
+        size: of a batch.
+
+    Raises:
+        DataError: the file cannot be read, or is damaged.
+        MissingExtraError: pyarrow is not installed.
+    """
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -68,12 +90,8 @@ def _rows(
             ) as bar,
         ):
             wanted = [n for n in file.schema_arrow.names if n in fields] if fields else None
-            for batch in file.iter_batches(_ROWS, columns=wanted):
-                rows: list[dict[str, Any]] = batch.to_pylist()
-                for row in rows:
-                    if faults is not None:
-                        faults.lines += 1
-                    yield row
-                bar.update(len(rows))
+            for batch in file.iter_batches(size, columns=wanted):
+                yield batch
+                bar.update(len(batch))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}; download it again") from None

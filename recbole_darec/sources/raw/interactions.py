@@ -4,25 +4,24 @@ The first pass (:func:`scan`) keeps per interaction 25 bytes or less: a 64-bit h
 time, whether the rating suffices.  :func:`.selection.select` decides on these which stay.  The
 second pass (:func:`read_again`) reads the lines of those once more, and gives them whole.
 
-Delimited text and JSON lines are read in columns (:mod:`.columns`, :mod:`.json_columns`), block by
-block; a block with anything odd in it, and every other file, line by line.
+Delimited text, JSON lines and Parquet are read in columns, part by part (:mod:`.parts`); a part
+with anything odd in it, and every other file, record by record.
 """
 
 from __future__ import annotations
 
-import io
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
-from recbole_darec.sources.raw.columns import Block, BlockReader, Coded
-from recbole_darec.sources.raw.files import is_parquet, read_file
-from recbole_darec.sources.raw.lines import Faults, LineFault, Record, lines_of, read_blocks
+from recbole_darec.sources.raw.columns import Block, Coded
+from recbole_darec.sources.raw.files import read_file
+from recbole_darec.sources.raw.lines import Faults, LineFault, Record
+from recbole_darec.sources.raw.parts import Part, parts_of
 from recbole_darec.sources.raw.selection import Scan, Selection
 from recbole_darec.sources.raw.source import Row, Source
 
@@ -89,22 +88,18 @@ def scan(source: Source, faults: Sequence[Faults], min_rating: float | None) -> 
     read = Scan(array("H"), array("q"), array("q"), array("d"), bytearray())
     bar = -np.inf if min_rating is None else min_rating
     for path, of_file in zip(source.files, faults):
-        columns = _columns_of(source, path)
-        if columns is None:
+        parts = parts_of(source, path, "reading")
+        if parts is None:
             lines = read_file(path, of_file, "reading", source.fields)
             _scan_lines(read, source, lines, of_file, bar)
             continue
-        for content in read_blocks(path, "reading"):
-            block = columns.read(content)
+        for part in parts:
+            block = part.block()
             if block is None:
-                _scan_lines(read, source, lines_of(content, of_file), of_file, bar)
+                _scan_lines(read, source, part.records(of_file), of_file, bar)
             else:
                 _scan_block(read, source, block, of_file, bar)
     return read
-
-
-def _columns_of(source: Source, path: Path) -> BlockReader | None:
-    return None if is_parquet(path) else source.columns
 
 
 def _scan_lines(
@@ -164,12 +159,12 @@ def read_again(source: Source, read: Scan, selection: Selection) -> Iterator[Kep
     """
     again = _Again(source, read, selection)
     for path in source.files:
-        columns = _columns_of(source, path)
-        if columns is None:
+        parts = parts_of(source, path, "writing", source.reviewed)
+        if parts is None:
             yield from again.of_lines(read_file(path, None, "writing", source.fields))
             continue
-        for content in read_blocks(path, "writing"):
-            yield from again.of_block(content, columns)
+        for part in parts:
+            yield from again.of_part(part)
     if again.line != len(read.per_line):
         raise again.changed
 
@@ -214,9 +209,9 @@ class _Again:
                     self.kept += 1
                     yield Kept(kept, users[kept], items[kept], row)
 
-    def of_block(self, content: bytes, columns: BlockReader) -> Iterator[Kept | KeptBlock]:
-        """Give those of the next block."""
-        size = content.count(b"\n") + (content[-1:] != b"\n")
+    def of_part(self, part: Part) -> Iterator[Kept | KeptBlock]:
+        """Give those of the next part."""
+        size = len(part)
         counts = self._counts[self.line : self.line + size]
         total = int(counts.sum())
         keep = self._marks[self.place : self.place + total]
@@ -226,13 +221,12 @@ class _Again:
         block = None
         rows = np.flatnonzero(keep)
         if total == size and (counts == 1).all():
-            wanted = content
+            wanted = part
             if len(rows) < _FEW * size:
-                lines = io.BytesIO(content).readlines()
-                wanted, rows = b"".join([lines[n] for n in rows.tolist()]), np.arange(len(rows))
-            block = columns.read(wanted, self._source.reviewed)
+                wanted, rows = part.some(rows), np.arange(len(rows))
+            block = wanted.block(self._source.reviewed)
         if block is None:
-            yield from self.of_lines(lines_of(content))
+            yield from self.of_lines(part.records())
             return
         number = self.kept
         end = number + len(rows)

@@ -1,4 +1,4 @@
-"""Many JSON lines at once, as columns, where pyarrow is installed.
+"""Many JSON lines, or rows of a Parquet file, at once, as columns, where pyarrow is installed.
 
 pyarrow reads the wanted keys of a block of lines and passes over the others.  A block in which one
 line might be read otherwise by :func:`.records.parse_record`, or holds anything but one plain
@@ -8,7 +8,7 @@ interaction, is left to the source's own parser, line by line.  Both give the sa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,15 @@ class JsonForm:
     date: Callable[[str], float] | None = None
     dates: Callable[[np.ndarray], np.ndarray | None] | None = None
     per_second: float = 1
+
+    @property
+    def ids_and_numbers(self) -> list[str]:
+        """All keys but those of texts."""
+        return [self.user, self.item, self.time, *([self.rating] if self.rating else [])]
+
+    def is_of(self, names: Collection[str]) -> bool:
+        """Tell whether rows with these columns have this form."""
+        return set(self.ids_and_numbers) <= set(names) and not set(self.absent) & set(names)
 
     def may_be(self, content: bytes) -> bool:
         """Tell whether the records of a block can have this form."""
@@ -106,6 +115,58 @@ class JsonColumns:
             return found._replace(reviews=_texts(table, form.reviews))
         except (LineFault, UnicodeDecodeError):
             return None
+
+    @property
+    def fields(self) -> set[str]:
+        """What a row without its texts is read from, and told to have its form by."""
+        found: set[str] = set()
+        for form in self.forms:
+            found.update(form.ids_and_numbers, form.absent)
+        return found
+
+    def read_table(self, rows: Any, reviews: bool = False) -> Block | None:
+        """Read a ``pyarrow.RecordBatch``; None where a row must be looked at by itself.
+
+        Args:
+            rows: with the columns that the file has, the texts or all but these.
+            reviews: whether the texts are wanted, too.
+        """
+        import pyarrow as pa
+
+        names = set(rows.schema.names)
+        form = next((form for form in self.forms if form.is_of(names)), None)
+        if form is None or not len(rows):
+            return None
+        texts = [name for name in form.reviews if name in names] if reviews else []
+        table = _as_declared(rows.select([*form.ids_and_numbers, *texts]), form, texts)
+        try:
+            found = None if table is None else _interactions(table, form, crlf=False)
+            if found is None or not reviews:
+                return found
+            return found._replace(reviews=_texts(table, texts))
+        except (LineFault, UnicodeDecodeError, pa.ArrowException):
+            return None
+
+
+def _as_declared(rows: Any, form: JsonForm, texts: Sequence[str]) -> Any:
+    """Return rows as a table of the types that JSON is read as, None where theirs are others."""
+    import pyarrow as pa
+
+    of_texts = {form.user, form.item, *texts, *([] if form.date is None else [form.time])}
+    columns = []
+    for name, column in zip(rows.schema.names, rows.columns):
+        kind = column.type
+        if name in of_texts:
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                return None
+            columns.append(column.cast(pa.string()))
+        else:
+            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+                return None
+            columns.append(pa.array(column.to_numpy(zero_copy_only=False).astype(np.float64)))
+            if column.null_count:
+                return None
+    return pa.table(columns, names=rows.schema.names)
 
 
 def _plain(content: bytes) -> tuple[bytes, int] | None:
@@ -189,8 +250,7 @@ def _table(content: bytes, form: JsonForm, reviews: bool) -> Any:
 
 
 def _interactions(table: Any, form: JsonForm, crlf: bool) -> Block | None:
-    wanted = [form.user, form.item, form.time, *([form.rating] if form.rating else [])]
-    if any(table.column(name).null_count for name in wanted):
+    if any(table.column(name).null_count for name in form.ids_and_numbers):
         return None
     users, items = _coded(table.column(form.user)), _coded(table.column(form.item))
     for ids in (users, items):

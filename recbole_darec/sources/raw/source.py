@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recbole_darec.errors import DataError, some
-from recbole_darec.sources.raw.columns import BlockReader
+from recbole_darec.sources.raw.columns import BlockReader, TableReader
 from recbole_darec.sources.raw.lines import LineFault, Record
 
 __all__ = [
@@ -99,6 +99,7 @@ class Source:
             that counts, as for thumbs up and down; None takes all.
         columns: of lines that have one interaction each, the same as ``parse`` for many lines at
             once; None where there is no such reader.
+        table_columns: the same of rows of a Parquet file.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Source:
     fields: Collection[str] = ()
     least: float | None = None
     columns: BlockReader | None = None
+    table_columns: TableReader | None = None
 
     @property
     def files(self) -> list[Path]:

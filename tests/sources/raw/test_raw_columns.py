@@ -55,7 +55,7 @@ FORMS = {
 
 
 def by_lines(source: Source) -> Source:
-    return dataclasses.replace(source, columns=None)
+    return dataclasses.replace(source, columns=None, table_columns=None)
 
 
 @contextmanager
