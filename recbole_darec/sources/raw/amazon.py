@@ -35,6 +35,7 @@ from recbole_darec.sources.raw.source import (
     files_below,
     not_found,
 )
+from recbole_darec.sources.raw.table_columns import TableColumns
 from recbole_darec.sources.raw.texts import plain
 
 __all__ = ["open_amazon"]
@@ -102,7 +103,6 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
             Table("item", items[0], COLUMNS, parse_metadata, items[1:], fields=METADATA_FIELDS)
         )
     ratings = RatingParser(review_files[0]) if is_csv(review_files[0]) else None
-    records = json_columns(*_FORMS)
     return Source(
         name="amazon",
         interactions=review_files[0],
@@ -115,8 +115,8 @@ def open_amazon(raw: Path, reviews: str | None = None, metadata: str | None = No
         clean=plain,
         tables=tables,
         lacking=[] if items else ["item"],
-        columns=ratings.columns if ratings else records,
-        table_columns=None if ratings else records,
+        columns=ratings.columns if ratings else json_columns(*_FORMS),
+        table_columns=None if ratings else TableColumns(_FORMS),
     )
 
 

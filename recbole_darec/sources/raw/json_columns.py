@@ -1,4 +1,4 @@
-"""Many JSON lines, or rows of a Parquet file, at once, as columns, where pyarrow is installed.
+"""Many JSON lines at once, as columns, where pyarrow is installed.
 
 pyarrow reads the wanted keys of a block of lines and passes over the others.  A block in which one
 line might be read otherwise by :func:`.records.parse_record`, or holds anything but one plain
@@ -19,7 +19,7 @@ from recbole_darec.sources.raw.columns import Block, Coded, whole_lines
 from recbole_darec.sources.raw.lines import LineFault
 from recbole_darec.sources.raw.texts import places_of
 
-__all__ = ["JsonColumns", "JsonForm", "json_columns"]
+__all__ = ["JsonColumns", "JsonForm", "interactions_of", "json_columns", "texts_of"]
 
 _NESTED = 250  # opening brackets of a line; Python's reader ends at about 1,000 within each other
 _LITERAL = (b"{u", b"{'")  # Python's: refused before anything is looked for
@@ -109,64 +109,12 @@ class JsonColumns:
             table = _table(content, form, reviews)
             if table is None or table.num_rows != lines:
                 return None
-            found = _interactions(table, form, crlf)
+            found = interactions_of(table, form, crlf)
             if found is None or not reviews:
                 return found
-            return found._replace(reviews=_texts(table, form.reviews))
+            return found._replace(reviews=texts_of(table, form.reviews))
         except (LineFault, UnicodeDecodeError):
             return None
-
-    @property
-    def fields(self) -> set[str]:
-        """What a row without its texts is read from, and told to have its form by."""
-        found: set[str] = set()
-        for form in self.forms:
-            found.update(form.ids_and_numbers, form.absent)
-        return found
-
-    def read_table(self, rows: Any, reviews: bool = False) -> Block | None:
-        """Read a ``pyarrow.RecordBatch``; None where a row must be looked at by itself.
-
-        Args:
-            rows: with the columns that the file has, the texts or all but these.
-            reviews: whether the texts are wanted, too.
-        """
-        import pyarrow as pa
-
-        names = set(rows.schema.names)
-        form = next((form for form in self.forms if form.is_of(names)), None)
-        if form is None or not len(rows):
-            return None
-        texts = [name for name in form.reviews if name in names] if reviews else []
-        table = _as_declared(rows.select([*form.ids_and_numbers, *texts]), form, texts)
-        try:
-            found = None if table is None else _interactions(table, form, crlf=False)
-            if found is None or not reviews:
-                return found
-            return found._replace(reviews=_texts(table, texts))
-        except (LineFault, UnicodeDecodeError, pa.ArrowException):
-            return None
-
-
-def _as_declared(rows: Any, form: JsonForm, texts: Sequence[str]) -> Any:
-    """Return rows as a table of the types that JSON is read as, None where theirs are others."""
-    import pyarrow as pa
-
-    of_texts = {form.user, form.item, *texts, *([] if form.date is None else [form.time])}
-    columns = []
-    for name, column in zip(rows.schema.names, rows.columns):
-        kind = column.type
-        if name in of_texts:
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-                return None
-            columns.append(column.cast(pa.string()))
-        else:
-            if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-                return None
-            columns.append(pa.array(column.to_numpy(zero_copy_only=False).astype(np.float64)))
-            if column.null_count:
-                return None
-    return pa.table(columns, names=rows.schema.names)
 
 
 def _plain(content: bytes) -> tuple[bytes, int] | None:
@@ -249,7 +197,12 @@ def _table(content: bytes, form: JsonForm, reviews: bool) -> Any:
         return None
 
 
-def _interactions(table: Any, form: JsonForm, crlf: bool) -> Block | None:
+def interactions_of(table: Any, form: JsonForm, crlf: bool) -> Block | None:
+    """Return the rows of a table without their texts; None where one must be looked at by itself.
+
+    Raises:
+        LineFault: a date is none.
+    """
     if any(table.column(name).null_count for name in form.ids_and_numbers):
         return None
     users, items = _coded(table.column(form.user)), _coded(table.column(form.item))
@@ -311,7 +264,7 @@ def _of_one_width(column: Any) -> np.ndarray | None:
     return cells.reshape(len(texts), widths[0])
 
 
-def _texts(table: Any, names: Sequence[str]) -> np.ndarray:
+def texts_of(table: Any, names: Sequence[str]) -> np.ndarray:
     """Return of each row the first text that is not empty, or ``""``, as objects."""
     found = np.full(table.num_rows, "", dtype=object)
     empty = np.ones(table.num_rows, dtype=bool)
