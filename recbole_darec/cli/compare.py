@@ -43,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
         from recbole_darec.studies.command import run_here
 
         failures = run_here(study, store, options)
+    elif options.take_from:
+        from recbole_darec.studies.command import take_results
+
+        take_results(store, options.take_from)
     if options.figures or options.html is not None:
         from recbole_darec.studies.report import drawn
 

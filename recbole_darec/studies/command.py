@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from recbole_darec.data.files import replacing
 from recbole_darec.data.store import only_run
+from recbole_darec.errors import DataError
 from recbole_darec.studies.command_options import CompareOptions
 from recbole_darec.studies.comparison import compared
 from recbole_darec.studies.frame import stored_results
@@ -15,12 +17,12 @@ from recbole_darec.studies.plan import Plan, check_metrics, check_versions, make
 from recbole_darec.studies.processes import LocalProcesses
 from recbole_darec.studies.ray_jobs import RayJobs
 from recbole_darec.studies.resolved import Resolver
-from recbole_darec.studies.results import Row, open_results
+from recbole_darec.studies.results import Row, open_results, read_results
 from recbole_darec.studies.runner import Executor, Failures, run_study
 from recbole_darec.studies.study import Study
 from recbole_darec.studies.tables import FORMS
 
-__all__ = ["run_here", "shown"]
+__all__ = ["run_here", "shown", "take_results"]
 
 
 def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
@@ -40,6 +42,8 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
     if not path.exists():  # a store is made for a study that can run
         _checked(study, _unread, {}, options)
     executor = _executor(options)
+    if options.take_from:
+        take_results(path, options.take_from)
     with closing(executor), open_results(path) as store, only_run(path, "compare"):
         plan = _checked(study, store.digest_of, store.rows(), options)
         check_versions(store, plan.keys, options.other_version)
@@ -50,6 +54,27 @@ def run_here(study: Study, path: Path, options: CompareOptions) -> Failures:
             path.parent.absolute() / "runs",
             retry_failed=options.retry_failed,
         )
+
+
+def take_results(path: Path, others: Sequence[Path]) -> None:
+    """Put the finished runs of other stores into one, and say how many.
+
+    Args:
+        path: of the store, which is made where there is none.
+        others: their files.
+
+    Raises:
+        DataError: a store is at fault.
+    """
+    for file in others:
+        if not file.is_file():
+            raise DataError(f"--take-from: there is no file {file}")
+    with ExitStack() as opened:
+        read = [opened.enter_context(read_results(file)) for file in others]
+        with open_results(path) as store, only_run(path, "compare"):
+            for other in read:
+                taken = store.take(other)
+                print(f"{taken} finished runs taken from {other.path}", file=sys.stderr)
 
 
 def _checked(

@@ -32,6 +32,12 @@ class CompareOptions(CommandOptions):
     store: Path | None = option(
         None, "File of the results (default: studies/<name>/results.sqlite)."
     )
+    take_from: tuple[Path, ...] | None = option(
+        None,
+        "Other stores of the study, such as another machine's, whose finished runs are put into "
+        "this one first.",
+        metavar="FILE,...",
+    )
     table: bool = option(False, "Make the table from what there is, and run nothing.")
     form: str | None = option(
         None,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,63 +17,20 @@ from recbole_darec.data.files import file_digest
 from recbole_darec.data.store import open_store, transaction
 from recbole_darec.errors import DataError
 from recbole_darec.studies.outcome import Outcome
+from recbole_darec.studies.stored_row import (
+    COLUMNS,
+    JSON_COLUMNS,
+    KEPT_COLUMNS,
+    SCHEMA,
+    Row,
+    packed,
+    row_of,
+    unpacked,
+)
 
 __all__ = ["Row", "Store", "open_results", "read_results"]
 
 _FORMAT = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS runs (
-    key TEXT NOT NULL, version TEXT NOT NULL, dataset TEXT NOT NULL, model TEXT NOT NULL,
-    align TEXT NOT NULL, seed INTEGER NOT NULL, options TEXT NOT NULL, data TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT, log TEXT, model_file TEXT, best_epoch INTEGER,
-    valid TEXT, test TEXT, chosen TEXT, groups TEXT, curve TEXT, seconds REAL, n_users INTEGER,
-    begun TEXT, ended TEXT, PRIMARY KEY (key, version));
-CREATE TABLE IF NOT EXISTS users (
-    key TEXT NOT NULL, version TEXT NOT NULL, content BLOB NOT NULL, PRIMARY KEY (key, version));
-CREATE TABLE IF NOT EXISTS files (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL);
-"""
-_JSON = ("options", "valid", "test", "chosen", "groups", "curve")
-_COLUMNS = (
-    "key", "version", "dataset", "model", "align", "seed", "options", "data", "state", "reason",
-    "log", "model_file", "best_epoch", "valid", "test", "chosen", "groups", "seconds", "n_users",
-    "begun", "ended",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the store has of one run; see :class:`Outcome` for what a finished one has.
-
-    Attributes:
-        state: ``pending``, ``running``, ``done`` or ``failed``.
-        reason: why it failed, in one line.
-        options: every option of the run.
-        seconds: from its start to its end, the parts before a kill left out.
-    """
-
-    key: str
-    version: str
-    dataset: str
-    model: str
-    align: str
-    seed: int
-    options: dict[str, Any]
-    data: str
-    state: str
-    reason: str | None
-    log: str | None
-    model_file: str | None
-    best_epoch: int | None
-    valid: dict[str, float]
-    test: dict[str, float]
-    chosen: dict[str, float]
-    groups: dict[str, Any]
-    seconds: float | None
-    n_users: int | None
-    begun: str | None
-    ended: str | None
 
 
 class Store:
@@ -102,9 +56,9 @@ class Store:
     def rows(self) -> dict[str, Row]:
         """Return what there is of each run by key: of this version, or else of the newest other."""
         found: dict[str, Row] = {}
-        query = f"SELECT {', '.join(_COLUMNS)} FROM runs ORDER BY version = ?, ended"
+        query = f"SELECT {', '.join(COLUMNS)} FROM runs ORDER BY version = ?, ended"
         for values in self._connection.execute(query, (self.version,)):
-            row = _row(values)
+            row = row_of(values)
             if row.version == self.version or (self.others and row.state == "done"):
                 found[row.key] = row
         return found
@@ -139,14 +93,14 @@ class Store:
         """
         query = "SELECT content FROM users WHERE key = ? AND version = ?"
         found = self._connection.execute(query, (row.key, row.version)).fetchone()
-        return None if found is None else _unpacked(found[0])
+        return None if found is None else unpacked(found[0])
 
     # ---- writing -----------------------------------------------------------------------------
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add or replace a run: the columns that ``row`` names."""
         values = {
-            name: json.dumps(value) if name in _JSON and value is not None else value
+            name: json.dumps(value) if name in JSON_COLUMNS and value is not None else value
             for name, value in row.items()
         }
         values["version"] = self.version
@@ -193,8 +147,42 @@ class Store:
             if outcome.users is not None:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO users (key, version, content) VALUES (?, ?, ?)",
-                    (key, self.version, _packed(outcome.users)),
+                    (key, self.version, packed(outcome.users)),
                 )
+
+    def take(self, other: Store) -> int:
+        """Take the finished runs of another store that this one has not finished: all, or none.
+
+        Logs and models stay where they are, and are forgotten here.
+
+        Returns:
+            how many were taken.
+        """
+        names = ", ".join(KEPT_COLUMNS)
+        places = ", ".join("?" for _ in KEPT_COLUMNS)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in KEPT_COLUMNS[2:])
+        taken = 0
+        with transaction(self._connection):
+            for values in other._connection.execute(
+                f"SELECT {names} FROM runs WHERE state = 'done' ORDER BY key, version"
+            ):
+                # Neither log nor model: those are the other store's.
+                changed = self._connection.execute(
+                    f"INSERT INTO runs ({names}) VALUES ({places}) ON CONFLICT (key, version) "
+                    f"DO UPDATE SET {updates}, reason = NULL, log = NULL, model_file = NULL "
+                    "WHERE state <> 'done'",
+                    values,
+                ).rowcount
+                if not changed:
+                    continue
+                taken += 1
+                users = other._connection.execute(
+                    "SELECT key, version, content FROM users WHERE key = ? AND version = ?",
+                    values[:2],
+                ).fetchone()
+                if users is not None:
+                    self._connection.execute("INSERT OR REPLACE INTO users VALUES (?, ?, ?)", users)
+        return taken
 
     def digest_of(self, path: Path) -> str:
         """Return the digest of a file's content; read once for each state of the file."""
@@ -220,7 +208,7 @@ def open_results(path: Path) -> Iterator[Store]:
     Raises:
         DataError: it cannot be opened, made or written, is none of ours, or of another format.
     """
-    with open_store(path, _SCHEMA) as connection:
+    with open_store(path, SCHEMA) as connection:
         _check_format(connection, path)
         connection.execute(f"PRAGMA user_version = {_FORMAT}")
         yield Store(connection, path)
@@ -242,6 +230,7 @@ def read_results(path: Path) -> Iterator[Store]:
         with closing(_reader(path)) as connection:
             connection.execute("PRAGMA query_only = ON")
             _check_format(connection, path)
+            connection.execute("SELECT 1 FROM runs LIMIT 1")
             yield Store(connection, path)
     except sqlite3.Error as error:
         raise DataError(f"the store {path} cannot be read ({error}): name a study's") from error
@@ -269,22 +258,3 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
             f"the store {path} is of format {version}, and this version of recbole_darec "
             f"({__version__}) reads format {_FORMAT}: name another file with --store"
         )
-
-
-def _row(values: tuple[Any, ...]) -> Row:
-    named = dict(zip(_COLUMNS, values))
-    for name in _JSON:
-        if name in named:
-            named[name] = json.loads(named[name] or "{}")
-    return Row(**named)
-
-
-def _packed(users: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **users)  # type: ignore[arg-type]
-    return zlib.compress(buffer.getvalue())
-
-
-def _unpacked(content: bytes) -> dict[str, np.ndarray]:
-    with np.load(io.BytesIO(zlib.decompress(content)), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import RunCli, command, environment
 
@@ -365,3 +366,60 @@ def test_a_store_that_sqlite_may_not_write_is_one_line(
     error = capsys.readouterr().err
     assert "cannot be written: name another place with --store" in error
     assert error.count("\n") == 1
+
+
+def test_runs_of_other_stores_are_taken(
+    make_study: Callable[..., Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(aligners=["none"], variants=None)  # two runs, of two seeds
+    users = {"users": np.arange(3, dtype=np.int32), "trained": np.ones(3, np.int32)}
+    for n, name in enumerate("ab"):
+        with open_results(tmp_path / f"{name}.sqlite") as store:
+            runs = make_plan(study, Resolver(study.folder, store.digest_of), {}).runs
+            for run in runs:
+                store.add({"key": run.key, "dataset": "tiny", "model": "LightGCN", "align": "none",
+                           "seed": run.trial.seed, "options": {}, "data": "", "log": "l",
+                           "state": "running"})  # fmt: skip
+            metrics = {"recall@10": 0.25 + n / 4, "ndcg@10": 0.125}
+            done = Outcome("done", None, metrics, metrics, 1, seconds=1.0, model_file="m",
+                           users={**users, "recall@10": np.full(3, 0.5, np.float32)})  # fmt: skip
+            store.finish(runs[n].key, done, "now")
+    show = ["compare", "study.yaml", "--store=s.sqlite", "--table"]
+    assert main([*show, "--take-from=a.sqlite"]) == 0
+    told = capsys.readouterr()
+    assert "1 finished runs taken from a.sqlite" in told.err
+    assert "| LightGCN | none (1 of 2 seeds) | 0.2500 |" in told.out
+    assert main(["compare", "study.yaml", "--store=s.sqlite", "--take-from=a.sqlite,b.sqlite"]) == 0
+    told = capsys.readouterr()
+    assert "0 finished runs taken from a.sqlite" in told.err
+    assert "1 finished runs taken from b.sqlite" in told.err
+    assert "| LightGCN | none | 0.3750 " in told.out
+    with read_results(tmp_path / "s.sqlite") as store:
+        for row in store.rows().values():
+            assert (row.state, row.log, row.model_file) == ("done", None, None)
+            found = store.users(row)
+            assert found is not None
+            assert found["recall@10"].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_other_stores_that_are_none_are_one_line_and_nothing_is_taken(
+    write_study: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = str(write_study(**ONE))
+    with open_results(tmp_path / "good.sqlite"):
+        pass
+    (tmp_path / "text.sqlite").write_text("a, b")
+    with sqlite3.connect(tmp_path / "other.sqlite") as connection:
+        connection.execute("CREATE TABLE a (b)")
+    for given, said in (
+        ("none.sqlite", "--take-from: there is no file none.sqlite"),
+        ("text.sqlite", "text.sqlite cannot be read"),
+        ("other.sqlite", "other.sqlite cannot be read"),
+    ):
+        take = [study, "--store=s.sqlite", f"--take-from=good.sqlite,{given}"]
+        for more in ([], ["--table"]):
+            assert main(["compare", *take, *more]) == 2
+            error = capsys.readouterr().err
+            assert said in error.splitlines()[-1]
+            assert "Traceback" not in error
+        assert not (tmp_path / "s.sqlite").exists()
