@@ -19,7 +19,7 @@ from recbole_darec.aligned.access import MadeOnce, undisturbed
 from recbole_darec.aligned.expert_diagnostics import ExpertDiagnostics
 from recbole_darec.aligned.phased import PhasedRecommender
 from recbole_darec.alignment.contract import ExpertStep
-from recbole_darec.numerics import RANK_LOSSES, folded
+from recbole_darec.numerics import RANK_LOSSES, folded, softmax_loss_of_rows
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions, SequenceOptions
 
@@ -108,7 +108,7 @@ class ExpertRecommender(PhasedRecommender):
         table = torch.cat([table.new_zeros(1, table.shape[1]), table])
         targets = batch[self.ITEM_ID]
         if self._rank_loss == "ce":
-            return RANK_LOSSES["ce"](users @ table.t(), targets)
+            return softmax_loss_of_rows(users, table, targets)
         positive = (users * table[targets]).sum(-1)
         negative = (users * table[batch[self.NEG_ITEM_ID]]).sum(-1)
         return RANK_LOSSES[self._rank_loss](positive, negative)

@@ -22,10 +22,11 @@ from recbole_darec.aligned.access import EmbeddingAccess, find_tables, undisturb
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.aligned.rows import loss_of_own_rows
+from recbole_darec.aligned.table_products import Products, products_as_factors
 from recbole_darec.alignment.contract import Aligner
 from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
-from recbole_darec.numerics import RANK_LOSSES
+from recbole_darec.numerics import RANK_LOSSES, softmax_loss_of_rows
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import SequenceOptions
 
@@ -66,11 +67,14 @@ class AlignedSequential(AlignedRecommender):
             )
         self._places: Tensor | None = None
         self._gathered = 0
+        self._in_blocks = False
         self.loss_fct = _RankLoss(options.rank_loss)
         self.reads_positions = False
         if getattr(self, "counts_alone", False):
             return
-        self._check_loss(config, name)
+        loss = self._check_loss(config, name)
+        if options.rank_loss == "ce":
+            self._in_blocks = self._is_in_blocks(loss, config)
         if options.training_rows != "prefixes":
             self.reads_positions = self._reads_in_order(config)
         if options.training_rows == "positions" and not self.reads_positions:
@@ -78,14 +82,23 @@ class AlignedSequential(AlignedRecommender):
                 f"training_rows=positions needs a model that reads a sequence in order, and "
                 f"'{name}' makes one row of a whole sequence: set training_rows=prefixes"
             )
+        if options.group_by_length and not (self.reads_positions and config["shuffle"]):
+            raise OptionError(
+                "group_by_length groups shuffled rows of positions: leave it out with "
+                + (f"'{name}' and prefixes" if config["shuffle"] else "shuffle=False")
+            )
 
-    def _check_loss(self, config: Any, name: str) -> None:
-        """Refuse a model that does not rank by the rows of an item table and one loss."""
+    def _check_loss(self, config: Any, name: str) -> Tensor:
+        """Return the loss of the smallest batch.
+
+        Raises:
+            OptionError: the model does not rank by the rows of an item table and one loss.
+        """
         self.to(self.device)
         failure: Exception | None = None
         try:
             with undisturbed(self), torch.no_grad():
-                self.backbone_loss(self._smallest_batch(config).to(self.device))
+                found = self.backbone_loss(self._smallest_batch(config).to(self.device))
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             failure = error
         if failure is not None or self.loss_fct.calls != 1:
@@ -94,6 +107,17 @@ class AlignedSequential(AlignedRecommender):
                 "(forward of item_seq and item_seq_len) and an item table; take one such as "
                 "SASRec, GRU4Rec or Caser"
             ) from failure
+        return found
+
+    def _is_in_blocks(self, expected: Tensor, config: Any) -> bool:
+        """Tell whether the loss is the same where all scores are two factors to the model."""
+        self._in_blocks = True
+        with undisturbed(self), torch.no_grad():
+            try:
+                found = self.backbone_loss(self._smallest_batch(config).to(self.device))
+            except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+                return False  # it does more with them than to hand them to the loss
+        return bool(torch.allclose(found, expected, rtol=1e-4))
 
     def _smallest_batch(self, config: Any) -> Interaction:
         return self._batch_of(torch.ones(1, 1, dtype=torch.int64), config)
@@ -200,7 +224,8 @@ class AlignedSequential(AlignedRecommender):
 
     def _loss_of(self, rows: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the backbone's loss with the run's rank loss, over every target of the rows."""
-        with self._at_places(rows):
+        factors = products_as_factors(self.n_items) if self._in_blocks else contextlib.nullcontext()
+        with self._at_places(rows), factors:
             return super()._loss_of(rows, *args, **kwargs)
 
     def gather_indexes(self, output: Tensor, gather_index: Tensor) -> Tensor:
@@ -244,6 +269,8 @@ class _RankLoss(nn.Module):
         self._loss = RANK_LOSSES[name]
         self.calls = 0
 
-    def forward(self, scores: Tensor, other: Tensor) -> Tensor:
+    def forward(self, scores: Tensor | Products, other: Tensor) -> Tensor:
         self.calls += 1
+        if isinstance(scores, Products):
+            return softmax_loss_of_rows(*scores, other)
         return self._loss(scores, other)

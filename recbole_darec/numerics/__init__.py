@@ -8,7 +8,13 @@ from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, nearest_rows
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
-from recbole_darec.numerics.ranking import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
+from recbole_darec.numerics.ranking import (
+    RANK_LOSSES,
+    bce_loss,
+    bpr_loss,
+    softmax_loss,
+    softmax_loss_of_rows,
+)
 from recbole_darec.numerics.rows import (
     at_least_float32,
     distinct_with_weights,
@@ -46,6 +52,7 @@ __all__ = [
     "principal_rows",
     "sharing",
     "softmax_loss",
+    "softmax_loss_of_rows",
     "unique_with_counts",
     "unit_rows",
     "write_sparse_product",

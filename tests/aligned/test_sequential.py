@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
@@ -146,3 +148,69 @@ def test_the_general_aligners_run_unchanged(tiny: Path, align: str) -> None:
     gradient = run.model.item_embedding.weight.grad
     assert bool(gradient.isfinite().all())
     assert bool(gradient[1:].any())
+
+
+# ---- the softmax over all items ----------------------------------------------------------------
+
+
+class Shapes(TorchDispatchMode):
+    """Notes the shapes of all tensors that are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        self.seen |= {tuple(one.shape) for one in tree_leaves(found) if torch.is_tensor(one)}
+        return found
+
+
+def loss_and_gradients(run: Prepared, batch: Any) -> tuple[list[torch.Tensor], Shapes]:
+    model = run.model.train()
+    model.zero_grad()
+    torch.manual_seed(0)
+    with Shapes() as shapes:
+        parts = model.calculate_loss(batch)
+        loss = parts if torch.is_tensor(parts) else sum(parts)
+        loss.backward()
+    return [loss, *(p.grad.clone() for p in model.parameters() if p.grad is not None)], shapes
+
+
+@pytest.mark.parametrize("align", ["none", "darec"])
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+def test_a_softmax_forms_no_scores_of_all_items(tiny: Path, model: str, align: str) -> None:
+    run = run_of(tiny, align, model, rank_loss="ce")
+    batch = one_batch(run)
+    scores_of_all = (len(batch["item_id"]), run.model.n_items)
+    assert run.model._in_blocks
+    found, shapes = loss_and_gradients(run, batch)
+    run.model._in_blocks = False
+    expected, of_all = loss_and_gradients(run, batch)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert scores_of_all in of_all.seen
+    # The blocks of the sum leave the padding out; no block is larger than all of it here.
+    assert scores_of_all not in shapes.seen
+
+
+def test_scores_that_a_model_changes_are_formed(tiny: Path) -> None:
+    from recbole.model.sequential_recommender import SASRec
+
+    class Cooled(SASRec):
+        """A user's own model, whose scores have a temperature."""
+
+        def calculate_loss(self, interaction: Any) -> torch.Tensor:
+            rows = self.forward(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+            scores = torch.matmul(rows, self.item_embedding.weight.transpose(0, 1))
+            loss: torch.Tensor = self.loss_fct(scores / 2.0, interaction[self.POS_ITEM_ID])
+            return loss
+
+    needed = {"n_heads": 1, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "initializer_range": 1.0,
+              "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}  # fmt: skip
+    given = {**options(tiny, align="none"), **SMALL, **needed, "rank_loss": "ce"}
+    cooled, plain = (prepare(resolve(model, "tiny", None, given)) for model in (Cooled, SASRec))
+    assert (cooled.model._in_blocks, plain.model._in_blocks) == (False, True)
+    batch = one_batch(cooled)
+    plain.model.load_state_dict(cooled.model.state_dict())
+    losses = [float(run.model.calculate_loss(batch).detach()) for run in (cooled, plain)]
+    assert losses[0] != pytest.approx(losses[1], rel=0.01)

@@ -6,8 +6,16 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recbole_darec.numerics import RANK_LOSSES, bce_loss, bpr_loss, softmax_loss
+from recbole_darec.numerics import (
+    RANK_LOSSES,
+    bce_loss,
+    bpr_loss,
+    softmax_loss,
+    softmax_loss_of_rows,
+)
 
 
 def drawn(*shape: int) -> torch.Tensor:
@@ -62,3 +70,20 @@ def test_large_scores_stay_finite(score: float) -> None:
         (gradient,) = torch.autograd.grad(loss, value)
         assert bool(loss.isfinite())
         assert bool(gradient.isfinite().all())
+
+
+@given(st.integers(1, 20), st.integers(2, 40), st.integers(1, 6), st.integers(0, 99))
+def test_the_softmax_of_rows_is_that_of_their_scores(m: int, n: int, d: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, table = (
+        (3 * torch.randn(k, d, generator=generator, dtype=torch.float64)).requires_grad_()
+        for k in (m, n)
+    )
+    targets = torch.randint(1, n, (m,), generator=generator)
+    found = softmax_loss_of_rows(rows, table, targets)
+    expected = softmax_loss(rows @ table.t(), targets)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, (rows, table)), torch.autograd.grad(expected, (rows, table))
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
