@@ -63,7 +63,9 @@ def sequential_data(
 
 def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     compat.init_seed(config["seed"], config["reproducibility"])
-    return model_class(config, train_part).to(config["device"])
+    model = model_class(config, train_part)
+    compat.fuse_gelu(model)
+    return model.to(config["device"])
 
 
 def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:
