@@ -1,6 +1,7 @@
 """Sequences against stock RecBole: making them, an epoch, its loss, an evaluation, memory.
 
     python benchmarks/sequence_time.py --dataset prime_pantry --data_path dataset
+    python benchmarks/sequence_time.py --dataset prime_pantry --rank-loss ce --ours-only
 
 The data set is one that 'import sequences' or 'prepare --split leave-one-out' wrote.  Epochs of the
 contestants take turns, so that a change of the machine's load meets all of them.  Both train on the
@@ -30,12 +31,14 @@ def main() -> None:
     """Print one table a question."""
     args = _arguments()
     torch.set_num_threads(args.threads)
-    ours, stock = _ours(args), _stock(args)
+    ours, stock = _ours(args), None if args.ours_only else _stock(args)
     print(
         f"{args.dataset}: SASRec, d = {args.width}, {args.layers} layers, length {args.length}, "
         f"batch {args.batch} prefixes, {args.threads} thread(s), median of {args.epochs}\n"
     )
     _epochs(args, ours, stock)
+    if args.only_epochs or args.ours_only:
+        return
     print(f"\ndifference of the mean loss of all targets, dropout 0: {_loss_gap(ours, stock):.1e}")
     _making(args)
     _memory(args)
@@ -54,6 +57,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--length", type=int, default=20)
     parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--rank-loss", choices=["bpr", "ce"], default="bpr")
+    parser.add_argument("--only-epochs", action="store_true", help="leave out all but the epochs")
+    parser.add_argument(
+        "--ours-only", action="store_true", help="time epochs of this package alone"
+    )
     return parser.parse_args()
 
 
@@ -70,19 +78,17 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _ours(args: argparse.Namespace) -> Any:
+def _ours(args: argparse.Namespace, **changed: Any) -> Any:
     from recbole_darec.resolve import resolve
     from recbole_darec.run import prepare
 
-    def made(batch: int) -> Any:
-        given = {**_options(args), "align": "none", "rank_loss": "bpr", "train_batch_size": batch,
-                 "eval_mask": "history_all"}  # fmt: skip
-        return prepare(resolve("SASRec", args.dataset, None, given))
-
-    run = made(args.batch)
+    given = {**_options(args), "align": "none", "rank_loss": args.rank_loss,
+             "eval_mask": "history_all", **changed}  # fmt: skip
+    run = prepare(resolve("SASRec", args.dataset, None, {**given, "train_batch_size": args.batch}))
     loader = run.train_data
     targets = len(loader._items) - int(run.train_data.dataset.user_num - 1)
-    return made(max(1, round(args.batch * len(loader._begin) / targets)))
+    batch = max(1, round(args.batch * len(loader._begin) / targets))
+    return prepare(resolve("SASRec", args.dataset, None, {**given, "train_batch_size": batch}))
 
 
 def _stock(args: argparse.Namespace) -> Any:
@@ -95,10 +101,11 @@ def _stock(args: argparse.Namespace) -> Any:
 
     reconcile()
     sys.argv = sys.argv[:1]  # which RecBole reads
-    values = {**_options(args), "loss_type": "BPR", "train_batch_size": args.batch,
+    drawn = {"distribution": "uniform", "sample_num": 1}
+    values = {**_options(args), "loss_type": args.rank_loss.upper(), "train_batch_size": args.batch,
               "USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp",
-              "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "train_neg_sample_args":
-              {"distribution": "uniform", "sample_num": 1}}  # fmt: skip
+              "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+              "train_neg_sample_args": drawn if args.rank_loss == "bpr" else None}  # fmt: skip
     config = Config(model="SASRec", dataset=args.dataset, config_dict=values)
     dataset = create_dataset(config)
     train, _, _ = data_preparation(config, dataset)
@@ -120,10 +127,16 @@ def _epoch_of(model: Any, batches: Any) -> Callable[[], None]:
 
 
 def _epochs(args: argparse.Namespace, ours: Any, stock: Any) -> None:
-    contestants = {
-        "stock RecBole, prefixes": _epoch_of(stock[2], stock[1]),
-        "positions": _epoch_of(ours.model, ours.train_data),
-    }
+    contestants = {}
+    if stock is not None:
+        contestants["stock RecBole, prefixes"] = _epoch_of(stock[2], stock[1])
+    if args.rank_loss == "ce":
+        formed = _ours(args)
+        formed.model._in_blocks = False
+        contestants["positions, all scores at once"] = _epoch_of(formed.model, formed.train_data)
+    contestants["positions"] = _epoch_of(ours.model, ours.train_data)
+    grouped = _ours(args, group_by_length=True)
+    contestants["positions, grouped by length"] = _epoch_of(grouped.model, grouped.train_data)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for epoch in range(args.epochs + 1):
         for name, one in contestants.items():

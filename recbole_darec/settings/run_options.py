@@ -289,6 +289,11 @@ class SequenceOptions(Options):
         "sequence in order, as SASRec and GRU4Rec do and Caser does not.",
         choices=("auto", "positions", "prefixes"),
     )
+    group_by_length: bool = option(
+        False,
+        "Whether a batch of positions has rows of like lengths, so that little of it is padding; "
+        "rows are drawn at random, then sorted within some batches' worth of them.",
+    )
 
 
 FAMILY_OPTIONS: dict[str, type[Options]] = {"sequential": SequenceOptions}

@@ -18,7 +18,9 @@ from recbole_darec.data.distinct import sorted_distinct
 from recbole_darec.data.sequences import PLACES, Sequences
 from recbole_darec.errors import DataError
 
-__all__ = ["Negatives", "SequenceLoader", "sequences_of", "windows"]
+__all__ = ["Negatives", "SequenceLoader", "grouped_by_length", "sequences_of", "windows"]
+
+_SORTED_BATCHES = 50  # whose rows are sorted by length together
 
 
 def sequences_of(*parts: Any) -> Sequences:
@@ -49,6 +51,38 @@ def windows(items: Tensor, begin: Tensor, count: Tensor, width: int) -> Tensor:
     inside = places < count[:, None]
     rows = (begin[:, None] + places).clamp_(max=len(items) - 1)
     return torch.where(inside, items[rows].long(), 0)
+
+
+def grouped_by_length(
+    order: Tensor, lengths: Tensor, step: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Cut rows in a random order into batches of like lengths, in a random order.
+
+    Rows are sorted within a quarter of them at a time, 50 batches' worth at the most, so that a
+    batch is another each epoch.  All batches have about as many targets, and so fewer rows where
+    these are long: a target counts as much as it does in batches of any rows.
+
+    Args:
+        order: the rows, a random permutation, int64 ``[n]``.
+        lengths: of each row, at least 1, ``[n]``.
+        step: rows of a batch in the mean.
+        generator: draws the order of the batches.
+
+    Returns:
+        the rows of each of ``ceil(n / step)`` batches; fewer where a row alone fills one.
+    """
+    at_once = step * max(1, min(len(order) // (4 * step), _SORTED_BATCHES))
+    ranked = [  # down and up in turns, so that a batch across a border has like lengths, too
+        some[torch.argsort(lengths[some], descending=n % 2 == 0, stable=True)]
+        for n, some in enumerate(torch.split(order, at_once))
+    ]
+    rows = torch.cat(ranked)
+    sizes = lengths[rows].long()
+    before = sizes.cumsum(0) - sizes
+    n_batches = -(-len(rows) // step)
+    counts = torch.bincount(before * n_batches // int(sizes.sum()))
+    batches = torch.split(rows, counts[counts > 0].tolist())
+    return [batches[n] for n in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 class Negatives:
@@ -99,7 +133,8 @@ class SequenceLoader:
     A batch has users ``[b]``, sequences ``[b, L]`` with zeros behind their ends, their lengths
     ``[b]``, targets ``[m]`` and, where negatives are drawn, one a target.  With ``positions`` a row
     has a target for each of its places, named by :data:`~recbole_darec.data.sequences.PLACES`, and
-    L is the longest of the batch; otherwise there is a target a row, and L is the model's.
+    L is the longest of the batch, with ``group_by_length`` of rows of like lengths; otherwise there
+    is a target a row, and L is the model's.
 
     Args:
         config: RecBole's configuration.
@@ -108,7 +143,7 @@ class SequenceLoader:
 
     Attributes:
         generator: draws the order and the negatives, and nothing else; its state is a snapshot's.
-        step: rows of a batch.
+        step: rows of a batch, with ``group_by_length`` in the mean.
 
     Raises:
         DataError: no user has two training items, or one has all of them and negatives are drawn.
@@ -121,6 +156,7 @@ class SequenceLoader:
         self.step = int(config["train_batch_size"])
         self._shuffled = bool(config["shuffle"])
         self._positions = positions
+        self._grouped = bool(config["group_by_length"])
         self._longest = int(config["MAX_ITEM_LIST_LENGTH"])
         self._uid, self._iid = dataset.uid_field, dataset.iid_field
         self._sequence = self._iid + config["LIST_SUFFIX"]
@@ -148,8 +184,12 @@ class SequenceLoader:
             order = torch.randperm(n_rows, generator=self.generator)
         else:
             order = torch.arange(n_rows)
-        for start in range(0, n_rows, self.step):
-            yield self.batch(order[start : start + self.step])
+        if self._grouped:
+            batches = grouped_by_length(order, self._count, self.step, self.generator)
+        else:
+            batches = list(torch.split(order, self.step))
+        for rows in batches:
+            yield self.batch(rows)
 
     def batch(self, rows: Tensor) -> Any:
         """Return the batch of these rows, int64 ``[b]``, with negatives drawn anew."""

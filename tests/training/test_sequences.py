@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbole_darec.data.sequences import PLACES, Sequences
-from recbole_darec.errors import DataError
+from recbole_darec.errors import DataError, OptionError
 from recbole_darec.run import Prepared
 from recbole_darec.testing.tiny_runs import prepared
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
-from recbole_darec.training.sequences import Negatives, windows
+from recbole_darec.training.sequences import Negatives, grouped_by_length, windows
 
 QUIET: dict[str, Any] = {
     "hidden_size": 8,
@@ -81,9 +84,13 @@ def test_windows_are_padded_behind_their_ends() -> None:
     assert found.dtype == torch.int64
 
 
-@pytest.mark.parametrize("rows", ["positions", "prefixes"])
-def test_an_epoch_has_every_target_once_behind_its_own_history(tiny: Path, rows: str) -> None:
-    run = run_of(tiny, training_rows=rows)
+@pytest.mark.parametrize(
+    ("rows", "grouped"), [("positions", False), ("positions", True), ("prefixes", False)]
+)
+def test_an_epoch_has_every_target_once_behind_its_own_history(
+    tiny: Path, rows: str, grouped: bool
+) -> None:
+    run = run_of(tiny, training_rows=rows, group_by_length=grouped)
     lists = training_lists(run)
     expected = sorted((user, one[end]) for user, one in lists.items() for end in range(1, len(one)))
     found = []
@@ -106,8 +113,11 @@ def test_an_epoch_has_every_target_once_behind_its_own_history(tiny: Path, rows:
     assert len(run.train_data) == len(list(run.train_data))
 
 
-def test_each_epoch_draws_anew_and_a_restored_state_draws_the_same(tiny: Path) -> None:
-    loader = run_of(tiny).train_data
+@pytest.mark.parametrize("grouped", [False, True])
+def test_each_epoch_draws_anew_and_a_restored_state_draws_the_same(
+    tiny: Path, grouped: bool
+) -> None:
+    loader = run_of(tiny, group_by_length=grouped).train_data
 
     def epoch() -> list[torch.Tensor]:
         return [torch.cat([b["neg_item_id"], b["item_id"]]) for b in loader]
@@ -117,6 +127,68 @@ def test_each_epoch_draws_anew_and_a_restored_state_draws_the_same(tiny: Path) -
     assert not torch.equal(torch.cat(first), torch.cat(second))
     loader.generator.set_state(state)
     assert torch.equal(torch.cat(epoch()), torch.cat(first))
+
+
+# ---- rows of like lengths --------------------------------------------------------------------
+
+
+@given(st.integers(1, 700), st.integers(1, 60), st.integers(0, 9))
+def test_groups_are_a_permutation_in_batches_of_as_many_targets(
+    n: int, step: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 21, (n,), generator=generator)
+    order = torch.randperm(n, generator=generator)
+    found = grouped_by_length(order, lengths, step, generator)
+    assert sorted(torch.cat(found).tolist()) == list(range(n))
+    # By hand: rows one after the other, by length down and up in turns, until a batch is full.
+    n_batches = -(-n // step)
+    share, expected, so_far = int(lengths.sum()) / n_batches, {}, 0
+    for k, some in enumerate(torch.split(order, step * max(1, min(n // (4 * step), 50)))):
+        sign = 1 if k % 2 else -1
+        for row in sorted(some.tolist(), key=lambda row: sign * int(lengths[row])):
+            expected.setdefault(int(so_far / share + 1e-9), []).append(row)
+            so_far += int(lengths[row])
+    assert sorted(rows.tolist() for rows in found) == sorted(expected.values())
+    assert len(found) <= n_batches
+    if share >= 20:  # no row fills a batch
+        assert len(found) == n_batches
+        targets = [int(lengths[rows].sum()) for rows in found]
+        assert max(targets) < share + 20
+        assert sum(size > share - 20 for size in targets) >= n_batches - 1
+
+
+def test_groups_are_another_each_epoch_and_leave_little_padding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 21, (4000,), generator=generator)
+
+    def padding(found: Sequence[torch.Tensor]) -> float:
+        places = sum(len(rows) * int(lengths[rows].max()) for rows in found)
+        return 1 - int(lengths.sum()) / places
+
+    orders = [torch.randperm(4000, generator=generator) for _ in range(2)]
+    first, second = (grouped_by_length(order, lengths, 100, generator) for order in orders)
+    assert {tuple(rows.tolist()) for rows in first}.isdisjoint(
+        tuple(rows.tolist()) for rows in second
+    )
+    assert padding(first) < 0.15
+    assert padding(torch.split(orders[0], 100)) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("model", "given_", "said"),
+    [
+        ("Caser", {}, "leave it out with 'Caser' and prefixes"),
+        ("SASRec", {"training_rows": "prefixes"}, "leave it out with 'SASRec' and prefixes"),
+        ("SASRec", {"shuffle": False}, "leave it out with shuffle=False"),
+    ],
+)
+def test_where_nothing_is_grouped_it_is_refused(
+    tiny: Path, model: str, given_: dict, said: str
+) -> None:
+    kept = {name: QUIET[name] for name in ("train_batch_size", "MAX_ITEM_LIST_LENGTH")}
+    with pytest.raises(OptionError, match=said):
+        prepared(tiny, model, align="none", group_by_length=True, **{**kept, **given_})
 
 
 # ---- the loss of both kinds of rows ----------------------------------------------------------
