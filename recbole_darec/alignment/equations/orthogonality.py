@@ -43,7 +43,8 @@ class _SquaredCosines(torch.autograd.Function):
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
         eps = torch.finfo(first.dtype).eps
         one, other = inverse_lengths(first, eps), inverse_lengths(second, eps)
-        cosine = (first * second).sum(-1, keepdim=True).mul_(one).mul_(other)
+        # The first row at length 1 before the product, which would overflow where both are long.
+        cosine = (first * one).mul_(second).sum(-1, keepdim=True).mul_(other)
         ctx.save_for_backward(first, second, one, other, cosine)
         return cosine.square().sum()
 

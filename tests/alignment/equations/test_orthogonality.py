@@ -46,3 +46,14 @@ def test_a_zero_row_gets_no_gradient_and_counts_as_orthogonal() -> None:
     assert shared.grad is not None
     assert specific.grad[0].tolist() == [0.0, 0.0]
     assert shared.grad[0].tolist() == [0.0, 0.0]
+
+
+def test_very_long_rows_do_not_overflow() -> None:
+    specific, shared = (
+        torch.tensor([[3e18, 4e18], [1e30, 0.0]], requires_grad=True) for _ in range(2)
+    )
+    value = orthogonality(specific, shared)
+    value.backward()
+    # The square of 1e30 is beyond float32: such a row counts as the zero row does.
+    assert value.item() == pytest.approx(0.5)
+    assert_finite_with_gradient(orthogonality(specific, shared), specific, shared)
