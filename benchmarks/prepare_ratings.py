@@ -94,10 +94,13 @@ def _arguments() -> argparse.Namespace:
         "--source", nargs="+", choices=["movielens", *FORMATS], default=["movielens"]
     )
     parser.add_argument("--gzip", action="store_true", help="compress the raw file")
-    parser.add_argument("--parquet", action="store_true", help="JSON lines as a Parquet file")
+    parser.add_argument("--parquet", action="store_true", help="amazon as a Parquet file")
     parser.add_argument("--folder", help="where the temporary folder is made")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.parquet and (args.gzip or args.source != ["amazon"]):
+        parser.error("--parquet is for --source amazon alone, without --gzip")
+    return args
 
 
 def _as_parquet(lines: Path) -> Path:

@@ -37,7 +37,7 @@ def main() -> None:
         f"batch {args.batch} prefixes, {args.threads} thread(s), median of {args.epochs}\n"
     )
     _epochs(args, ours, stock)
-    if args.only_epochs or args.ours_only:
+    if args.ours_only or args.rank_loss == "ce":  # the rest is of stock's pairs
         return
     print(f"\ndifference of the mean loss of all targets, dropout 0: {_loss_gap(ours, stock):.1e}")
     _making(args)
@@ -58,7 +58,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=20)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--rank-loss", choices=["bpr", "ce"], default="bpr")
-    parser.add_argument("--only-epochs", action="store_true", help="leave out all but the epochs")
     parser.add_argument(
         "--ours-only", action="store_true", help="time epochs of this package alone"
     )

@@ -13,8 +13,6 @@ ascend by chance are shuffled, too, so that what a score loses is at most the ca
 from __future__ import annotations
 
 import argparse
-import ast
-import csv
 import itertools
 import random
 import sys
@@ -24,6 +22,7 @@ from pathlib import Path
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.files import replacing
 from recbole_darec.errors import DataError
+from recbole_darec.sources.lists.reading import read_items, read_lists
 
 LISTS, ITEMS = "Prime_Pantry_cleaned_history.csv", "metadata_Prime_Pantry.csv"
 
@@ -37,15 +36,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the file that is written")
     parser.add_argument("--seed", type=int, default=2020)
     args = parser.parse_args()
-    place = {row["asin"]: n for n, row in enumerate(_rows(args.source / ITEMS))}
+    if not args.out.parent.is_dir():
+        raise DataError(f"--out: '{args.out.parent}' is no folder; make it, or name another")
+    users, lists, _ = read_lists(args.source / LISTS)
+    texts, _, _ = read_items(args.source / ITEMS, {item: 0 for items in lists for item in items})
+    place = {item: n for n, item in enumerate(texts)}
     draws = random.Random(args.seed)
-    lists = [(row["user"], ast.literal_eval(row["history"])) for row in _rows(args.source / LISTS)]
-    shuffled = [(user, in_any_order(items, place, draws)) for user, items in lists]
+    shuffled = [in_any_order(items, place, draws) for items in lists]
     with replacing(args.out) as file:
-        lines = [f'{user},"{items}"\n' for user, items in shuffled]
+        lines = [f'{user},"{items}"\n' for user, items in zip(users, shuffled)]
         file.write(("user,history\n" + "".join(lines)).encode())
     for name, found in (("as they are", lists), ("shuffled", shuffled)):
-        print(f"{name}: {ascending([items for _, items in found], place):.1%} of neighbours ascend")
+        print(f"{name}: {ascending(found, place):.1%} of neighbours ascend")
 
 
 def in_any_order(items: Sequence[str], place: Mapping[str, int], draws: random.Random) -> list[str]:
@@ -64,14 +66,6 @@ def ascending(lists: Sequence[Sequence[str]], place: Mapping[str, int]) -> float
     """Return the share of neighbours, the same item twice left out, that ascend."""
     pairs = [(a, b) for items in lists for a, b in itertools.pairwise(items) if a != b]
     return sum(place[a] < place[b] for a, b in pairs) / len(pairs)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

@@ -67,14 +67,15 @@ class AlignedSequential(AlignedRecommender):
             )
         self._places: Tensor | None = None
         self._gathered = 0
-        self._in_blocks = False
+        self._in_blocks = False  # whether the loss goes through all scores in blocks
         self.loss_fct = _RankLoss(options.rank_loss)
         self.reads_positions = False
         if getattr(self, "counts_alone", False):
             return
         loss = self._check_loss(config, name)
-        if options.rank_loss == "ce":
-            self._in_blocks = self._is_in_blocks(loss, config)
+        self._in_blocks = options.rank_loss == "ce"
+        if self._in_blocks:
+            self._in_blocks = self._has_loss(loss, config)
         if options.training_rows != "prefixes":
             self.reads_positions = self._reads_in_order(config)
         if options.training_rows == "positions" and not self.reads_positions:
@@ -109,14 +110,13 @@ class AlignedSequential(AlignedRecommender):
             ) from failure
         return found
 
-    def _is_in_blocks(self, expected: Tensor, config: Any) -> bool:
-        """Tell whether the loss is the same where all scores are two factors to the model."""
-        self._in_blocks = True
+    def _has_loss(self, expected: Tensor, config: Any) -> bool:
+        """Tell whether the loss of the smallest batch can be computed, and is the expected one."""
         with undisturbed(self), torch.no_grad():
             try:
                 found = self.backbone_loss(self._smallest_batch(config).to(self.device))
             except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
-                return False  # it does more with them than to hand them to the loss
+                return False  # it does more with the scores than to hand them to the loss
         return bool(torch.allclose(found, expected, rtol=1e-4))
 
     def _smallest_batch(self, config: Any) -> Interaction:

@@ -72,7 +72,7 @@ class TwinProjection(nn.Module):
             torch.cat([to_shared.bias, to_specific.bias]),
         )
         if len(after_shared):  # a layer follows, and both of its activations are one pass
-            first = nn.functional.leaky_relu(first)
+            first = self.shared[1](first)
         of_shared, of_specific = torch.split(
             first, [to_shared.out_features, to_specific.out_features], dim=1
         )

@@ -1,6 +1,6 @@
 """RecBole's transformer layers compute GELU in five steps, each with a tensor of its own.
 
-They make a tenth of a step of SASRec on a CPU; PyTorch has the same function in one.
+PyTorch has the same function in one.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class _SquaredCosines(torch.autograd.Function):
     """Sum over the rows of cos(x, y)².
 
     With c the cosine, the gradient to x is 2c (y / (‖x‖ ‖y‖) - c x / ‖x‖²): two multiples of the
-    rows, so that no unit rows need be formed, kept and gone through again.
+    rows, so that no unit rows need be kept and gone through again.
     """
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import Any
 from recbole_darec.errors import DataError, MissingExtraError
 from recbole_darec.sources.raw.lines import Faults, Record, read_lines
 
-__all__ = ["is_parquet", "read_batches", "read_file"]
+__all__ = ["is_parquet", "read_batches", "read_file", "rows_of"]
 
 _MAGIC = b"PAR1"
 _ROWS = 4096  # of a Parquet file that are in memory at once
@@ -50,11 +50,16 @@ def _rows(
     path: Path, faults: Faults | None, what: str, fields: Collection[str]
 ) -> Iterator[dict[str, Any]]:
     for batch in read_batches(path, what, fields):
-        rows: list[dict[str, Any]] = batch.to_pylist()
-        for row in rows:
-            if faults is not None:
-                faults.lines += 1
-            yield row
+        yield from rows_of(batch, faults)
+
+
+def rows_of(batch: Any, faults: Faults | None = None) -> Iterator[dict[str, Any]]:
+    """Give the rows of a ``pyarrow.RecordBatch`` as dictionaries, and count them."""
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    for row in rows:
+        if faults is not None:
+            faults.lines += 1
+        yield row
 
 
 def read_batches(

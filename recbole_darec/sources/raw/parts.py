@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recbole_darec.sources.raw.columns import Block
-from recbole_darec.sources.raw.files import is_parquet, read_batches
+from recbole_darec.sources.raw.columns import Block, BlockReader, TableReader
+from recbole_darec.sources.raw.files import is_parquet, read_batches, rows_of
 from recbole_darec.sources.raw.lines import Faults, Record, lines_of, read_blocks
 from recbole_darec.sources.raw.source import Source
 
@@ -55,57 +55,45 @@ def parts_of(source: Source, path: Path, what: str, reviews: bool = False) -> It
         DataError: the file cannot be read.
     """
     if not is_parquet(path):
-        return _line_parts(source, path, what) if source.columns else None
-    return _row_parts(source, path, what, reviews) if source.table_columns else None
-
-
-def _line_parts(source: Source, path: Path, what: str) -> Iterator[Part]:
-    for content in read_blocks(path, what):
-        yield _Lines(source, content)
-
-
-def _row_parts(source: Source, path: Path, what: str, reviews: bool) -> Iterator[Part]:
-    assert source.table_columns is not None
-    fields = source.fields if reviews else source.table_columns.fields
-    for batch in read_batches(path, what, fields, _ROWS):
-        yield _Rows(source, batch)
+        lines = source.columns
+        return (_Lines(lines, some) for some in read_blocks(path, what)) if lines else None
+    table = source.table_columns
+    if table is None:
+        return None
+    fields = source.fields if reviews else table.fields
+    return (_Rows(table, some) for some in read_batches(path, what, fields, _ROWS))
 
 
 class _Lines:
-    def __init__(self, source: Source, content: bytes) -> None:
-        self._source, self._content = source, content
+    def __init__(self, reader: BlockReader, content: bytes) -> None:
+        self._reader, self._content = reader, content
 
     def __len__(self) -> int:
         return self._content.count(b"\n") + (self._content[-1:] != b"\n")
 
     def block(self, reviews: bool = False) -> Block | None:
-        assert self._source.columns is not None
-        return self._source.columns.read(self._content, reviews)
+        return self._reader.read(self._content, reviews)
 
     def records(self, faults: Faults | None = None) -> Iterator[Record]:
         return lines_of(self._content, faults)
 
     def some(self, rows: np.ndarray) -> _Lines:
         lines = io.BytesIO(self._content).readlines()
-        return _Lines(self._source, b"".join([lines[n] for n in rows.tolist()]))
+        return _Lines(self._reader, b"".join([lines[n] for n in rows.tolist()]))
 
 
 class _Rows:
-    def __init__(self, source: Source, rows: Any) -> None:
-        self._source, self._rows = source, rows
+    def __init__(self, reader: TableReader, rows: Any) -> None:
+        self._reader, self._rows = reader, rows
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def block(self, reviews: bool = False) -> Block | None:
-        assert self._source.table_columns is not None
-        return self._source.table_columns.read_table(self._rows, reviews)
+        return self._reader.read_table(self._rows, reviews)
 
     def records(self, faults: Faults | None = None) -> Iterator[Record]:
-        for row in self._rows.to_pylist():
-            if faults is not None:
-                faults.lines += 1
-            yield row
+        return rows_of(self._rows, faults)
 
     def some(self, rows: np.ndarray) -> _Rows:
-        return _Rows(self._source, self._rows.take(rows))
+        return _Rows(self._reader, self._rows.take(rows))
