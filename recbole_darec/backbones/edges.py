@@ -197,8 +197,46 @@ def row_sums(pattern: EdgePattern, values: Tensor) -> Tensor:
     Returns:
         ``[n_nodes, ...]``, 0 for a node without an edge.
     """
-    zeros = values.new_zeros((pattern.n_nodes, *values.shape[1:]))
-    return zeros.index_add(0, pattern.rows, values)
+    sums: Tensor = _RowSums.apply(pattern, values)  # type: ignore[no-untyped-call]
+    return sums
+
+
+def _of_rows(pattern: EdgePattern, nodes: Tensor) -> Tensor:
+    """Return for each edge (i, j) what node i has, shape ``[n_edges, ...]``."""
+    found: Tensor = _OfRows.apply(pattern, nodes)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _summed(pattern: EdgePattern, values: Tensor) -> Tensor:
+    # A GPU adds by index in any order, and other bits come each time; by segments it does not.
+    if values.device.type == "cpu":
+        zeros = values.new_zeros((pattern.n_nodes, *values.shape[1:]))
+        return zeros.index_add_(0, pattern.rows, values)
+    return torch.segment_reduce(
+        values.contiguous(), "sum", offsets=pattern.row_starts, unsafe=True
+    )  # unsafe: the offsets are not looked at, for which the processor would wait
+
+
+class _RowSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pattern: EdgePattern, values: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        return _summed(pattern, values)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, _of_rows(ctx.pattern, grads[0])
+
+
+class _OfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pattern: EdgePattern, nodes: Tensor) -> Tensor:
+        ctx.pattern = pattern
+        return nodes.index_select(0, pattern.rows)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, row_sums(ctx.pattern, grads[0])
 
 
 def row_normalized(pattern: EdgePattern, values: Tensor, eps: float = 0.0) -> Tensor:
@@ -215,4 +253,4 @@ def row_normalized(pattern: EdgePattern, values: Tensor, eps: float = 0.0) -> Te
     sums = row_sums(pattern, values) + eps
     empty = sums == 0
     shares = sums.masked_fill(empty, 1.0).reciprocal().masked_fill(empty, 0.0)
-    return values * shares.index_select(0, pattern.rows)
+    return values * _of_rows(pattern, shares)

@@ -100,3 +100,24 @@ def test_half_precision_is_computed_in_float32() -> None:
     assert weighted_sum(pattern, torch.ones(len(pattern.columns)).half(), rows).dtype == (
         torch.float32
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("heads", [(), (4,)])
+def test_a_gpu_sums_edges_to_the_same_bits_each_time(heads: tuple[int, ...]) -> None:
+    on_cpu = pattern_of(300, 0.5, seed=3)
+    on_gpu = EdgePattern(**{name: field.cuda() for name, field in vars(on_cpu).items()})
+    values = torch.rand(len(on_cpu.columns), *heads)
+    grads = torch.randn(len(on_cpu.columns), *heads)
+
+    def both(pattern: EdgePattern) -> tuple[torch.Tensor, torch.Tensor]:
+        device = pattern.columns.device
+        asked = values.to(device).requires_grad_()
+        shares = row_normalized(pattern, asked)
+        return shares, torch.autograd.grad(shares, asked, grads.to(device))[0]
+
+    first, *others = [both(on_gpu) for _ in range(20)]
+    for ours, wanted in zip(first, both(on_cpu)):
+        torch.testing.assert_close(ours.cpu(), wanted, rtol=1e-5, atol=1e-7)
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other))
