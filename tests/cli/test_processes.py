@@ -29,6 +29,7 @@ from recbole_darec.training.processes import Machine, train_together
 from recbole_darec.training.watch import Watch
 
 EPOCHS = 8
+MANY_EPOCHS = 30  # of a run that is killed: it must not have ended by then
 
 
 def arguments(**changed: Any) -> list[str]:
@@ -50,9 +51,14 @@ def as_of_one(folder: Path, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> 
 def test_a_rank_that_is_killed_ends_the_run_which_one_goes_on_with(
     tiny_dataset: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    many = {"epochs": MANY_EPOCHS, "stopping_step": MANY_EPOCHS}
     with (tmp_path / "told").open("wb") as told:
         process = subprocess.Popen(
-            command(arguments(nproc=2)), cwd=tmp_path, env=environment(), stdout=told, stderr=told
+            command(arguments(nproc=2, **many)),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=told,
+            stderr=told,
         )
     until = time.monotonic() + 240
     while not list(tmp_path.glob("saved/*.resume")) and time.monotonic() < until:
@@ -69,10 +75,10 @@ def test_a_rank_that_is_killed_ends_the_run_which_one_goes_on_with(
     assert "Traceback" not in (tmp_path / "told").read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
-    resumed = as_of_one(tmp_path, monkeypatch, resume=True)
+    resumed = as_of_one(tmp_path, monkeypatch, resume=True, **many)
     logs = "".join(p.read_text() for p in tmp_path.rglob("*.log"))
     assert "Resuming 'saved/" in logs
-    whole = as_of_one(tmp_path, monkeypatch)
+    whole = as_of_one(tmp_path, monkeypatch, **many)
     assert outcome(resumed)["best_epoch"] == outcome(whole)["best_epoch"]
     assert resumed["test_result"] == pytest.approx(whole["test_result"], rel=1e-5)
     assert files_of(tmp_path / "saved") == sorted(
