@@ -9,16 +9,20 @@ scaled, and what is kept between steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from recbole_darec.alignment.contract import Aligner, TrainedRows, TrainingStep, Widths
 from recbole_darec.errors import OptionError
 from recbole_darec.settings.options import Options, option
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["DaRec", "DaRecOptions"]
+
+# The buffers of each side's last preference centers, where the next step's K-Means starts.
+_CENTERS = {"collaborative": "centers_c", "profile": "centers_l"}
 
 # Rows that are projected at once; more go block by block.
 _BLOCK = 65_536
@@ -75,6 +79,12 @@ class DaRecOptions(Options):
     )
 
 
+class _Side(NamedTuple):
+    shared: Tensor
+    terms: dict[str, Tensor]
+    centers: tuple[Tensor, Tensor] | None
+
+
 class DaRec(Aligner):
     """The four terms of DaRec on a sample of rows.
 
@@ -116,11 +126,9 @@ class DaRec(Aligner):
                 "profile": TwinProjection(widths.profile, hidden, width),
             }
         )
-        # The last step's preference centers, where the next step's K-Means starts.  Buffers, so
-        # that a resumed run starts where the interrupted one would have.
-        shape = (options.n_centers, width)
-        self.modules.register_buffer("centers_c", torch.zeros(shape))
-        self.modules.register_buffer("centers_l", torch.zeros(shape))
+        # Buffers, so that a resumed run starts where the interrupted one would have.
+        for name in _CENTERS.values():
+            self.modules.register_buffer(name, torch.zeros(options.n_centers, width))
         self.modules.register_buffer("centers_known", torch.zeros((), dtype=torch.bool))
         self._warm = False
 
@@ -143,26 +151,39 @@ class DaRec(Aligner):
     def _terms(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
         """Return the terms that have a weight, without it."""
         from recbole_darec.alignment import equations as eq
+        from recbole_darec.numerics import Beside
 
         opt = self.options
-        shared_c, specific_c = self.modules["collaborative"](rows_c)
-        shared_l, specific_l = self.modules["profile"](rows_l.to(rows_c.dtype))
+        chosen = self._uniformity_rows(len(rows_c), rows_c.device) if opt.weight_uni else None
+        language = Beside(rows_c.device)
+        language.takes(rows_l, chosen)
+        of_c = self._of_side("collaborative", rows_c, chosen)
+        with language:
+            of_l = self._of_side("profile", rows_l.to(rows_c.dtype), chosen)
+        language.gives(of_l.shared, *of_l.terms.values(), *(of_l.centers or ()))
+        terms = {name: of_c.terms[name] + of_l.terms[name] for name in of_c.terms}
+        if opt.weight_glo:
+            pair = (of_c.shared, of_l.shared)
+            if opt.normalize_shared:
+                pair = (eq.unit_rows(of_c.shared), eq.unit_rows(of_l.shared))
+            terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
+        if of_c.centers and of_l.centers:
+            terms["loc"] = self._local_structure(of_c.centers, of_l.centers)
+        return terms
+
+    def _of_side(self, side: str, rows: Tensor, chosen: Tensor | None) -> _Side:
+        """Return what the terms need of one side, those that have a weight."""
+        from recbole_darec.alignment import equations as eq
+
+        opt = self.options
+        shared, specific = self.modules[side](rows)
         terms = {}
         if opt.weight_or:
-            terms["or"] = eq.orthogonality(specific_l, shared_l) + eq.orthogonality(
-                specific_c, shared_c
-            )
+            terms["or"] = eq.orthogonality(specific, shared)
         if opt.weight_uni:
-            chosen = self._uniformity_rows(specific_c)
-            terms["uni"] = eq.uniformity(specific_c[chosen]) + eq.uniformity(specific_l[chosen])
-        if opt.weight_glo:
-            pair = (shared_c, shared_l)
-            if opt.normalize_shared:
-                pair = (eq.unit_rows(shared_c), eq.unit_rows(shared_l))
-            terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
-        if opt.weight_loc:
-            terms["loc"] = self._local_structure(shared_c, shared_l)
-        return terms
+            terms["uni"] = eq.uniformity(specific if chosen is None else specific[chosen])
+        centers = self._centers(side, shared) if opt.weight_loc else None
+        return _Side(shared, terms, centers)
 
     def _terms_in_blocks(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
         """Return the same of very many rows, to rounding, in less memory."""
@@ -177,14 +198,18 @@ class DaRec(Aligner):
         if opt.weight_or:
             terms["or"] = found.orthogonality
         if opt.weight_uni:
-            chosen = self._uniformity_rows(rows_c)
-            sides = {"collaborative": rows_c[chosen], "profile": rows_l[chosen].to(rows_c.dtype)}
-            specific_c, specific_l = (self.modules[name](rows)[1] for name, rows in sides.items())
+            chosen = self._uniformity_rows(len(rows_c), rows_c.device)
+            sides = {"collaborative": rows_c, "profile": rows_l}
+            specific_c, specific_l = (
+                self.modules[name]((rows if chosen is None else rows[chosen]).to(rows_c.dtype))[1]
+                for name, rows in sides.items()
+            )
             terms["uni"] = eq.uniformity(specific_c) + eq.uniformity(specific_l)
         if opt.weight_glo:
             terms["glo"] = global_structure_of(found.grams, len(rows_c), scale=opt.global_scale)
         if opt.weight_loc:
-            terms["loc"] = self._local_structure(found.shared_c, found.shared_l)
+            of_c = self._centers("collaborative", found.shared_c)
+            terms["loc"] = self._local_structure(of_c, self._centers("profile", found.shared_l))
         return terms
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
@@ -217,47 +242,48 @@ class DaRec(Aligner):
             rows_c, rows_l = rows_c.index_select(0, chosen), rows_l.index_select(0, chosen)
         return rows_c, rows_l
 
-    def _uniformity_rows(self, rows: Tensor) -> Tensor | slice:
-        """Return which rows of the step's sample the uniformity term takes its pairs from."""
+    def _uniformity_rows(self, n: int, device: torch.device) -> Tensor | None:
+        """Return which of n rows the uniformity term takes its pairs from, None for all."""
         import torch
 
         size = self.options.uniformity_sample
-        if isinstance(size, str) or size >= len(rows):
-            return slice(None)
-        return torch.randperm(len(rows), device=rows.device)[:size]
+        if isinstance(size, str) or size >= n:
+            return None
+        return torch.randperm(n, device=device)[:size]
 
-    def _local_structure(self, shared_c: Tensor, shared_l: Tensor) -> Tensor:
-        """Return equations (6) to (10) on the sample's shared rows."""
+    def _centers(self, side: str, shared: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a side's preference centers, equation (6), and how many rows each has."""
+        from recbole_darec.alignment import equations as eq
+
+        opt = self.options
+        last = self.modules.get_buffer(_CENTERS[side])
+        labels, found = eq.kmeans(
+            shared.detach(),
+            opt.n_centers,
+            init_centers=last if self._starts_warm() else None,
+            iterations=opt.kmeans_iterations,
+        )
+        last.copy_(found)
+        return eq.centers_of(shared, labels, opt.n_centers)
+
+    def _local_structure(self, of_c: tuple[Tensor, Tensor], of_l: tuple[Tensor, Tensor]) -> Tensor:
+        """Return equations (7) to (10) on both sides' centers with their numbers of rows."""
         import torch
 
         from recbole_darec.alignment import equations as eq
 
-        opt = self.options
-        centers, counts = [], []
-        for name, shared in (("centers_c", shared_c), ("centers_l", shared_l)):
-            last = self.modules.get_buffer(name)
-            labels, found = eq.kmeans(
-                shared.detach(),
-                opt.n_centers,
-                init_centers=last if self._starts_warm() else None,
-                iterations=opt.kmeans_iterations,
-            )
-            last.copy_(found)
-            members, count = eq.centers_of(shared, labels, opt.n_centers)
-            centers.append(members)
-            counts.append(count)
         self.modules.get_buffer("centers_known").fill_(True)
         self._warm = True
-        inhabited_c, inhabited_l = (count > 0 for count in counts)
+        centers, inhabited = zip(*((center, count > 0) for center, count in (of_c, of_l)))
         with torch.no_grad():
             # An empty cluster has no center: it must not take a living one's partner.
-            empty = ~(inhabited_c.unsqueeze(1) & inhabited_l.unsqueeze(0))
+            empty = ~(inhabited[0].unsqueeze(1) & inhabited[1].unsqueeze(0))
             distances = eq.center_distances(*centers).masked_fill(empty, torch.inf)
-            hungarian = opt.center_matching == "hungarian"
+            hungarian = self.options.center_matching == "hungarian"
             match = eq.hungarian_matching if hungarian else eq.greedy_matching
             order_c, order_l = match(distances)
         similarity = eq.center_similarity(centers[0][order_c], centers[1][order_l])
-        return eq.local_structure(similarity, mask=inhabited_c[order_c] & inhabited_l[order_l])
+        return eq.local_structure(similarity, mask=inhabited[0][order_c] & inhabited[1][order_l])
 
     def _starts_warm(self) -> bool:
         # Asked of the device only until the first centers are known: no round trip afterwards.

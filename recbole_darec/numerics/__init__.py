@@ -25,9 +25,11 @@ from recbole_darec.numerics.rows import (
 )
 from recbole_darec.numerics.shares import by_columns, by_rows, current_share, own_rows, sharing
 from recbole_darec.numerics.sparse import csr_product, write_sparse_product
+from recbole_darec.numerics.streams import Beside
 
 __all__ = [
     "RANK_LOSSES",
+    "Beside",
     "NeighbourMean",
     "PrincipalDirections",
     "at_least_float32",
