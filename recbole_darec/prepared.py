@@ -70,7 +70,9 @@ def prepare(settings: Settings) -> Prepared:
 
 def make_trainer(run: Prepared) -> Any:
     """Return the trainer that RecBole has for the backbone, with ours over it."""
-    return trainer_class(compat.recbole_trainer(run.config))(run.config, run.model, run.identity)
+    return trainer_class(compat.recbole_trainer(run.config, run.model))(
+        run.config, run.model, run.identity
+    )
 
 
 def _check_learner(config: Any, model: torch.nn.Module) -> None:

@@ -255,5 +255,5 @@ def _check_resumable(run: Prepared) -> None:
 
 def _check_shared(run: Prepared) -> None:
     """Refuse a model that several processes cannot train."""
-    trainer, size = compat.recbole_trainer(run.config), current_ranks().size
+    trainer, size = compat.recbole_trainer(run.config, run.model), current_ranks().size
     check_divisible(run.config, run.model, run.train_data, trainer, size)

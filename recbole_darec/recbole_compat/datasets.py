@@ -10,6 +10,7 @@ import numpy as np
 
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data.utils import create_samplers, get_dataloader
+from recbole.trainer import TraditionalTrainer
 from recbole.utils import ModelType, get_trainer
 
 from recbole_darec.data.splits import Split
@@ -245,10 +246,15 @@ def evaluation_loader(config: Any, phase: str) -> Any:
     return get_dataloader(config, phase)
 
 
-def recbole_trainer(config: Any) -> Any:
+def recbole_trainer(config: Any, model: Any) -> Any:
     """Return the trainer class that RecBole has for a backbone's name.
+
+    A model that counts and trains nothing has one epoch, as RecBole's own such models have: equal
+    validations count as gains, and would never end a run of many.
 
     Works around: RecBole looks for ``<class name>Trainer``, so that a class called ``DaRecNCL``
     would miss ``NCLTrainer`` and never run its E-step; the configuration keeps the backbone's name.
     """
+    if getattr(model, "counts_alone", False):
+        return TraditionalTrainer
     return get_trainer(config["MODEL_TYPE"], config["model"])

@@ -12,9 +12,11 @@ import torch
 
 from recbole_darec import run_recbole_darec
 from recbole_darec.errors import OptionError
-from recbole_darec.run import Prepared
+from recbole_darec.resolve import resolve
+from recbole_darec.run import Prepared, train
 from recbole_darec.testing.tiny_runs import options, prepared, scores
 from recbole_darec.testing.tiny_sequences import write_tiny_sequences
+from recbole_darec.training.watch import Watch
 
 MASKS = ("none", "history", "history_all")
 LONGEST = 4
@@ -134,3 +136,13 @@ def test_similar_items_share_users(tiny: Path) -> None:
                 if of[item] and of[other]
             )
             assert user_scores[item] == pytest.approx(total, abs=2e-9)
+
+
+@pytest.mark.parametrize("model", ["MostPopular", "MarkovChain", "SequenceKNN"])
+def test_a_model_that_counts_is_validated_once(model: str, tiny: Path) -> None:
+    validated: list[int] = []
+    watch = Watch()
+    watch.validated = lambda epoch, *_, **__: validated.append(epoch)  # type: ignore[method-assign]
+    given = options(tiny, align="none", MAX_ITEM_LIST_LENGTH=LONGEST, epochs=20, eval_step=5)
+    result = train(resolve(model, "tiny", None, given), watch=watch)
+    assert (validated, result["best_epoch"]) == ([0], 0)
