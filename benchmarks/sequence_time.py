@@ -244,11 +244,12 @@ def _evaluation(args: argparse.Namespace, ours: Any) -> None:
     model, loader = ours.model, ours.test_data
     longest = max(ours.config["topk"])
 
+    batches = [batch for batch, *_ in loader]
+
     def alone() -> None:
         model.eval()
         with torch.no_grad():
-            for start in range(0, len(loader.user_df), loader.step):
-                batch = loader.user_df[slice(start, start + loader.step)]
+            for batch in batches:
                 scores = model.encode(batch) @ model.item_embedding.weight.T
                 top_k(scores, longest)
 

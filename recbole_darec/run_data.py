@@ -57,6 +57,9 @@ def sequential_data(
             f"rank_loss={config['rank_loss']} ({type(error).__name__}: {error}); take one such as "
             "SASRec, GRU4Rec or Caser"
         ) from error
+    if model.reads_positions:
+        for loader in (valid_data, test_data):
+            loader.group_by_length()
     train_data = SequenceLoader(config, parts[0], positions=model.reads_positions)
     return train_data, valid_data, test_data, model
 

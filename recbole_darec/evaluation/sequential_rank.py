@@ -88,6 +88,9 @@ class SequentialRankLoader(RankLoader):
         owners, items = _by_user(earlier)
         self.user_df = _last_items(config, dataset, users, owners, items)
         self.evaluated_users, self._targets = users, torch.from_numpy(targets)
+        self._sequence = dataset.iid_field + config["LIST_SUFFIX"]
+        self._length = config["ITEM_LIST_LENGTH_FIELD"]
+        self._by_length = False
         self._masked = None
         if mask != "none":
             sizes = dataset.user_num, dataset.item_num
@@ -98,6 +101,16 @@ class SequentialRankLoader(RankLoader):
                 self._check_room(config, dataset.item_num)
         self.sample_size = len(users)
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
+
+    def group_by_length(self) -> None:
+        """Rank users with sequences of like lengths together, in batches no wider than these.
+
+        For a model that reads positions: what lies behind a sequence's end changes nothing there.
+        """
+        order = np.argsort(self.user_df[self._length].numpy(), kind="stable")
+        self.user_df, self._targets = self.user_df[order], self._targets[order]
+        self.evaluated_users = self.evaluated_users[order]
+        self._by_length = True
 
     def _check_room(self, config: Any, n_items: int) -> None:
         assert self._masked is not None
@@ -118,4 +131,8 @@ class SequentialRankLoader(RankLoader):
         """Return ``(sequences, masked (row, item) or None, positive rows, positive items)``."""
         index = np.asarray(index)
         masked = None if self._masked is None else self._masked.of(self.evaluated_users[index])
-        return self.user_df[index], masked, torch.arange(len(index)), self._targets[index]
+        asked = self.user_df[index]
+        if self._by_length:
+            longest = int(asked[self._length].max())
+            asked.interaction[self._sequence] = asked[self._sequence][:, :longest]
+        return asked, masked, torch.arange(len(index)), self._targets[index]

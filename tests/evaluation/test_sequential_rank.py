@@ -19,7 +19,7 @@ from recbole_darec.testing.tiny_sequences import write_tiny_sequences
 from recbole_darec.training.watch import Watch
 
 MASKS = ("none", "history", "history_all")
-LONGEST = 4
+LONGEST, LONG = 4, 12  # the first cuts every list off, the second none
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +146,48 @@ def test_a_model_that_counts_is_validated_once(model: str, tiny: Path) -> None:
     given = options(tiny, align="none", MAX_ITEM_LIST_LENGTH=LONGEST, epochs=20, eval_step=5)
     result = train(resolve(model, "tiny", None, given), watch=watch)
     assert (validated, result["best_epoch"]) == ([0], 0)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+@pytest.mark.parametrize("mask", MASKS)
+def test_batches_of_like_lengths_are_what_each_user_is_asked_with(
+    mask: str, model: str, tiny: Path
+) -> None:
+    given = {"MAX_ITEM_LIST_LENGTH": LONG, "topk": [3], "valid_metric": "Recall@3"}
+    run = prepared(tiny, model, align="none", eval_mask=mask, eval_batch_users=3, **given)
+    lists, n_items = lists_of(tiny, run), run.dataset.item_num
+    seen: list[int] = []
+    widths = []
+    for batch, masked, rows, targets in run.test_data:
+        sequences = batch["item_id_list"]
+        widths.append(sequences.shape[1])
+        hidden = torch.zeros(len(batch), n_items, dtype=torch.bool)
+        if masked is not None:
+            hidden[masked] = True
+        for row, (user, target) in enumerate(zip(batch["user_id"].tolist(), targets.tolist())):
+            *history, last = lists[user]
+            known = history[-LONG:]
+            assert sequences[row].tolist() == known + [0] * (widths[-1] - len(known))
+            hidden_items = set() if mask == "none" else set(history)
+            assert last == target
+            assert set(hidden[row].nonzero().flatten().tolist()) == (
+                hidden_items - {last} if mask == "history" else hidden_items
+            )
+        assert rows.tolist() == list(range(len(batch)))
+        seen += batch["user_id"].tolist()
+    assert sorted(seen) == sorted(lists)
+    if run.model.reads_positions:
+        assert widths == sorted(widths)
+        assert widths[0] < widths[-1]
+    else:
+        assert set(widths) == {LONG}
+    assert run.test_data.evaluated_users.tolist() == seen
+
+
+def test_a_user_is_ranked_alike_in_any_batch(tiny: Path) -> None:
+    given = {"MAX_ITEM_LIST_LENGTH": LONG, "topk": [3], "valid_metric": "Recall@3"}
+    run = prepared(tiny, "SASRec", align="none", **given)
+    run.model.eval()
+    with torch.no_grad():
+        trimmed = [run.model.full_sort_predict(batch) for batch, *_ in run.test_data]
+    assert torch.allclose(torch.cat(trimmed).view(len(scores(run)), -1), scores(run), atol=1e-6)
