@@ -46,7 +46,9 @@ def check(folder: Path, model: Any, size: int = 2, **given: Any) -> Any:
     run = prepare(resolve(model, "tiny", None, asked))
     before = parameters(run.model), _random_state(run.train_data)
     modes = [module.training for module in run.model.modules()]
-    check_divisible(run.config, run.model, run.train_data, recbole_trainer(run.config), size)
+    check_divisible(
+        run.config, run.model, run.train_data, recbole_trainer(run.config, run.model), size
+    )
     assert modes == [module.training for module in run.model.modules()]
     assert str(before) == str((parameters(run.model), _random_state(run.train_data)))
     return run

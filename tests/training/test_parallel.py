@@ -71,7 +71,7 @@ def trained(folder: Path, case: Case) -> tuple[dict[str, Any], dict[str, np.ndar
     with contextlib.chdir(folder) if hasattr(contextlib, "chdir") else _in(folder):
         run = prepare(resolve(model, "tiny", None, asked))
         if (size := current_ranks().size) > 1:
-            stock = recbole_trainer(run.config)
+            stock = recbole_trainer(run.config, run.model)
             check_divisible(run.config, run.model, run.train_data, stock, size)
         trainer = make_trainer(run)
         trainer.fit(run.train_data, run.valid_data, verbose=False, saved=False)
