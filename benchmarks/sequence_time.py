@@ -37,12 +37,11 @@ def main() -> None:
         f"batch {args.batch} prefixes, {args.threads} thread(s), median of {args.epochs}\n"
     )
     _epochs(args, ours, stock)
-    if args.ours_only or args.rank_loss == "ce":  # the rest is of stock's pairs
-        _evaluation(args, ours)
-        return
-    print(f"\ndifference of the mean loss of all targets, dropout 0: {_loss_gap(ours, stock):.1e}")
-    _making(args)
-    _memory(args)
+    if not args.ours_only and args.rank_loss != "ce":  # what is of stock's pairs
+        gap = _loss_gap(ours, stock)
+        print(f"\ndifference of the mean loss of all targets, dropout 0: {gap:.1e}")
+        _making(args)
+        _memory(args)
     _evaluation(args, ours)
 
 
@@ -242,7 +241,6 @@ def _evaluation(args: argparse.Namespace, ours: Any) -> None:
 
     model, loader = ours.model, ours.test_data
     longest = max(ours.config["topk"])
-
     batches = [batch for batch, *_ in loader]
 
     def alone() -> None:

@@ -15,15 +15,13 @@ import io
 import sys
 from pathlib import Path
 
-import recbole
-
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.files import replacing
+from recbole_darec.environment import recbole_dir
 
-COPY = Path(recbole.__file__).parent / "dataset_example" / "ml-100k"
 RATINGS = ("user_id", "item_id", "rating", "timestamp")
-# Names of two words, in which RecBole's genres, parted by spaces, have none.
-FIELDS = ("item_id", "movie_title", "release_year", "class")
+# The genres stand beside each other with a space between; none of their names has one.
+FILMS = ("item_id", "movie_title", "release_year", "class")
 
 
 def main() -> None:
@@ -35,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     ratings = [["userId", "movieId", "rating", "timestamp"], *rows("ml-100k.inter", RATINGS)]
     movies = [["movieId", "title", "genres"]]
-    for item, title, year, genres in rows("ml-100k.item", FIELDS):
+    for item, title, year, genres in rows("ml-100k.item", FILMS):
         named = f"{title} ({year})" if year.isdecimal() else title
         movies.append([item, named, genres.replace(" ", "|")])
     args.out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +47,11 @@ def main() -> None:
 
 def rows(name: str, fields: tuple[str, ...]) -> list[list[str]]:
     """Return these columns of one of RecBole's files."""
-    head, *lines = (COPY / name).read_text(encoding="utf-8").splitlines()
+    head, *lines = (
+        (recbole_dir() / "dataset_example" / "ml-100k" / name)
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     names = [cell.partition(":")[0] for cell in head.split("\t")]
     places = [names.index(field) for field in fields]
     return [[line.split("\t")[place] for place in places] for line in lines]

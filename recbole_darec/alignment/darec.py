@@ -158,7 +158,7 @@ class DaRec(Aligner):
         language = Beside(rows_c.device)
         language.takes(rows_l, chosen)
         of_c = self._of_side("collaborative", rows_c, chosen)
-        with language:
+        with language.inside():
             of_l = self._of_side("profile", rows_l.to(rows_c.dtype), chosen)
         language.gives(of_l.shared, *of_l.terms.values(), *(of_l.centers or ()))
         terms = {name: of_c.terms[name] + of_l.terms[name] for name in of_c.terms}
@@ -208,8 +208,10 @@ class DaRec(Aligner):
         if opt.weight_glo:
             terms["glo"] = global_structure_of(found.grams, len(rows_c), scale=opt.global_scale)
         if opt.weight_loc:
-            of_c = self._centers("collaborative", found.shared_c)
-            terms["loc"] = self._local_structure(of_c, self._centers("profile", found.shared_l))
+            terms["loc"] = self._local_structure(
+                self._centers("collaborative", found.shared_c),
+                self._centers("profile", found.shared_l),
+            )
         return terms
 
     def representations(self, step: TrainingStep) -> dict[str, Tensor]:
@@ -274,16 +276,17 @@ class DaRec(Aligner):
 
         self.modules.get_buffer("centers_known").fill_(True)
         self._warm = True
-        centers, inhabited = zip(*((center, count > 0) for center, count in (of_c, of_l)))
+        (centers_c, counts_c), (centers_l, counts_l) = of_c, of_l
+        inhabited_c, inhabited_l = counts_c > 0, counts_l > 0
         with torch.no_grad():
             # An empty cluster has no center: it must not take a living one's partner.
-            empty = ~(inhabited[0].unsqueeze(1) & inhabited[1].unsqueeze(0))
-            distances = eq.center_distances(*centers).masked_fill(empty, torch.inf)
+            empty = ~(inhabited_c.unsqueeze(1) & inhabited_l.unsqueeze(0))
+            distances = eq.center_distances(centers_c, centers_l).masked_fill(empty, torch.inf)
             hungarian = self.options.center_matching == "hungarian"
             match = eq.hungarian_matching if hungarian else eq.greedy_matching
             order_c, order_l = match(distances)
-        similarity = eq.center_similarity(centers[0][order_c], centers[1][order_l])
-        return eq.local_structure(similarity, mask=inhabited[0][order_c] & inhabited[1][order_l])
+        similarity = eq.center_similarity(centers_c[order_c], centers_l[order_l])
+        return eq.local_structure(similarity, mask=inhabited_c[order_c] & inhabited_l[order_l])
 
     def _starts_warm(self) -> bool:
         # Asked of the device only until the first centers are known: no round trip afterwards.

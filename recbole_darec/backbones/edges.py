@@ -212,9 +212,8 @@ def _summed(pattern: EdgePattern, values: Tensor) -> Tensor:
     if values.device.type == "cpu":
         zeros = values.new_zeros((pattern.n_nodes, *values.shape[1:]))
         return zeros.index_add_(0, pattern.rows, values)
-    return torch.segment_reduce(
-        values.contiguous(), "sum", offsets=pattern.row_starts, unsafe=True
-    )  # unsafe: the offsets are not looked at, for which the processor would wait
+    # unsafe: nobody looks at the offsets, for which the processor would wait.
+    return torch.segment_reduce(values.contiguous(), "sum", offsets=pattern.row_starts, unsafe=True)
 
 
 class _RowSums(torch.autograd.Function):

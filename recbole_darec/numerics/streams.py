@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Beside:
         part = Beside(rows.device)
         part.takes(rows)
         ...
-        with part:
+        with part.inside():
             found = of(rows)
         part.gives(found)
 
@@ -35,7 +35,6 @@ class Beside:
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             self._main = torch.cuda.current_stream(device)
             self._other = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._inside = nullcontext() if self._other is None else torch.cuda.stream(self._other)
 
     def takes(self, *tensors: Tensor | None) -> None:
         """Begin; these are the step's tensors that the part reads."""
@@ -43,16 +42,9 @@ class Beside:
             self._other.wait_stream(self._main)
             _keep(tensors, self._other)
 
-    def __enter__(self) -> None:
-        self._inside.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._inside.__exit__(kind, error, trace)
+    def inside(self) -> AbstractContextManager[Any]:
+        """Return a context whose block is the part."""
+        return nullcontext() if self._other is None else torch.cuda.stream(self._other)
 
     def gives(self, *tensors: Tensor | None) -> None:
         """Wait for the end; these are the part's tensors that the step reads."""

@@ -15,7 +15,7 @@ def test_where_nothing_is_recorded_the_part_is_of_the_step() -> None:
     rows = torch.randn(3, 2, requires_grad=True)
     part = Beside(rows.device)
     part.takes(rows, None)
-    with part:
+    with part.inside():
         found = rows.square().sum()
     part.gives(found, None)
     found.backward()
@@ -23,5 +23,5 @@ def test_where_nothing_is_recorded_the_part_is_of_the_step() -> None:
 
 
 def test_what_goes_wrong_inside_is_told() -> None:
-    with pytest.raises(ValueError, match="rows"), Beside(torch.device("cpu")):
+    with pytest.raises(ValueError, match="rows"), Beside(torch.device("cpu")).inside():
         raise ValueError("rows")
