@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
+from recbole_darec.numerics.dropout import cheap_dropout
 from recbole_darec.numerics.shares import sharing
 from recbole_darec.training.parallel import Ranks, current_ranks
 
@@ -50,7 +51,7 @@ def train_epoch(
     steps: list[Tensor] = []
 
     def passes(batch: Any) -> Tensor:
-        with sharing(ranks.share):
+        with sharing(ranks.share), cheap_dropout():
             with torch.autocast(device_type=device.type, enabled=mixed_precision):
                 losses = loss_of(batch)
             parts = losses if isinstance(losses, tuple) else (losses,)
