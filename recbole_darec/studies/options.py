@@ -16,6 +16,11 @@ class StudyOptions(Options):
     """The keys of a study."""
 
     name: str = option(..., "Name of the study; its results go into studies/<name>.")
+    extends: str | None = option(
+        None,
+        "A study that this one is but for the keys that stand here: a bundled one, or a file "
+        "beside this one. A key stands for all of what it has there.",
+    )
     question: str = option("", "What the study asks, in words, for its page.")
     datasets: _Named = option(
         ..., "Data sets: a list of names, or a mapping from names to the options of each."

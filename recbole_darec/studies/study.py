@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,19 +149,11 @@ def read_study(name: str) -> Study:
     """Read a study from a file, or a bundled one of ``properties/study/`` by its name.
 
     Raises:
-        OptionError: there is no such file, it has an unknown key, or a value is not permitted.
+        OptionError: there is no such file, it has an unknown key, a value is not permitted, or a
+            study extends itself.
     """
-    path = Path(name)
-    if not path.is_file():
-        bundled = properties_dir() / "study"
-        path = bundled / f"{name}.yaml"
-        if not path.is_file():
-            known = sorted(p.stem for p in bundled.glob("*.yaml"))
-            raise OptionError(
-                f"study '{name}' is neither a file nor bundled{nearest(name, known)}; bundled are "
-                f"{', '.join(known)}"
-            )
-    content = read_yaml(path)
+    path = _found(name, Path())
+    content = _content(path, [])
     try:
         options = _parsed(StudyOptions, content, "")
         tune = None if options.tune is None else _parsed(TuneOptions, options.tune, "tune")
@@ -169,6 +161,40 @@ def read_study(name: str) -> Study:
     except OptionError as error:
         raise OptionError(f"study '{path}': {error}") from None
     return Study(options, tune, Path.cwd())
+
+
+def _found(name: str, folder: Path) -> Path:
+    path = folder / name
+    if path.is_file():
+        return path
+    bundled = properties_dir() / "study"
+    path = bundled / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in bundled.glob("*.yaml"))
+        raise OptionError(
+            f"study '{name}' is neither a file nor bundled{nearest(name, known)}; bundled are "
+            f"{', '.join(known)}"
+        )
+    return path
+
+
+def _content(path: Path, extended_by: Sequence[Path]) -> dict[str, Any]:
+    """Return the keys of a study and, where it has none, those of the one that it extends."""
+    if any(path.samefile(one) for one in extended_by):
+        raise OptionError(
+            f"study '{extended_by[0]}' extends itself: take 'extends' out of '{path}'"
+        )
+    content = read_yaml(path)
+    extended = content.get("extends")
+    if not isinstance(extended, str):  # None, or what is refused with the other values
+        return content
+    try:
+        base = _found(extended, path.parent)
+    except OptionError as error:
+        raise OptionError(f"study '{path}': extends: {error}") from None
+    inherited = _content(base, [*extended_by, path])
+    inherited.pop("name", None)  # results are kept under it
+    return {**inherited, **content}
 
 
 def _parsed(group: Any, content: Mapping[str, Any], place: str) -> Any:

@@ -145,6 +145,54 @@ def test_bundled_studies_are_read_by_name() -> None:
     assert read_study("text_filter").name == "text_filter"
 
 
+def test_a_study_that_extends_another_has_its_keys(
+    write_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_study(tune={"trials": 2})
+    inner = tmp_path / "others"
+    inner.mkdir()
+    (inner / "wide.yaml").write_text(
+        "extends: ../study.yaml\nname: wide\ncommon: {epochs: 3}\ntune: ~\n", encoding="utf-8"
+    )
+    (inner / "few.yaml").write_text("extends: wide.yaml\nname: few\nseeds: [7]\n")
+    base, wide, few = (
+        read_study(str(tmp_path / name))
+        for name in ("study.yaml", "others/wide.yaml", "others/few.yaml")
+    )
+    changed = {"extends": "../study.yaml", "name": "wide", "common": {"epochs": 3}, "tune": None}
+    assert vars(wide.options) == {**vars(base.options), **changed}
+    assert vars(few.options) == {
+        **vars(wide.options), "extends": "wide.yaml", "name": "few", "seeds": [7],
+    }  # fmt: skip
+    assert wide.tune is None
+    assert base.tune is not None
+
+
+def test_a_bundled_study_may_be_extended(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: text_filter\nname: mine\nseeds: [9]\n", encoding="utf-8")
+    mine, bundled = read_study(str(path)), read_study("text_filter")
+    assert mine.options.aligners == bundled.options.aligners
+    assert mine.options.seeds == [9]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("extends: text_filtr\nname: a", "a.yaml': extends: study 'text_filtr' is neither a file"),
+        ("extends: [text_filter]\nname: a", "extends=['text_filter'] is not"),
+        ("extends: text_filter", "name is missing"),
+        ("extends: a.yaml\nname: a", "a.yaml' extends itself: take 'extends' out of"),
+    ],
+)
+def test_what_cannot_be_extended_is_one_line(content: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(content + "\n", encoding="utf-8")
+    with pytest.raises(OptionError, match=re.escape(message)) as caught:
+        read_study(str(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_key_is_of_the_whole_configuration_and_of_the_data(
     make_study: Make, tmp_path: Path
 ) -> None:
