@@ -3,9 +3,11 @@
     python benchmarks/prepare_ratings.py [--n 2000000] [--gzip] [--folder DIR]
     python benchmarks/prepare_ratings.py --source amazon yelp goodreads --n 1000000
     python benchmarks/prepare_ratings.py --source amazon --n 1000000 --parquet
+    python benchmarks/prepare_ratings.py --source mind --n 200000
 
 Writes ``n`` ratings in the format of MovieLens 32M (``ratings.csv``, sorted by user), or of the
-JSON lines of Amazon (2018) and Yelp, with reviews, or of Goodreads, without; see :mod:`raw_json`.
+JSON lines of Amazon (2018) and Yelp, with reviews, or of Goodreads, without; see :mod:`raw_json`;
+or as many impressions of MIND, each of 37 news with 30 of a history, about as there.
 Users and items follow power laws.  They are prepared twice, each time in a process of its own: with
 every line parsed by itself, as is done in a block with anything odd, and in columns.  The files
 written must be the same.  "lines/s" is of the processor's seconds; "peak" is the growth of resident
@@ -50,7 +52,7 @@ def main() -> None:
 def _compare(source: str, n: int, pack: bool, parquet: bool, scratch: Path) -> None:
     raw = scratch / "raw"
     raw.mkdir()
-    name, write = {"movielens": ("ratings.csv", _write_ratings), **FORMATS}[source]
+    name, write = {**_TEXTS, **FORMATS}[source]
     path = raw / (name + ".gz" * pack)
     with _created(path) as file:
         write(file, n)
@@ -90,9 +92,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--n", type=int, default=2_000_000, help="interactions")
-    parser.add_argument(
-        "--source", nargs="+", choices=["movielens", *FORMATS], default=["movielens"]
-    )
+    parser.add_argument("--source", nargs="+", choices=[*_TEXTS, *FORMATS], default=["movielens"])
     parser.add_argument("--gzip", action="store_true", help="compress the raw file")
     parser.add_argument("--parquet", action="store_true", help="amazon as a Parquet file")
     parser.add_argument("--folder", help="where the temporary folder is made")
@@ -132,6 +132,35 @@ def _write_ratings(file: IO[bytes], n: int) -> None:
         columns: list[Any] = [(user + 1), (item + 1), rating, moment]
         rows = zip(*(column.tolist() for column in columns))
         file.write("".join(f"{u},{i},{r},{t}\n" for u, i, r, t in rows).encode())
+
+
+def _write_behaviours(file: IO[bytes], n: int) -> None:
+    rng = np.random.default_rng(0)
+    users = (n // 3 * rng.random(n)).astype(np.int64)  # a user has three impressions in the mean
+    seen = _news(rng, n // 3 + 1, 30)
+    for begin in range(0, n, _BLOCK):
+        user = users[begin : begin + _BLOCK]
+        shown, clicked = _news(rng, len(user), 37), rng.integers(0, 37, len(user))
+        moment = rng.integers(1_573_257_600, 1_573_862_400, len(user))
+        for row, (u, t, click) in enumerate(zip(user.tolist(), moment.tolist(), clicked.tolist())):
+            marks = "01"
+            impressions = " ".join(
+                f"N{item}-{marks[place == click]}" for place, item in enumerate(shown[row])
+            )
+            history = " ".join(f"N{item}" for item in seen[u])
+            date = time.strftime("%m/%d/%Y %I:%M:%S %p", time.gmtime(t))
+            file.write(f"{begin + row}\tU{u}\t{date}\t{history}\t{impressions}\n".encode())
+
+
+def _news(rng: np.random.Generator, n: int, size: int) -> list[list[int]]:
+    items: list[list[int]] = (65_000 * rng.random((n, size)) ** 2).astype(np.int64).tolist()
+    return items
+
+
+_TEXTS = {
+    "movielens": ("ratings.csv", _write_ratings),
+    "mind": ("behaviors.tsv", _write_behaviours),
+}
 
 
 def _measured(source: str, way: str, raw: str, out: str) -> None:

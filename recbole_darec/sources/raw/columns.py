@@ -19,7 +19,7 @@ from recbole_darec.data.atomic import all_sound
 from recbole_darec.sources.raw.csv_lines import finite
 from recbole_darec.sources.raw.lines import MAX_LINE, LineFault
 
-__all__ = ["Block", "BlockReader", "Coded", "Columns", "TableReader", "whole_lines"]
+__all__ = ["Block", "BlockReader", "Coded", "Columns", "TableReader", "field_bounds", "whole_lines"]
 
 _ODD = (b'"', b"\0", b"\xef\xbb\xbf")  # quotes, what ends a text in C, byte order marks
 _DIGITS = 18  # of a number below 2**63
@@ -38,7 +38,7 @@ class Coded(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The interactions of a block of lines, one a line.
+    """The interactions of a block of lines.
 
     Attributes:
         users, items: the ids.
@@ -46,6 +46,7 @@ class Block(NamedTuple):
         crlf: whether each line ended with CRLF.
         reviews: their texts as they were written, objects of shape ``(n,)``; None where they were
             not asked for.
+        per_line: how many each line has, int64, shape ``(lines,)``; None for one each.
     """
 
     users: Coded
@@ -54,6 +55,14 @@ class Block(NamedTuple):
     times: np.ndarray
     crlf: bool
     reviews: np.ndarray | None = None
+    per_line: np.ndarray | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How many each line has, uint16, shape ``(lines,)``."""
+        if self.per_line is None:
+            return np.ones(len(self.ratings), dtype=np.uint16)
+        return self.per_line.astype(np.uint16)
 
 
 class BlockReader(Protocol):
@@ -117,7 +126,7 @@ class Columns:
             return None
         content, separator = plain
         codes = np.frombuffer(content, dtype=np.uint8)
-        bounds = _bounds(codes, ord(separator), self.fields)
+        bounds = field_bounds(codes, ord(separator), self.fields)
         if bounds is None:
             return None
         user, item, rating, time = self.places
@@ -174,7 +183,7 @@ def whole_lines(content: bytes) -> bytes | None:
     return content
 
 
-def _bounds(codes: np.ndarray, separator: int, fields: int) -> np.ndarray | None:
+def field_bounds(codes: np.ndarray, separator: int, fields: int) -> np.ndarray | None:
     """Return what stands before and behind each field, int64 ``[lines, fields + 1]``.
 
     None where a line has not so many, two or more.

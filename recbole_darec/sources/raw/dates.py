@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["iso_seconds", "mail_seconds"]
+__all__ = ["iso_seconds", "mail_seconds", "us_seconds"]
 
 _DAY = 86_400
 
@@ -74,6 +74,58 @@ def mail_seconds(cells: np.ndarray, months: Mapping[str, int]) -> np.ndarray | N
         return None
     shift = np.where(later, 60, -60) * (60 * hours + minutes)
     return _seconds(_first_day(year, month) + day - 1, clock) - shift
+
+
+def us_seconds(codes: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+    """Read ``11/15/2019 8:55:22 AM`` as seconds since 1970, taken as UTC; month, day and hour have
+    one digit or two, and the half of the day may be left out.
+
+    As with :func:`calendar.timegm`, a day beyond its month's end counts on into the next.
+
+    Args:
+        codes: the bytes of a text, uint8.
+        begins, ends: where in it the dates are, int64, shape ``(n,)``.
+
+    Returns:
+        float64, shape ``(n,)``; None where one is written otherwise.
+    """  # fmt: skip
+    if not len(begins) or int((ends - begins).min()) < len("1/1/2019 1:00:00"):
+        return None
+
+    def at(place: np.ndarray) -> np.ndarray:
+        return codes[np.minimum(place, len(codes) - 1)]
+
+    def digit(place: np.ndarray) -> np.ndarray:
+        return (at(place) - np.uint8(ord("0"))).astype(np.int64)  # wraps below it
+
+    def one_or_two(place: np.ndarray, mark: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return a number, the place behind the mark that ends it, and whether they are there."""
+        first, second, short = digit(place), digit(place + 1), at(place + 1) == ord(mark)
+        long = (second <= 9) & (at(place + 2) == ord(mark))
+        number = np.where(short, first, 10 * first + second)
+        return number, place + np.where(short, 2, 3), (first <= 9) & (short | long)
+
+    def digits(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        found = np.stack([digit(place + n) for n in range(size)])
+        return 10 ** np.arange(size - 1, -1, -1) @ found, (found <= 9).all(0)
+
+    month, place, good = one_or_two(begins, "/")
+    day, place, also = one_or_two(place, "/")
+    year, four = digits(place, 4)
+    good &= also & four & (at(place + 4) == ord(" "))
+    hour, place, also = one_or_two(place + 5, ":")
+    (minute, two), (second, others) = digits(place, 2), digits(place + 3, 2)
+    good &= also & two & others & (at(place + 2) == ord(":"))
+    left = ends - place - 5  # " AM", " PM", or nothing
+    late = (left == 3) & (at(place + 6) == ord("P"))
+    half = (left == 3) & (at(place + 5) == ord(" ")) & (at(place + 7) == ord("M"))
+    half &= (late | (at(place + 6) == ord("A"))) & (hour >= 1) & (hour <= 12)
+    good &= half | (left == 0)
+    good &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    if not good.all():
+        return None
+    hour = np.where(half, hour % 12 + 12 * late, hour)
+    return _seconds(_first_day(year, month) + day - 1, [hour, minute, second])
 
 
 def _are(cells: np.ndarray, character: str, *places: int) -> bool:

@@ -120,9 +120,9 @@ def _scan_lines(
 
 
 def _scan_block(read: Scan, source: Source, block: Block, faults: Faults, bar: float) -> None:
-    size = len(block.ratings)
-    faults.pass_lines(size, block.crlf)
-    read.per_line.extend(array("H", [1]) * size)
+    counts = block.counts
+    faults.pass_lines(len(counts), block.crlf)
+    read.per_line.frombytes(counts.tobytes())
     for hashes, ids in ((read.users, block.users), (read.items, block.items)):
         found = np.fromiter(map(hash, ids.texts), np.int64, len(ids.texts))
         hashes.frombytes(found[ids.places].tobytes())
@@ -218,16 +218,21 @@ class _Again:
         if len(counts) == size and not keep.any():
             self.line, self.place = self.line + size, self.place + total
             return
-        block = None
-        rows = np.flatnonzero(keep)
-        if total == size and (counts == 1).all():
-            wanted = part
-            if len(rows) < _FEW * size:
-                wanted, rows = part.some(rows), np.arange(len(rows))
-            block = wanted.block(self._source.reviewed)
+        if len(counts) < size:
+            raise self.changed
+        line = np.repeat(np.arange(size), counts)
+        lines = np.unique(line[keep != 0])
+        wanted = part
+        if len(lines) < _FEW * size:
+            wanted, counts = part.some(lines), counts[lines]
+            keep = keep[np.isin(line, lines)]
+        block = wanted.block(self._source.reviewed)
         if block is None:
             yield from self.of_lines(part.records())
             return
+        if not np.array_equal(block.counts, counts):
+            raise self.changed
+        rows = np.flatnonzero(keep)
         number = self.kept
         end = number + len(rows)
         self.line, self.place, self.kept = self.line + size, self.place + total, end

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_darec.sources.raw.lines import LineFault, Record, text_of
+from recbole_darec.sources.raw.mind_columns import BehaviourColumns
 from recbole_darec.sources.raw.source import Row, Source, Table, files_below, not_found
 from recbole_darec.sources.raw.texts import clean
 
@@ -40,12 +41,14 @@ def open_mind(raw: Path) -> Source:
     behaviours, news = named("behaviors.tsv"), named("news.tsv")
     if not behaviours:
         raise not_found(raw, "no behaviors.tsv", files)
+    parse = BehaviourParser()
     tables = [Table("item", news[0], COLUMNS, parse_news, more=news[1:])] if news else []
     return Source(
         name="mind",
         interactions=behaviours[0],
         more=behaviours[1:],
-        parse=BehaviourParser(),
+        parse=parse,
+        columns=BehaviourColumns(parse.is_first, _BEGIN),
         rated=False,
         timed=True,
         reviewed=False,
@@ -77,7 +80,7 @@ class BehaviourParser:
             raise LineFault("no user")
         time = _seconds(cells[2])
         rows = []
-        if history and self._first.setdefault(hash((user, cells[3])), hash(line)) == hash(line):
+        if history and self.is_first(user, cells[3], line):
             rows = [Row(user, item, 0.0, _BEGIN + n, "") for n, item in enumerate(history)]
         for shown in cells[4].split():
             item, dash, clicked = shown.rpartition("-")
@@ -86,6 +89,10 @@ class BehaviourParser:
             elif dash and clicked != "0":  # without a dash: the test part, which tells no clicks
                 raise LineFault("an impression that is neither -0 nor -1")
         return rows
+
+    def is_first(self, user: str, history: str, line: Record) -> bool:
+        """Tell whether a line is the first with a user's history, which is remembered."""
+        return self._first.setdefault(hash((user, history)), hash(line)) == hash(line)
 
 
 def _cells(line: Record, least: int) -> list[str]:
@@ -102,7 +109,7 @@ def _seconds(text: str) -> float:
         raise LineFault("the time is no date")
     month, day, year, hour, minute, second = map(int, match.groups()[:6])
     half = match[7]
-    if not (1 <= month <= 12 and 1 <= day <= 31 and (half is None or 1 <= hour <= 12)):
+    if not (year and 1 <= month <= 12 and 1 <= day <= 31 and (half is None or 1 <= hour <= 12)):
         raise LineFault("the time is no date")
     if half is not None:
         hour = hour % 12 + (12 if half == "P" else 0)

@@ -97,8 +97,7 @@ class Source:
         fields: the columns of a Parquet file that are read; all without it.
         least: where there are no ratings to be written, the least ``rating`` of an interaction
             that counts, as for thumbs up and down; None takes all.
-        columns: of lines that have one interaction each, the same as ``parse`` for many lines at
-            once; None where there is no such reader.
+        columns: the same as ``parse`` for many lines at once; None where there is no such reader.
         table_columns: the same of rows of a Parquet file.
     """
 
