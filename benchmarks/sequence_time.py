@@ -23,6 +23,8 @@ import torch
 
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.sequences import PLACES, Sequences, leave_one_out, time_order
+from recbole_darec.training.epoch import train_epoch
+from recbole_darec.training.fused import fuse_adam
 
 MANY = 10_000_000
 
@@ -111,6 +113,20 @@ def _stock(args: argparse.Namespace) -> Any:
 
 
 def _epoch_of(model: Any, batches: Any) -> Callable[[], None]:
+    """Return an epoch as this package trains it."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    fuse_adam(optimizer)
+
+    def run() -> None:
+        model.train()
+        device = torch.device(model.device)
+        train_epoch(batches, model.calculate_loss, model, optimizer, device=device)
+
+    return run
+
+
+def _plain_epoch_of(model: Any, batches: Any) -> Callable[[], None]:
+    """Return an epoch with torch's own dropout and Adam, as stock RecBole trains it."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def run() -> None:
@@ -126,14 +142,16 @@ def _epoch_of(model: Any, batches: Any) -> Callable[[], None]:
 def _epochs(args: argparse.Namespace, ours: Any, stock: Any) -> None:
     contestants = {}
     if stock is not None:
-        contestants["stock RecBole, prefixes"] = _epoch_of(stock[2], stock[1])
+        contestants["stock RecBole, prefixes"] = _plain_epoch_of(stock[2], stock[1])
     if args.rank_loss == "ce":
         formed = _ours(args)
         formed.model._in_blocks = False
         contestants["positions, all scores at once"] = _epoch_of(formed.model, formed.train_data)
     contestants["positions"] = _epoch_of(ours.model, ours.train_data)
     grouped = _ours(args, group_by_length=True)
-    contestants["positions, grouped by length"] = _epoch_of(grouped.model, grouped.train_data)
+    parts = grouped.model, grouped.train_data
+    contestants["positions, grouped by length"] = _epoch_of(*parts)
+    contestants["the same, torch's dropout and Adam"] = _plain_epoch_of(*parts)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for epoch in range(args.epochs + 1):
         for name, one in contestants.items():
