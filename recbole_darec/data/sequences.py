@@ -6,19 +6,32 @@ prefixes of ten million interactions cost two integers each.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from recbole_darec.errors import DataError
 
-__all__ = ["PLACES", "Sequences", "Windows", "leave_one_out", "time_order"]
+__all__ = ["PLACES", "Sequences", "Windows", "leave_one_out", "sequence_fields", "time_order"]
 
 PLACES = "sequence_places"
 """The field of a training batch that says which places of its sequences ``[b, L]`` have a target,
 as ``row * L + place``, int64 ``[m]``; without it each row has one, behind its last place."""
 
+
 _LEAST = 3  # purchases of a user who has one in each part
+
+
+def sequence_fields(config: Mapping[str, Any], item_field: str) -> tuple[str, str]:
+    """Return the fields of a batch that a sequential model reads: a user's items, and how many.
+
+    Args:
+        config: RecBole's configuration.
+        item_field: of the items' ids.
+    """
+    return item_field + config["LIST_SUFFIX"], config["ITEM_LIST_LENGTH_FIELD"]
 
 
 def time_order(users: np.ndarray, times: np.ndarray) -> np.ndarray:

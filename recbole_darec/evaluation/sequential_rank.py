@@ -14,6 +14,7 @@ import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 
+from recbole_darec.data.sequences import sequence_fields
 from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.evaluation.shared import RankLoader
@@ -51,13 +52,12 @@ def _last_items(
     count = ends - begin
     places = np.minimum(begin[:, None] + np.arange(longest), len(items) - 1)
     inside = np.arange(longest) < count[:, None]
+    sequence, length = sequence_fields(config, dataset.iid_field)
     return Interaction(
         {
             dataset.uid_field: torch.from_numpy(users),
-            dataset.iid_field + config["LIST_SUFFIX"]: torch.from_numpy(
-                np.where(inside, items[places], 0)
-            ),
-            config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(count),
+            sequence: torch.from_numpy(np.where(inside, items[places], 0)),
+            length: torch.from_numpy(count),
         }
     )
 
@@ -88,8 +88,7 @@ class SequentialRankLoader(RankLoader):
         owners, items = _by_user(earlier)
         self.user_df = _last_items(config, dataset, users, owners, items)
         self.evaluated_users, self._targets = users, torch.from_numpy(targets)
-        self._sequence = dataset.iid_field + config["LIST_SUFFIX"]
-        self._length = config["ITEM_LIST_LENGTH_FIELD"]
+        self._sequence, self._length = sequence_fields(config, dataset.iid_field)
         self._by_length = False
         self._masked = None
         if mask != "none":

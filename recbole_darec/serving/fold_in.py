@@ -10,6 +10,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_darec.data.sequences import sequence_fields
 from recbole_darec.errors import DataError, some
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.serving.tokens import Ids
@@ -87,12 +88,14 @@ def asked_with(
         last = taken[-longest:]
         lists[row, : len(last)], counts[row] = last, len(last)
 
+    sequence, length = sequence_fields(config, dataset.iid_field)
+
     def ask(users: np.ndarray) -> Interaction:
         return Interaction(
             {
                 dataset.uid_field: torch.zeros(len(users), dtype=torch.int64),
-                dataset.iid_field + config["LIST_SUFFIX"]: torch.from_numpy(lists[users]),
-                config["ITEM_LIST_LENGTH_FIELD"]: torch.from_numpy(counts[users]),
+                sequence: torch.from_numpy(lists[users]),
+                length: torch.from_numpy(counts[users]),
             }
         )
 

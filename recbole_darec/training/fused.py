@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-__all__ = ["fuse_adam"]
+__all__ = ["FusesAdam", "fuse_adam"]
+
+
+class FusesAdam:
+    """Mixin over a trainer of RecBole's, whose Adam steps at once what is on a CPU."""
+
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = super()._build_optimizer(**kwargs)  # type: ignore[misc]
+        fuse_adam(optimizer)
+        return optimizer
 
 
 def fuse_adam(optimizer: torch.optim.Optimizer) -> None:

@@ -15,7 +15,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_darec.data.distinct import sorted_distinct
-from recbole_darec.data.sequences import PLACES, Sequences
+from recbole_darec.data.sequences import PLACES, Sequences, sequence_fields
 from recbole_darec.errors import DataError
 
 __all__ = ["Negatives", "SequenceLoader", "grouped_by_length", "sequences_of", "windows"]
@@ -159,8 +159,7 @@ class SequenceLoader:
         self._grouped = bool(config["group_by_length"])
         self._longest = int(config["MAX_ITEM_LIST_LENGTH"])
         self._uid, self._iid = dataset.uid_field, dataset.iid_field
-        self._sequence = self._iid + config["LIST_SUFFIX"]
-        self._length = config["ITEM_LIST_LENGTH_FIELD"]
+        self._sequence, self._length = sequence_fields(config, dataset.iid_field)
         self._negative = config["NEG_PREFIX"] + self._iid
         found = sequences_of(dataset)
         rows = found.stretches(self._longest) if positions else found.prefixes(self._longest)

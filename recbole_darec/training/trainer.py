@@ -29,7 +29,7 @@ from recbole_darec.training.checkpoint import (
     save_checkpoint,
 )
 from recbole_darec.training.epoch import train_epoch
-from recbole_darec.training.fused import fuse_adam
+from recbole_darec.training.fused import FusesAdam
 from recbole_darec.training.identity import RunIdentity
 from recbole_darec.training.in_blocks import RanksInBlocks
 from recbole_darec.training.logged import LoggedTrainer
@@ -92,11 +92,6 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
         self._latest_valid_result: Any = None
         self.eval_collector = SharedCollector(config)
         self.evaluator = MetricEvaluator(config)
-
-    def _build_optimizer(self, **kwargs: Any) -> Any:
-        optimizer = super()._build_optimizer(**kwargs)
-        fuse_adam(optimizer)
-        return optimizer
 
     # ---- the whole run ---------------------------------------------------------------------
 
@@ -301,4 +296,4 @@ class ResumableTrainer(LoggedTrainer, _Trainer):
 
 def trainer_class(base: type) -> Any:
     """Return RecBole's trainer ``base`` with :class:`ResumableTrainer` over it."""
-    return type(f"Resumable{base.__name__}", (ResumableTrainer, RanksInBlocks, base), {})
+    return type(f"Resumable{base.__name__}", (ResumableTrainer, RanksInBlocks, FusesAdam, base), {})

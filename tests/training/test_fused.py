@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_runs import prepared
 
+from recbole_darec.run import make_trainer
+from recbole_darec.testing import TinyDataset
 from recbole_darec.training.fused import fuse_adam
 
 
@@ -43,3 +46,8 @@ def test_parameters_elsewhere_stay() -> None:
     optimizer = torch.optim.Adam([torch.zeros(2, requires_grad=True, device="meta")], lr=0.1)
     fuse_adam(optimizer)
     assert not optimizer.param_groups[0]["fused"]
+
+
+def test_the_trainers_adam_steps_in_one_pass(tiny_dataset: TinyDataset) -> None:
+    trainer = make_trainer(prepared(tiny_dataset.data_path, "LightGCN"))
+    assert {group["fused"] for group in trainer.optimizer.param_groups} == {True}
