@@ -105,8 +105,12 @@ class SequentialRankLoader(RankLoader):
         """Rank users with sequences of like lengths together, in batches no wider than these.
 
         For a model that reads positions: what lies behind a sequence's end changes nothing there.
+        Of several processes, which rank consecutive batches, each has short ones and long ones.
         """
         order = np.argsort(self.user_df[self._length].numpy(), kind="stable")
+        n_batches = len(order) // self.step
+        whole = order[: n_batches * self.step].reshape(n_batches, self.step)
+        order = np.concatenate([whole[_dealt(n_batches)].ravel(), order[whole.size :]])
         self.user_df, self._targets = self.user_df[order], self._targets[order]
         self.evaluated_users = self.evaluated_users[order]
         self._by_length = True
@@ -135,3 +139,11 @@ class SequentialRankLoader(RankLoader):
             longest = int(asked[self._length].max())
             asked.interaction[self._sequence] = asked[self._sequence][:, :longest]
         return asked, masked, torch.arange(len(index)), self._targets[index]
+
+
+def _dealt(n: int) -> np.ndarray:
+    """Return numbers below n in an order of which each stretch has small and large ones alike.
+
+    It is that of their binary digits read from behind (van der Corput's sequence).
+    """
+    return np.argsort([int(f"{number:064b}"[::-1], 2) for number in range(n)], kind="stable")

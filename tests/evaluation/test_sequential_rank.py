@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from recbole_darec import run_recbole_darec
 from recbole_darec.errors import OptionError
+from recbole_darec.evaluation.sequential_rank import _dealt
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, train
 from recbole_darec.testing.tiny_runs import options, prepared, scores
@@ -177,11 +179,22 @@ def test_batches_of_like_lengths_are_what_each_user_is_asked_with(
         seen += batch["user_id"].tolist()
     assert sorted(seen) == sorted(lists)
     if run.model.reads_positions:
-        assert widths == sorted(widths)
-        assert widths[0] < widths[-1]
+        # A batch of three holds neighbours in the order by length.
+        lengths = [min(len(lists[user]) - 1, LONG) for user in seen]
+        whole = sorted(sorted(lengths[n : n + 3]) for n in range(0, len(lengths) // 3 * 3, 3))
+        assert [*chain(*whole), *lengths[len(whole) * 3 :]] == sorted(lengths)
+        assert len(set(widths)) > 1
     else:
         assert set(widths) == {LONG}
     assert run.test_data.evaluated_users.tolist() == seen
+
+
+@pytest.mark.parametrize("n_processes", [2, 3, 4, 7])
+def test_each_of_several_processes_has_short_and_long_sequences(n_processes: int) -> None:
+    order = _dealt(200)
+    assert sorted(order.tolist()) == list(range(200))
+    for part in np.array_split(order, n_processes):
+        assert abs(part.mean() - order.mean()) < 200 * 2 / len(part)
 
 
 def test_a_user_is_ranked_alike_in_any_batch(tiny: Path) -> None:
