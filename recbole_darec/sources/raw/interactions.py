@@ -220,12 +220,14 @@ class _Again:
             return
         if len(counts) < size:
             raise self.changed
-        line = np.repeat(np.arange(size), counts)
-        lines = np.unique(line[keep != 0])
+        ends = np.cumsum(counts, dtype=np.int64)
+        stay = np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
+        any_stays = stay[ends] > stay[ends - counts]
+        lines = np.flatnonzero(any_stays)
         wanted = part
         if len(lines) < _FEW * size:
+            keep = keep[np.repeat(any_stays, counts)]
             wanted, counts = part.some(lines), counts[lines]
-            keep = keep[np.isin(line, lines)]
         block = wanted.block(self._source.reviewed)
         if block is None:
             yield from self.of_lines(part.records())
