@@ -123,17 +123,23 @@ class AlteredBackbone(_Backbone):
         """
         own = self.own_scores(interaction)
         assert self._ranking is not None
-        users = interaction[self.USER_ID] - 1
         new = of_new(interaction, own)
-        new = self.aligner.alter_new_scores(new, own[:, 1:], users, profiles, self._ranking)
+        new = self.aligner.alter_new_scores(
+            new, own[:, 1:], self._asked_for(interaction), profiles, self._ranking
+        )
         return torch.cat([self._altered_scores(interaction, own), new.to(own.dtype)], dim=1)
 
     def _altered_scores(self, interaction: Any, own: Tensor) -> Tensor:
         """Return the scores as the aligner alters them, in place, as RecBole puts its masks."""
         assert self._ranking is not None
-        users = interaction[self.USER_ID] - 1
+        users = self._asked_for(interaction)
         self.aligner.alter_scores_in_place(own[:, 1:], users, self._ranking)
         return own
+
+    def _asked_for(self, interaction: Any) -> Tensor:
+        """Return whom an aligner alters scores for, as :meth:`Aligner.alter_scores` takes it."""
+        users: Tensor = interaction[self.USER_ID] - 1
+        return users
 
     # ---- what the aligner makes of them ----------------------------------------------------
 

@@ -53,11 +53,6 @@ class AlignedSequential(AlignedRecommender):
     # ---- what the backbone offers ----------------------------------------------------------
 
     def _ready(self, config: Any, method: type[Aligner]) -> None:
-        if method.alters("scores"):
-            raise OptionError(
-                f"--align={self._method_name} changes the scores of users, by rows that a general "
-                "model has; a sequential model has items alone: take another --align"
-            )
         options = options_from_config(SequenceOptions, config)
         name = backbone_name(type(self))
         if config["transform"] is not None:
@@ -217,6 +212,17 @@ class AlignedSequential(AlignedRecommender):
                 return self.encode(interaction), tables.weights(self)["item"]
             except KeyError:  # it reads more than a sequence
                 return None
+
+    def predict(self, interaction: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the scores of a batch's items, as the aligner alters tables or scores, ``[b]``."""
+        if not self.alters_scores():
+            return super().predict(interaction, *args, **kwargs)
+        scores = self.full_sort_predict(interaction).view(-1, self.n_items)
+        return scores.gather(1, interaction[self.ITEM_ID][:, None])[:, 0]
+
+    def _asked_for(self, interaction: Any) -> Tensor:
+        histories: Tensor = interaction[self.ITEM_SEQ] - 1
+        return histories
 
     def loss_of_rows(self, loss_of: Callable[[Any], Any], interaction: Any) -> Any:
         """Return this process's part of a loss that is a mean over the batch's targets."""

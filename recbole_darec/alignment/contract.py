@@ -183,7 +183,9 @@ class Aligner:
         Args:
             scores: the backbone's, over what :meth:`alter_final` made of it, float ``[b, n_items]``
                 without a padding column.
-            users: row numbers of the batch within the first kind, int64 ``[b]``.
+            users: row numbers of the batch within the first kind, int64 ``[b]``; over a sequential
+                backbone, whose only kind are the items, the items that each user took, as row
+                numbers with -1 behind their ends, int64 ``[b, L]``.
             ranking: the training part and the profiles.
         """
         return scores

@@ -21,7 +21,8 @@ class Ranking:
             belong to the n-th row of their kind.
         profiles: frozen profile embeddings, rows and ``kinds`` as in a ``TrainingStep``.
         kinds: which rows of ``profiles`` belong to which kind; the first kind's are ranked for, the
-            last kind's are ranked.
+            last kind's are ranked.  Of a sequential backbone that is one kind, and nothing is
+            known of whom it is ranked for but what they took.
         found_before: numbers that were found on the same data, by a key that says all that they
             depend on; None where nothing is kept.
     """

@@ -86,15 +86,9 @@ class TextFilter(Aligner):
 
     def alter_scores_in_place(self, scores: Tensor, users: Tensor, ranking: Ranking) -> None:
         """Do what :meth:`alter_scores` does without another matrix of scores."""
-        from recbole_darec.filters.kept import KeptScores
-
-        if self.leaves_scores():
-            return
-        fitted, device = self.fitted(ranking), scores.device
-        if self._kept is None or (self._kept.fitted, self._kept.device) != (fitted, device):
-            self._kept = None  # before there are others
-            self._kept = KeptScores(fitted, device)
-        self._kept.mix_into(scores, users, float(self.modules.fusion))
+        if not self.leaves_scores():
+            scorer = self._scorer(users, scores.device, ranking)
+            scorer.mix_into(scores, users, float(self.modules.fusion))
 
     def alter_new_scores(
         self, new: Tensor, scores: Tensor, users: Tensor, profiles: Tensor, ranking: Ranking
@@ -103,6 +97,7 @@ class TextFilter(Aligner):
 
         A filter whose weights leave the items' profiles out knows nothing of new ones: z(new) then.
         """
+        import numpy as np
         import torch
 
         from recbole_darec.filters.equations import standardised
@@ -110,14 +105,21 @@ class TextFilter(Aligner):
 
         if self.leaves_scores():
             return new
-        fitted, weight, rows = self.fitted(ranking), float(self.modules.fusion), users.cpu().numpy()
+        fitted, weight = self.fitted(ranking), float(self.modules.fusion)
         if not fitted.weights.reads_items:
             return standardised(scores.float(), new.float())
         if self._new is None or self._new[0] is not profiles:
             _, items, _ = _inputs(ranking)
             self._new = profiles, NewItemScores(fitted, items.cpu(), profiles.cpu())
-        known, ours = (torch.from_numpy(f.scores(rows)) for f in (fitted, self._new[1]))
-        mixed = weight * standardised(known.to(new.device), ours.to(new.device))
+        if users.dim() == 2:
+            histories = self._scorer(users, new.device, ranking)
+            known, parts = histories.scores(users), histories.parts
+            rows = np.arange(len(users))
+        else:
+            rows, parts = users.cpu().numpy(), None
+            known = torch.from_numpy(fitted.scores(rows)).to(new.device)
+        ours = torch.from_numpy(self._new[1].scores(rows, parts))
+        mixed = weight * standardised(known, ours.to(new.device))
         if weight < 1.0:
             mixed += (1.0 - weight) * standardised(scores.float(), new.float())
         return mixed
@@ -148,6 +150,17 @@ class TextFilter(Aligner):
         weights = {f"filter_{name}": value for name, value in self.modules.found().items()}
         return {"filter_weight": float(self.modules.fusion), **weights}
 
+    def _scorer(self, users: Tensor, device: Any, ranking: Ranking) -> Any:
+        """Return what mixes z(F) of users, or of their histories, into scores on a device."""
+        from recbole_darec.filters.histories import HistoryScores
+        from recbole_darec.filters.kept import KeptScores
+
+        fitted = self.fitted(ranking)
+        if self._kept is None or (self._kept.fitted, self._kept.device) != (fitted, device):
+            self._kept = None  # before there are others
+            self._kept = (HistoryScores if users.dim() == 2 else KeptScores)(fitted, device)
+        return self._kept
+
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
         return self.modules.fitted(*_inputs(ranking), found_before=ranking.found_before)
@@ -171,8 +184,10 @@ class TextFilter(Aligner):
 
 def _inputs(ranking: Ranking) -> tuple[Any, Tensor, Tensor]:
     """Return the interactions, the profiles of what is ranked, and of those it is ranked for."""
-    kinds = list(ranking.kinds.values())
-    return ranking.interactions, ranking.profiles[kinds[-1]], ranking.profiles[kinds[0]]
+    *ranked_for, ranked = ranking.kinds.values()
+    items = ranking.profiles[ranked]
+    users = ranking.profiles[ranked_for[0]] if ranked_for else items[:0]
+    return ranking.interactions, items, users
 
 
 def _best(found: dict[float, float]) -> float:

@@ -26,6 +26,7 @@ __all__ = [
     "largest_eigenvalue",
     "mix_in_place",
     "normalised_interactions",
+    "normalised_rows",
     "present_rows",
     "row_blocks",
     "standardise_in_place",
@@ -51,10 +52,29 @@ def normalised_interactions(
         scipy CSR float32 of the same shape.
     """
     matrix = sp.csr_matrix(interactions, dtype=np.float32)
+    degrees = np.asarray(matrix.sum(0)).ravel()
+    return normalised_rows(matrix, degrees, user_exponent, item_exponent)
+
+
+def normalised_rows(
+    rows: Any, item_degrees: np.ndarray, user_exponent: float = 0.5, item_exponent: float = 0.3
+) -> Any:
+    """Return the rows of Y of users who need not have taken part in it.
+
+    Args:
+        rows: what each has taken, scipy sparse ``[b, n_items]``, binary; d_u is the sum of a row.
+        item_degrees: d_i, float ``[n_items]``.
+        user_exponent: a.
+        item_exponent: b.
+
+    Returns:
+        scipy CSR float32 of the same shape.
+    """
+    matrix = sp.csr_matrix(rows, dtype=np.float32)
     factors = []
-    for axis, exponent in ((1, user_exponent), (0, item_exponent)):
-        degrees = np.asarray(matrix.sum(axis)).ravel()
-        factor = np.zeros_like(degrees)
+    users = np.asarray(matrix.sum(1)).ravel()
+    for degrees, exponent in ((users, user_exponent), (item_degrees, item_exponent)):
+        factor = np.zeros(len(degrees), dtype=np.float32)
         np.power(degrees, -exponent, where=degrees > 0, out=factor)
         factors.append(sp.diags(factor))
     return sp.csr_matrix(factors[0] @ matrix @ factors[1], dtype=np.float32)

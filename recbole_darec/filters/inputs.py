@@ -16,7 +16,7 @@ from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.filters.weights import TEXT_PIECES
 from recbole_darec.numerics.rows import unit_rows
 
-__all__ = ["FilterInputs", "rows_of_users"]
+__all__ = ["FilterInputs", "means_of_items", "rows_of_users"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class FilterInputs:
         if self.item_rows is None or self.user_rows is None or self.means is None:
             return replace(self, interactions=interactions)
         rows = self.user_rows.clone()
-        rows[self.means] = _means_of_items(interactions[self.means], self.item_rows).to(rows.device)
+        rows[self.means] = means_of_items(interactions[self.means], self.item_rows).to(rows.device)
         return replace(self, interactions=interactions, user_rows=rows)
 
 
 def rows_of_users(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:
     """Return the users' centred unit profiles, the mean of their items' for those without one."""
-    means = _means_of_items(matrix, items)
+    means = means_of_items(matrix, items)
     if profiles is None:
         return means
     found = centred_unit_rows(profiles)
@@ -116,6 +116,6 @@ def _without_profile(profiles: Tensor | None, count: int) -> np.ndarray:
     return everyone if profiles is None else np.setdiff1d(everyone, present_rows(profiles))
 
 
-def _means_of_items(matrix: Any, items: Tensor) -> Tensor:
-    """Return the directions of the means of each user's item rows."""
+def means_of_items(matrix: Any, items: Tensor) -> Tensor:
+    """Return the directions of the means of each user's item rows, unit rows ``[n_users, w]``."""
     return unit_rows(torch.from_numpy(np.asarray(matrix @ items.cpu().numpy())), eps=1e-6)

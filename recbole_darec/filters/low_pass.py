@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ class LowPass:
         root = np.sqrt(np.asarray(interactions.sum(0)).ravel())[:, None]
         self._before = vectors.astype(np.float32)
         self.after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
+
+    def of(self, rows: Any) -> LowPass:
+        """Return the same low pass of other users: rows of R̃, scipy CSR ``[b, n_items]``."""
+        found = copy(self)
+        found._rows = rows
+        return found
 
     def scores(self, users: np.ndarray, width: int | None = None) -> np.ndarray:
         """Return the rows of some users, float32 ``[b, n_items]``.

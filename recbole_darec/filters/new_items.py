@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recbole_darec.filters.equations import centred_unit_rows
 from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.parts import FilterParts
 
 __all__ = ["NewItemScores"]
 
@@ -31,23 +32,24 @@ class NewItemScores:
         self._graph = None if texts is None else texts.columns_of(profiles, new)
         self._rows = centred_unit_rows(profiles, new)
 
-    def scores(self, users: np.ndarray) -> np.ndarray:
+    def scores(self, users: np.ndarray, parts: FilterParts | None = None) -> np.ndarray:
         """Return the new columns of some users, float32 ``[b, m]``.
 
         Args:
             users: row numbers, int ``[b]``.
+            parts: with the rows of these users; the filter's own without it.
         """
-        fitted, w = self._fitted, self._fitted.weights
-        found = self._of_graph(fitted.rows(users)) / fitted.deviations["graph"]
-        if w.user_text and fitted.inputs.user_texts is not None:
-            neighbours = fitted.neighbours(users)
-            found += (w.user_text / fitted.deviations["users"]) * self._of_graph(neighbours)
-        if w.match and fitted.inputs.user_rows is not None:
+        of, w = parts or self._fitted, self._fitted.weights
+        found = self._of_graph(of.rows(users)) / of.deviations["graph"]
+        if w.user_text and of.inputs.user_texts is not None:
+            neighbours = of.neighbours(users)
+            found += (w.user_text / of.deviations["users"]) * self._of_graph(neighbours)
+        if w.match and of.inputs.user_rows is not None:
             chosen = torch.from_numpy(np.asarray(users, dtype=np.int64))
-            cosines = (fitted.inputs.user_rows[chosen] @ self._rows.T).numpy()
-            found += (w.match / fitted.deviations["match"]) * cosines
+            cosines = (of.inputs.user_rows[chosen] @ self._rows.T).numpy()
+            found += (w.match / of.deviations["match"]) * cosines
         if w.low_pass:
-            found /= fitted.deviations["sum"]
+            found /= of.deviations["sum"]
         return found.astype(np.float32)
 
     def _of_graph(self, rows: Any) -> np.ndarray:

@@ -12,6 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
+from recbole_darec.filters.equations import standardised
+from recbole_darec.filters.histories import HistoryScores
 from recbole_darec.resolve import resolve
 from recbole_darec.run import Prepared, prepare
 from recbole_darec.testing.tiny_runs import one_batch, options, scores
@@ -120,8 +122,26 @@ def _named_parts(run: Prepared) -> tuple[str, ...]:
     return names
 
 
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser", "MarkovChain"])
+def test_the_text_filter_scores_what_the_model_is_asked_with(tiny: Path, model: str) -> None:
+    given = {"filter_text": 0.4, "filter_match": 0.2, "filter_popularity": 0.1}
+    run = run_of(tiny, "text_filter", model, filter_weight=0.3, **given)
+    run.model.eval()
+    batch = next(iter(run.test_data))[0]
+    with torch.no_grad():
+        own = run.model.own_scores(batch)[:, 1:].clone()
+        found = run.model.full_sort_predict(batch).view(len(batch), -1)[:, 1:]
+    fitted = run.model.aligner.fitted(run.model._ranking)
+    filtered = HistoryScores(fitted, torch.device("cpu")).scores(batch["item_id_list"] - 1)
+    expected = 0.7 * standardised(own) + 0.3 * standardised(filtered)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    # The validation item is not in the matrix of the filter, and counts all the same.
+    trained = fitted.inputs.interactions[batch["user_id"].numpy() - 1].sum(1).A1
+    assert (trained < batch["item_length"].numpy()).all()
+
+
 def test_ranking_and_pairs_agree(tiny: Path) -> None:
-    for align in ("none", "kar"):
+    for align in ("none", "kar", "text_filter"):
         run = run_of(tiny, align)
         every = scores(run)
         users = run.test_data.user_df

@@ -120,7 +120,6 @@ BAD: dict[str, tuple[list[str], str]] = {
         "training_rows=positions needs a model that reads a sequence in order, and 'Caser'",
     ),
     "masked input": ([*SMALL, "--align=rlmrec_gen"], "--align=rlmrec_gen masks embeddings"),
-    "scores": ([*SMALL, "--align=text_filter"], "--align=text_filter changes the scores of users"),
     "changed sequences": (
         ["--model=BERT4Rec", "--align=none", *QUICK],
         "the model 'BERT4Rec' wants its sequences changed",
@@ -148,7 +147,7 @@ BAD: dict[str, tuple[list[str], str]] = {
         [*PAD, "--phase_learning_rate=[0.1,0,0.1]"],
         r"phase_learning_rate=\[0.1, 0, 0.1\] must be above 0",
     ),
-    "joined experts": ([*SMALL, "--align=pad+rlmrec_con"], "pad ranks by experts of its own"),
+    "joined experts": ([*SMALL, "--align=pad+text_filter"], "pad ranks by experts of its own"),
     "no item table": (
         ["--model=MarkovChain", "--align=darec", *QUICK],
         "the model 'MarkovChain' has no one item table",
