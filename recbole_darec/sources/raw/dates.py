@@ -107,7 +107,7 @@ def us_seconds(codes: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.nd
 
     def digits(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         found = np.stack([digit(place + n) for n in range(size)])
-        good: np.ndarray = np.logical_and.reduce(found <= 9)
+        good: np.ndarray = np.asarray((found <= 9).all(axis=0))
         return 10 ** np.arange(size - 1, -1, -1) @ found, good
 
     month, place, good = one_or_two(begins, "/")
