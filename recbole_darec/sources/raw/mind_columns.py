@@ -59,7 +59,7 @@ class BehaviourColumns:
         taken = np.flatnonzero(before | clicked)
         line = words.line[taken]
         counts = np.bincount(line, minlength=len(bounds))
-        if int(counts.max(initial=0)) > _MAX_ROWS:
+        if (counts > _MAX_ROWS).any():
             return None
         of_history = before[taken]
         items = _texts(codes, words.begin[taken], words.end[taken] - 2 * ~of_history)
