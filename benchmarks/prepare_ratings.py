@@ -143,9 +143,8 @@ def _write_behaviours(file: IO[bytes], n: int) -> None:
         shown, clicked = _news(rng, len(user), 37), rng.integers(0, 37, len(user))
         moment = rng.integers(1_573_257_600, 1_573_862_400, len(user))
         for row, (u, t, click) in enumerate(zip(user.tolist(), moment.tolist(), clicked.tolist())):
-            marks = "01"
             impressions = " ".join(
-                f"N{item}-{marks[place == click]}" for place, item in enumerate(shown[row])
+                f"N{item}-{int(place == click)}" for place, item in enumerate(shown[row])
             )
             history = " ".join(f"N{item}" for item in seen[u])
             date = time.strftime("%m/%d/%Y %I:%M:%S %p", time.gmtime(t))

@@ -20,14 +20,13 @@ from recbole_darec.data.atomic import token_fault
 from recbole_darec.errors import DataError
 from recbole_darec.sources.raw.columns import Block, Coded
 from recbole_darec.sources.raw.files import read_file
-from recbole_darec.sources.raw.lines import Faults, LineFault, Record
+from recbole_darec.sources.raw.lines import MAX_ROWS, Faults, LineFault, Record
 from recbole_darec.sources.raw.parts import Part, parts_of
 from recbole_darec.sources.raw.selection import Scan, Selection
 from recbole_darec.sources.raw.source import Row, Source
 
 __all__ = ["Kept", "KeptBlock", "read_again", "scan"]
 
-_MAX_ROWS = 65_535  # interactions of one line
 _FEW = 0.6  # of a block's lines: so many or more are read with the others
 
 
@@ -138,8 +137,8 @@ def _rows(source: Source, line: Record, faults: Faults) -> Sequence[Row]:
         return ()
     try:
         rows = source.parse(line)
-        if len(rows) > _MAX_ROWS:
-            raise LineFault(f"more than {_MAX_ROWS:,} interactions")
+        if len(rows) > MAX_ROWS:
+            raise LineFault(f"more than {MAX_ROWS:,} interactions")
         for row in rows:
             if token_fault(row.user):
                 raise LineFault("a user id that RecBole would lose")

@@ -22,6 +22,7 @@ from recbole_darec.errors import DataError
 
 __all__ = [
     "MAX_LINE",
+    "MAX_ROWS",
     "Fault",
     "Faults",
     "LineFault",
@@ -34,6 +35,9 @@ __all__ = [
 
 MAX_LINE = 8 << 20
 """The longest line in bytes; a longer one is a fault.  It bounds what one line can take."""
+
+MAX_ROWS = 65_535
+"""The most interactions of one line; one with more is a fault."""
 
 _BUFFER = 1 << 20
 _BLOCK = 1 << 20

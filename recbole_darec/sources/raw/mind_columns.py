@@ -9,12 +9,12 @@ import numpy as np
 from recbole_darec.data.atomic import all_sound
 from recbole_darec.sources.raw.columns import Block, Coded, field_bounds, whole_lines
 from recbole_darec.sources.raw.dates import us_seconds
+from recbole_darec.sources.raw.lines import MAX_ROWS
 
 __all__ = ["BehaviourColumns"]
 
 _FIELDS = 5
 _USER, _TIME, _HISTORY, _SHOWN = 1, 2, 3, 4
-_MAX_ROWS = 65_535  # of one line; one with more is a fault
 _PACKED = 8  # bytes of an id that is compared as one number
 
 
@@ -39,7 +39,7 @@ class BehaviourColumns:
         bounds = field_bounds(codes, ord("\t"), _FIELDS)
         if bounds is None or len(lines.translate(None, _OTHER_SPACES)) < len(lines):
             return None
-        words = _words(codes)
+        words = _Words(codes)
         if not _one_each(words.line[words.field == _USER], len(bounds)):
             return None
         times = us_seconds(codes, bounds[:, _TIME] + 1, bounds[:, _TIME + 1])
@@ -59,7 +59,7 @@ class BehaviourColumns:
         taken = np.flatnonzero(before | clicked)
         line = words.line[taken]
         counts = np.bincount(line, minlength=len(bounds))
-        if (counts > _MAX_ROWS).any():
+        if (counts > MAX_ROWS).any():
             return None
         of_history = before[taken]
         items = _texts(codes, words.begin[taken], words.end[taken] - 2 * ~of_history)
@@ -89,17 +89,14 @@ class _Words:
         line, field: where it stands, from 0 on.
     """
 
-    def __init__(self, begin: np.ndarray, end: np.ndarray, number: np.ndarray) -> None:
-        some = end > begin
-        self.begin, self.end, number = begin[some], end[some], number[some]
+    def __init__(self, codes: np.ndarray) -> None:
+        ends = np.flatnonzero(codes <= ord(" "))
+        begins = np.concatenate(([0], ends[:-1] + 1))
+        closes = codes[ends] != ord(" ")  # a field
+        some = ends > begins
+        number = (np.cumsum(closes) - closes)[some]
+        self.begin, self.end = begins[some], ends[some]
         self.line, self.field = number // _FIELDS, number % _FIELDS
-
-
-def _words(codes: np.ndarray) -> _Words:
-    ends = np.flatnonzero(codes <= ord(" "))
-    begins = np.concatenate(([0], ends[:-1] + 1))
-    closes = codes[ends] != ord(" ")  # a field
-    return _Words(begins, ends, np.cumsum(closes) - closes)
 
 
 def _one_each(lines: np.ndarray, n: int) -> bool:
