@@ -100,7 +100,7 @@ def stored_faults(mark: str, table: str, read: Callable[[str], list[Row]]) -> li
 
 
 def _shown(own: str, column: str, cell: str, rows: list[Row], bold: str | None) -> str:
-    """Return what a cell is to be, with as many digits as it has."""
+    """Return what a cell is to be, with as many digits as it has, two of them significant."""
     above, _, below = column.partition(" / ")
     below, gain, _ = below.partition(" - 1")
     matching, value = _mean(f"{own} {above}", rows)
@@ -110,6 +110,10 @@ def _shown(own: str, column: str, cell: str, rows: list[Row], bold: str | None) 
         value = value / (_mean(f"{own} {below}", rows)[1] or math.nan) - bool(gain)
     number, percent = cell.removesuffix(" %"), cell.endswith(" %")
     digits = len(number.partition(".")[2])
+    if percent:
+        digits = max(digits, 1)
+    elif value:
+        digits = max(digits, 1 - math.floor(math.log10(abs(value))))
     text = f"{100 * value:+.{digits}f} %" if percent else f"{value:.{digits}f}"
     if bold is not None and len(matching) == 1 and matching[0][bold]:
         return f"**{text}**" if float(matching[0][bold]) < _SIGNIFICANT else text
@@ -196,11 +200,12 @@ def test_a_wrong_number_of_stored_rows_is_noticed() -> None:
     assert found(gains, "con", "**+34.9 %**", "**-0.0 %**", "") == [
         "con, d=x gain: **+34.9 %** is **+34.8 %**",
         "con, d=y gain: **-0.0 %** is -0.0 %",
-        "con, gain:  is 0",
+        "con, gain:  is 0.17",
     ]
+    assert found("f.csv; row: m; columns: p", "con", "0") == ["con, p: 0 is 0.45"]
     ratio = "f.csv; row: d; columns: m=none gain | m=con gain / m=none gain"
     assert not found(ratio, "x", "0.50", "0.70")
     over = "f.csv; row: m; where: d=x; columns: gain / m=none gain - 1"
     assert not found(over, "con", "-30.4 %")
     assert found(over, "con", "+69.6 %") == ["con, gain / m=none gain - 1: +69.6 % is -30.4 %"]
-    assert found(ratio, "x", "0.5", "0.71") == ["x, m=con gain / m=none gain: 0.71 is 0.70"]
+    assert found(ratio, "x", "0.50", "0.71") == ["x, m=con gain / m=none gain: 0.71 is 0.70"]
