@@ -26,6 +26,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_darec.numerics.precision import exact_products
+
 __all__ = [
     "Captured",
     "EmbeddingAccess",
@@ -232,7 +234,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation, and it and the random numbers back afterwards.
 
     ``model.eval()`` would not do: SGL draws its graphs anew in ``train()``.  cuDNN has no gradient
-    of a recurrent layer in evaluation, so that PyTorch's own kernels stand in.
+    of a recurrent layer in evaluation, so that PyTorch's own kernels stand in; products are exact,
+    so that what is computed in two ways can be compared.
     """
     modes = [(module, module.training) for module in model.modules()]
     numpy_state = np.random.get_state()  # noqa: NPY002 - RecBole draws from the global stream
@@ -241,7 +244,8 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     try:
         device = torch.device(str(model.device))
         ours = torch.backends.cudnn.flags(enabled=False)
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), ours:
+        forked = torch.random.fork_rng([device] if device.type == "cuda" else [])
+        with forked, ours, exact_products():
             yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002

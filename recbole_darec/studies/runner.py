@@ -98,6 +98,7 @@ class _Run:
             rows = self.store.rows()
             plan = make_plan(self.study, self.resolver, rows)
             self._note(plan, rows)
+            rows = self.store.rows()
             self.sharing.tidy(plan, rows)
             todo = self._todo(plan, rows)
             for run in todo[: self.executor.free()]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
+from recbole_darec.numerics.precision import exact_products
 from recbole_darec.numerics.shares import Share, sharing
 from recbole_darec.training.parallel import digest
 from recbole_darec.training.run_state import undrawn
@@ -75,7 +76,7 @@ def told_of_profiles(model: Any) -> str:
 
 
 def _why_not(model: Any, train_data: Any, size: int) -> str | None:
-    with undrawn(train_data), _left_as_it_is(model):
+    with undrawn(train_data), _left_as_it_is(model), exact_products():
         batch = _few_rows(next(iter(train_data)), 2 * size + 1).to(model.device)
         with _rows_given_to(EmbLoss, model) as given:
             whole = _computed(model, batch, train_data, Share())

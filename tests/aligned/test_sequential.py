@@ -116,6 +116,18 @@ def test_a_class_of_ones_own_is_trained_and_the_general_mixin_is_refused(tiny: P
         prepare(resolve(Joined, "tiny", None, given))
 
 
+def test_positions_are_read_where_products_are_asked_to_be_fast(tiny: Path) -> None:
+    # bfloat16 products differ by more than what tells a model that reads ahead.
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        run = run_of(tiny, "none", hidden_size=64, inner_size=256, n_layers=2)
+        assert run.model.reads_positions
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _named_parts(run: Prepared) -> tuple[str, ...]:
     run.model.train().calculate_loss(one_batch(run))
     names: tuple[str, ...] = run.model.loss_names

@@ -280,6 +280,39 @@ def test_an_impossible_run_stays_failed_when_failed_runs_are_done_again(
     assert len(made) == 2
 
 
+def test_a_run_that_a_killed_driver_left_begins_beside_the_others(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = make_study(**{**ONE, "seeds": [1, 2]})
+    together: list[int] = []
+
+    class Two:
+        """An executor of two runs at a time."""
+
+        def __init__(self) -> None:
+            self.tasks: list[Task] = []
+
+        def free(self) -> int:
+            return 2 - len(self.tasks)
+
+        def start(self, task: Task) -> None:
+            self.tasks.append(task)
+
+        def ended(self) -> list[tuple[Task, Outcome | str]]:
+            together.append(len(self.tasks))
+            return [(self.tasks.pop(), Outcome("done", valid={"recall@10": 0.1}))]
+
+        def close(self) -> None:
+            pass
+
+    with open_results(tmp_path / "s.sqlite") as store:
+        first, _ = make_plan(study, Resolver(study.folder, store.digest_of), {}).runs
+        store.add({"key": first.key, "dataset": "tiny", "model": "LightGCN", "align": "none",
+                   "seed": 1, "options": {}, "data": "", "state": "running"})  # fmt: skip
+        assert not run_study(study, store, Two(), tmp_path / "runs")
+    assert together == [2, 1]
+
+
 def test_what_another_version_has_done_is_said_and_shown_where_asked(
     make_study: Callable[..., Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

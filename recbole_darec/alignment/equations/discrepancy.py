@@ -81,7 +81,8 @@ def _weights(counts: Tensor, n: float) -> Tensor:
 class _Gaussians(torch.autograd.Function):
     """Weighted sum of five Gaussians over all pairs, with its gradient, a tile of pairs at a time.
 
-    A tile is some of the rows against all of them; what is kept is the gradient alone.
+    A tile is some of the rows against those from its first on, so that each pair is in one tile;
+    what is kept is the gradient alone.
     """
 
     @staticmethod
@@ -98,21 +99,27 @@ class _Gaussians(torch.autograd.Function):
         rate = -0.5 / (2.0**_WIDEST * scale) if scale > 0.0 else 0.0  # 0: all rows are one
         wanted = ctx.needs_input_grad[0]
         gradient = torch.zeros_like(rows) if wanted else None
+        with_ones = torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
         numbers = _TILE_NUMBERS if rows.device.type == "cpu" else _TILE_NUMBERS_ON_DEVICE
-        for side, other in ((slice(0, half), slice(half, None)), (slice(half, None), slice(half))):
-            weights = torch.empty_like(counts)
-            weights[side], weights[other] = own[side], cross[other]
-            weighted = torch.cat([rows, torch.ones_like(rows[:, :1])], 1) * weights[:, None]
-            tile_rows = max(1, numbers // len(rows))
-            for tile in torch.split(torch.arange(len(rows))[side], tile_rows):
-                here = slice(int(tile[0]), int(tile[-1]) + 1)
-                total, slope = _tile(rows, squares, here, rate)
-                value = value + counts[here] @ (total @ weights)
-                if gradient is not None:
-                    pulled = slope @ weighted
-                    moved = pulled[:, -1:] * rows[here] - pulled[:, :-1]
-                    gradient[here] = moved * (4.0 * rate * counts[here, None])
-        ctx.save_for_backward(gradient)
+        tile_rows = max(1, numbers // len(rows))
+        for first in (0, half):
+            # What a row weighs in pairs with a row of this half.
+            weights = own if first else torch.cat([own[:half], cross[half:]])
+            for start in range(first, first + half, tile_rows):
+                end = min(start + tile_rows, first + half)
+                twice = weights[start:].clone()
+                twice[end - start :] *= 2.0  # the same pairs the other way round
+                sums, slope = _tile(rows, squares, slice(start, end), twice, rate)
+                value = value + counts[start:end] @ sums
+                if gradient is None:
+                    continue
+                pulled = slope @ (with_ones[start:] * weights[start:, None])
+                gradient[start:end] += _moved(rows[start:end], pulled) * counts[start:end, None]
+                pulled = slope[:, end - start :].t() @ (
+                    with_ones[start:end] * counts[start:end, None]
+                )
+                gradient[end:] += _moved(rows[end:], pulled) * weights[end:, None]
+        ctx.save_for_backward(None if gradient is None else gradient.mul_(4.0 * rate))
         return value
 
     @staticmethod
@@ -122,17 +129,29 @@ class _Gaussians(torch.autograd.Function):
         return gradient * found, None, None
 
 
-def _tile(rows: Tensor, squares: Tensor, here: slice, rate: float) -> tuple[Tensor, Tensor]:
-    """Return the sum of the kernels of some rows with all, and its slope over the distance."""
-    power = torch.addmm(squares[here, None] + squares, rows[here], rows.t(), alpha=-2.0)
-    power.clamp_(min=0.0).mul_(rate).exp_()
-    power.diagonal(here.start).fill_(1.0)
-    total, slope = power.clone(), power.clone()
+def _moved(rows: Tensor, pulled: Tensor) -> Tensor:
+    """Return the weighted differences of some rows to others, of these rows' sum and its weight."""
+    return pulled[:, -1:] * rows - pulled[:, :-1]
+
+
+def _tile(
+    rows: Tensor, squares: Tensor, here: slice, weights: Tensor, rate: float
+) -> tuple[Tensor, Tensor]:
+    """Return kernels of some rows with those from the first of them on.
+
+    Returns:
+        their weighted sums over the latter, ``[h]``, and their slopes over distance, ``[h, m]``.
+    """
+    power = (squares[here, None] + squares[here.start :]).mul_(rate)
+    power.addmm_(rows[here], rows[here.start :].t(), alpha=-2.0 * rate)
+    power.clamp_(max=0.0).exp_()
+    power.diagonal().fill_(1.0)
+    sums, slope = power @ weights, power.clone()
     for step in range(1, _SQUARINGS + 1):
         power.square_()
-        total.add_(power)
+        sums.addmv_(power, weights)
         slope.add_(power, alpha=2.0**step)
-    return total, slope
+    return sums, slope
 
 
 def _gaussian(rows: Tensor, counts: Tensor, n: float) -> Tensor:
