@@ -19,47 +19,61 @@ from recbole_darec.errors import OptionError
 from recbole_darec.evaluation.all_rank import UserItems
 from recbole_darec.evaluation.shared import RankLoader
 
-__all__ = ["SequentialRankLoader", "last_items"]
+__all__ = ["LastItems", "SequentialRankLoader"]
 
 
-def last_items(config: Any, parts: Sequence[Any], users: np.ndarray) -> Interaction:
-    """Return what a sequential model is asked with: each user's last items, zeros behind them.
+class LastItems:
+    """What a sequential model is asked with: each user's last items, zeros behind them.
 
     Args:
         config: RecBole's configuration, which says how many items a sequence has at most.
         parts: the parts that are the users' history; the earlier part first.
-        users: row numbers, int64 ``[n]``.
+
+    Attributes:
+        users: the user of each interaction, in ascending order.
+        items: the item of each; a user's are in order of time.
     """
-    return _last_items(config, parts[0], users, *_by_user(parts))
 
+    def __init__(self, config: Any, parts: Sequence[Any]) -> None:
+        self._uid_field, iid_field = parts[0].uid_field, parts[0].iid_field
+        users, items = (
+            np.concatenate([part.inter_feat[field].numpy() for part in parts])
+            for field in (self._uid_field, iid_field)
+        )
+        order = np.argsort(users, kind="stable")
+        self.users, self.items = users[order], items[order]
+        self._longest = int(config["MAX_ITEM_LIST_LENGTH"])
+        self._sequence, self._length = sequence_fields(config, iid_field)
 
-def _by_user(parts: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return users and items of all parts, each user's together and in order of time."""
-    users, items = (
-        np.concatenate([part.inter_feat[field].numpy() for part in parts])
-        for field in (parts[0].uid_field, parts[0].iid_field)
-    )
-    order = np.argsort(users, kind="stable")
-    return users[order], items[order]
+    def of(self, users: np.ndarray) -> Interaction:
+        """Return the last items of users, given as row numbers, int64 ``[n]``."""
+        ends = np.searchsorted(self.users, users, side="right")
+        begin = np.maximum(np.searchsorted(self.users, users), ends - self._longest)
+        count = ends - begin
+        places = np.minimum(begin[:, None] + np.arange(self._longest), len(self.items) - 1)
+        inside = np.arange(self._longest) < count[:, None]
+        return Interaction(
+            {
+                self._uid_field: torch.from_numpy(users),
+                self._sequence: torch.from_numpy(np.where(inside, self.items[places], 0)),
+                self._length: torch.from_numpy(count),
+            }
+        )
 
+    def lengths(self, asked: Interaction) -> np.ndarray:
+        """Return how many items each sequence has, int64 ``[n]``."""
+        lengths: np.ndarray = asked[self._length].numpy()
+        return lengths
 
-def _last_items(
-    config: Any, dataset: Any, users: np.ndarray, owners: np.ndarray, items: np.ndarray
-) -> Interaction:
-    longest = int(config["MAX_ITEM_LIST_LENGTH"])
-    ends = np.searchsorted(owners, users, side="right")
-    begin = np.maximum(np.searchsorted(owners, users), ends - longest)
-    count = ends - begin
-    places = np.minimum(begin[:, None] + np.arange(longest), len(items) - 1)
-    inside = np.arange(longest) < count[:, None]
-    sequence, length = sequence_fields(config, dataset.iid_field)
-    return Interaction(
-        {
-            dataset.uid_field: torch.from_numpy(users),
-            sequence: torch.from_numpy(np.where(inside, items[places], 0)),
-            length: torch.from_numpy(count),
-        }
-    )
+    def cut(self, asked: Interaction) -> Interaction:
+        """Return the same no wider than its longest sequence, for a model that reads positions.
+
+        What lies behind a sequence's end changes nothing there.
+        """
+        longest = max(1, int(self.lengths(asked).max()))
+        return Interaction(
+            {**asked.interaction, self._sequence: asked[self._sequence][:, :longest]}
+        )
 
 
 class SequentialRankLoader(RankLoader):
@@ -85,15 +99,14 @@ class SequentialRankLoader(RankLoader):
         self.batch_users = batch_users
         part = dataset.inter_feat
         users, targets = part[self.uid_field].numpy(), part[self.iid_field].numpy()
-        owners, items = _by_user(earlier)
-        self.user_df = _last_items(config, dataset, users, owners, items)
+        self._history = LastItems(config, earlier)
+        self.user_df = self._history.of(users)
         self.evaluated_users, self._targets = users, torch.from_numpy(targets)
-        self._sequence, self._length = sequence_fields(config, dataset.iid_field)
         self._by_length = False
         self._masked = None
         if mask != "none":
             sizes = dataset.user_num, dataset.item_num
-            self._masked = UserItems(owners, items, *sizes)
+            self._masked = UserItems(self._history.users, self._history.items, *sizes)
             if mask == "history":
                 self._masked = self._masked.without(UserItems(users, targets, *sizes))
             else:
@@ -104,10 +117,10 @@ class SequentialRankLoader(RankLoader):
     def group_by_length(self) -> None:
         """Rank users with sequences of like lengths together, in batches no wider than these.
 
-        For a model that reads positions: what lies behind a sequence's end changes nothing there.
-        Of several processes, which rank consecutive batches, each has short ones and long ones.
+        For a model that reads positions.  Of several processes, which rank consecutive batches,
+        each has short ones and long ones.
         """
-        order = np.argsort(self.user_df[self._length].numpy(), kind="stable")
+        order = np.argsort(self._history.lengths(self.user_df), kind="stable")
         n_batches = len(order) // self.step
         whole = order[: n_batches * self.step].reshape(n_batches, self.step)
         order = np.concatenate([whole[_dealt(n_batches)].ravel(), order[whole.size :]])
@@ -136,8 +149,7 @@ class SequentialRankLoader(RankLoader):
         masked = None if self._masked is None else self._masked.of(self.evaluated_users[index])
         asked = self.user_df[index]
         if self._by_length:
-            longest = int(asked[self._length].max())
-            asked.interaction[self._sequence] = asked[self._sequence][:, :longest]
+            asked = self._history.cut(asked)
         return asked, masked, torch.arange(len(index)), self._targets[index]
 
 

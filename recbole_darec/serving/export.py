@@ -18,7 +18,7 @@ from recbole_darec.aligned.vectors import (
 from recbole_darec.data.atomic import staged_folder
 from recbole_darec.embeddings import write_binary
 from recbole_darec.errors import OptionError
-from recbole_darec.evaluation.sequential_rank import last_items
+from recbole_darec.evaluation.sequential_rank import LastItems
 from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.serving.newcomers import ColdSource, Newcomer, Newcomers, read_cold
 from recbole_darec.serving.output import pyarrow_parquet
@@ -119,7 +119,8 @@ def _score_vectors(run: LoadedRun) -> dict[str, Tensor] | None:
         return score_vectors(run.model, run.config)
     users = np.arange(1, run.dataset.user_num)
     blocks = np.array_split(users, -(-len(users) // _USERS_AT_A_TIME))
-    asked = (last_items(run.config, run.parts, block) for block in blocks)
+    last = LastItems(run.config, run.parts)
+    asked = (last.of(block) for block in blocks)
     return sequence_vectors(run.model, (batch.to(run.config["device"]) for batch in asked))
 
 

@@ -17,7 +17,7 @@ from recbole_darec.aligned.new_rows import WithNewItems
 from recbole_darec.aligned.vectors import final_tables, score_vectors
 from recbole_darec.errors import DataError, OptionError, some
 from recbole_darec.evaluation.all_rank import UserItems
-from recbole_darec.evaluation.sequential_rank import SequentialRankLoader, last_items
+from recbole_darec.evaluation.sequential_rank import LastItems, SequentialRankLoader
 from recbole_darec.loaded import LoadedRun, load_run
 from recbole_darec.serving.catalogue import Catalogue, check_k, frame_of, popular_of
 from recbole_darec.serving.fold_in import asked_with, folded_vectors, pairs_of, rows_taken
@@ -54,6 +54,8 @@ class Recommender:
         self.users, self.items = ids_of(run.dataset, "user"), ids_of(run.dataset, "item")
         self._block_bytes = block_mb * _MEBIBYTE
         self._vectors = score_vectors(run.model, run.config)
+        sequential = isinstance(run.test_data, SequentialRankLoader)
+        self._last_items = LastItems(run.config, run.parts) if sequential else None
 
     @classmethod
     def of(
@@ -186,7 +188,7 @@ class Recommender:
         """Yield frames of new users, out of the items that they took, which are left out."""
         sequences, config = list(new.values()), self.run.config
         scores: Scores
-        if isinstance(self.run.test_data, SequentialRankLoader):
+        if self._last_items is not None:
             ask = asked_with(config, self.run.dataset, sequences)
             scores = self._scores(catalogue, candidates, ask)
         elif self._vectors is not None and catalogue.vectors is not None:
@@ -252,8 +254,9 @@ class Recommender:
 
     def _ask(self, users: np.ndarray) -> Interaction:
         """Return what the model is asked with: users, or all that is known of what they did."""
-        if isinstance(self.run.test_data, SequentialRankLoader):
-            return last_items(self.run.config, self.run.parts, users)
+        if self._last_items is not None:
+            asked = self._last_items.of(users)
+            return self._last_items.cut(asked) if self.run.model.reads_positions else asked
         return Interaction({self.run.dataset.uid_field: torch.from_numpy(users)})
 
     def _known(self, users: Sequence[str] | None, unknown: str) -> tuple[np.ndarray, list[str]]:
