@@ -42,6 +42,8 @@ class HistoryParts(FilterParts):
         self.low_pass = fitted.low_pass
         self._y = fitted.rows(np.arange(0))
         self._item_degrees = np.asarray(fitted.inputs.interactions.sum(0)).ravel()
+        items = fitted.inputs.item_rows
+        self._item_rows = None if items is None else items.cpu()
 
     def ask(self, histories: Any) -> np.ndarray:
         """Take histories in, and return the numbers of their users.
@@ -54,9 +56,10 @@ class HistoryParts(FilterParts):
             self.low_pass = self.low_pass.of(
                 normalised_rows(histories, self._item_degrees, 0.5, 0.5)
             )
-        if self.inputs.item_rows is not None:
-            means = means_of_items(histories, self.inputs.item_rows)
-            self.inputs = replace(self.inputs, user_rows=means.to(self.inputs.item_rows.device))
+        items = self.inputs.item_rows
+        if items is not None and self._item_rows is not None:
+            means = means_of_items(histories, self._item_rows)
+            self.inputs = replace(self.inputs, user_rows=means.to(items.device))
         return np.arange(histories.shape[0])
 
 

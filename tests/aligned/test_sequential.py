@@ -134,6 +134,12 @@ def _named_parts(run: Prepared) -> tuple[str, ...]:
     return names
 
 
+def test_a_weight_of_user_profiles_is_refused(tiny: Path) -> None:
+    given = {"eval_mask": "none", "topk": [3], "valid_metric": "Recall@3"}
+    with pytest.raises(OptionError, match=r"filter_user_text=0\.3 .* by their items alone: leave"):
+        run_of(tiny, "text_filter", filter_user_text=0.3, **given)
+
+
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser", "MarkovChain"])
 def test_the_text_filter_scores_what_the_model_is_asked_with(tiny: Path, model: str) -> None:
     given = {"filter_text": 0.4, "filter_match": 0.2, "filter_popularity": 0.1}
