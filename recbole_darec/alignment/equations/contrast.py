@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from recbole_darec.numerics.rows import unit_rows
+from recbole_darec.numerics import contrast
 
 __all__ = ["info_nce"]
 
@@ -21,6 +20,4 @@ def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     Returns:
         a scalar; 0 where n is 1.
     """
-    logits = unit_rows(first) @ unit_rows(second).t() / temperature
-    own = torch.arange(len(logits), device=logits.device)
-    return torch.nn.functional.cross_entropy(logits, own)
+    return contrast.info_nce(first, second, second, temperature) / len(first)
