@@ -67,7 +67,7 @@ def sequential_data(
 def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     compat.init_seed(config["seed"], config["reproducibility"])
     model = model_class(config, train_part)
-    compat.fuse_gelu(model)
+    compat.use_fast_layers(model)
     return model.to(config["device"])
 
 

@@ -18,7 +18,7 @@ from recbole_darec.recbole_compat.datasets import (
     training_loader,
 )
 from recbole_darec.recbole_compat.devices import gpu_count
-from recbole_darec.recbole_compat.fast_layers import fuse_gelu
+from recbole_darec.recbole_compat.fast_layers import use_fast_layers
 from recbole_darec.recbole_compat.logs import log_file, logging_until_checked, start_logging
 from recbole_darec.recbole_compat.reconcile import reconcile
 
@@ -27,7 +27,6 @@ __all__ = [
     "ModelType",
     "add_training_noise",
     "evaluation_loader",
-    "fuse_gelu",
     "gpu_count",
     "init_seed",
     "load_dataset",
@@ -39,4 +38,5 @@ __all__ = [
     "split_dataset",
     "start_logging",
     "training_loader",
+    "use_fast_layers",
 ]
