@@ -91,7 +91,7 @@ def _reduced(args: argparse.Namespace, folder: Path) -> str:
     import pandas as pd
     import scipy.sparse as sp
 
-    from recbole_darec.filters.tuning import hold_out
+    from recbole_darec.filters.held_out import hold_out
 
     source, target = Path(args.data_path) / args.dataset, folder / "inside" / args.dataset
     shutil.copytree(source, target)

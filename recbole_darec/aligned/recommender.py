@@ -100,13 +100,18 @@ class AlignedRecommender(AlteredBackbone):
         if method.alters("scores"):
             pairs = dataset.inter_matrix(form="csr")[1:, 1:]  # without the padding
             pairs = pairs.astype(bool).astype(np.float32)
-            self._ranking = Ranking(pairs, rows, self._kinds, self.found_before)
+            order = self._order_of(dataset)
+            self._ranking = Ranking(pairs, rows, self._kinds, self.found_before, order)
             self.aligner.check_ranking(self._ranking)
         if self._alters_tables():
             # A width that cannot rank is answered here, before anything is trained.
             self.to(self.device)
             with torch.no_grad():
                 self._altered_tables()
+
+    def _order_of(self, dataset: Any) -> Any:
+        """Return where in its user's sequence an item was last taken; here no order counts."""
+        return None
 
     def _found_profiles(self, config: Any, dataset: Any, method: type[Aligner]) -> Any:
         """Return the profile embeddings of all kinds; none where nothing needs them."""

@@ -24,7 +24,7 @@ from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.aligned.table_products import Products, products_as_factors
 from recbole_darec.alignment.contract import Aligner
-from recbole_darec.data.sequences import PLACES
+from recbole_darec.data.sequences import PLACES, Sequences
 from recbole_darec.errors import OptionError
 from recbole_darec.numerics import RANK_LOSSES, softmax_loss_of_rows
 from recbole_darec.settings.options import options_from_config
@@ -223,6 +223,12 @@ class AlignedSequential(AlignedRecommender):
     def _asked_for(self, interaction: Any) -> Tensor:
         histories: Tensor = interaction[self.ITEM_SEQ] - 1
         return histories
+
+    def _order_of(self, dataset: Any) -> Any:
+        fields = dataset.uid_field, dataset.iid_field
+        users, items = (dataset.inter_feat[field].numpy() for field in fields)
+        found = Sequences(users, items, dataset.user_num)
+        return found.last_places(dataset.item_num)[1:, 1:]  # without the padding
 
     def loss_of_rows(self, loss_of: Callable[[Any], Any], interaction: Any) -> Any:
         """Return this process's part of a loss that is a mean over the batch's targets."""

@@ -25,12 +25,15 @@ class Ranking:
             known of whom it is ranked for but what they took.
         found_before: numbers that were found on the same data, by a key that says all that they
             depend on; None where nothing is kept.
+        order: where in the user's sequence an item was last taken, from 1 on, scipy CSR of the
+            entries of ``interactions``; None of a backbone that knows no order.
     """
 
     interactions: Any
     profiles: Tensor
     kinds: Mapping[str, slice]
     found_before: Kept | None = None
+    order: Any = None
 
 
 class Kept(Protocol):

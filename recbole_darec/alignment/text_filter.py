@@ -170,7 +170,7 @@ class TextFilter(Aligner):
 
     def fitted(self, ranking: Ranking) -> Any:
         """Return the filter of this training part, made once."""
-        return self.modules.fitted(*_inputs(ranking), found_before=ranking.found_before)
+        return self.modules.fitted(*_inputs(ranking), ranking.found_before, ranking.order)
 
     def _best_fusion(self, validate: Callable[[], float]) -> tuple[float, float]:
         """Return the best validation score of this filter, and the weight w that has it."""

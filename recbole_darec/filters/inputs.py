@@ -30,6 +30,8 @@ class FilterInputs:
         item_rows: centred unit profiles of the items, float32 ``[n_items, w]``, or None.
         user_rows: those of the users; a user without one has the mean of the own training items'.
         means: numbers of the users that have such a mean, or None.
+        order: where in the user's sequence an item was last taken, scipy CSR of X's entries; None
+            where the order does not count.
     """
 
     interactions: Any
@@ -38,6 +40,7 @@ class FilterInputs:
     item_rows: Tensor | None = None
     user_rows: Tensor | None = None
     means: np.ndarray | None = None
+    order: Any = None
 
     @classmethod
     def of(
@@ -46,6 +49,7 @@ class FilterInputs:
         item_profiles: Tensor | None = None,
         user_profiles: Tensor | None = None,
         *,
+        order: Any = None,
         pieces: Collection[str] = TEXT_PIECES,
         width: int = 128,
         n_neighbours: int = 20,
@@ -60,6 +64,7 @@ class FilterInputs:
             interactions: X, scipy sparse ``[n_users, n_items]``; values other than 0 count as 1.
             item_profiles: float ``[n_items, w]``, or None.
             user_profiles: float ``[n_users, w]``, or None.
+            order: as the attribute.
             pieces: those of the texts that may have a weight, by its name; others are not made.
             width: leading directions in which profiles are compared.
             n_neighbours: profile neighbours of a row.
@@ -84,11 +89,11 @@ class FilterInputs:
             user_profiles is None or user_profiles.shape[1] == item_profiles.shape[1]
         )
         if item_profiles is None or not comparable or "match" not in pieces:
-            return cls(matrix, item_texts, user_texts)
+            return cls(matrix, item_texts, user_texts, order=order)
         items = centred_unit_rows(item_profiles)
         users = rows_of_users(matrix, items, user_profiles)
         means = _without_profile(user_profiles, len(users))
-        return cls(matrix, item_texts, user_texts, items, users, means)
+        return cls(matrix, item_texts, user_texts, items, users, means, order)
 
     def trained_on(self, interactions: Any) -> FilterInputs:
         """Return the same texts over other interactions, of which the means of items are taken."""

@@ -29,6 +29,8 @@ class SearchedWeights:
         interactions: X, scipy CSR ``[n_users, n_items]``.
         items, users: their profiles, ``[n, w]``.
         found_before: ``get(key)`` and ``keep(key, numbers)``; None keeps nothing.
+        order: where in the user's sequence an item was last taken, scipy CSR of the entries of X,
+            or None.
     """
 
     def __init__(
@@ -38,10 +40,11 @@ class SearchedWeights:
         items: Tensor,
         users: Tensor,
         found_before: Any = None,
+        order: Any = None,
     ) -> None:
         self._options = options
         self._data = interactions, items, users
-        self._found_before = found_before
+        self._found_before, self._order = found_before, order
 
     def __call__(self, inputs: FilterInputs, fixed: Mapping[str, float]) -> FilterWeights:
         """Return the weights, those that are ``fixed`` among them.
@@ -72,7 +75,10 @@ class SearchedWeights:
         )
         asked = SEARCH, sorted(GRID.items()), search, interactions.shape
         whole = hashlib.sha256(repr(asked).encode())
-        for array in (interactions.indptr, interactions.indices):
+        arrays = [interactions.indptr, interactions.indices]
+        if self._order is not None:
+            arrays += [self._order.indptr, self._order.indices, self._order.data]
+        for array in arrays:
             whole.update(np.ascontiguousarray(array, dtype=np.int64).data)
         for rows in profiles:
             whole.update(repr((rows.dtype, tuple(rows.shape))).encode())

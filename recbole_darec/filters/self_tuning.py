@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from recbole_darec.errors import OptionError
 from recbole_darec.filters.equations import present_rows
 from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.held_out import FEWEST
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.options import OF_USER_PROFILES, FilterOptions
 from recbole_darec.filters.searched import SearchedWeights
-from recbole_darec.filters.tuning import FEWEST, GRID
+from recbole_darec.filters.tuning import GRID
 from recbole_darec.filters.weights import TEXT_PIECES, FilterWeights
 
 __all__ = ["SelfTuningFilter"]
@@ -96,7 +97,12 @@ class SelfTuningFilter(nn.Module):
                 )
 
     def fitted(
-        self, interactions: Any, items: Tensor, users: Tensor, found_before: Any = None
+        self,
+        interactions: Any,
+        items: Tensor,
+        users: Tensor,
+        found_before: Any = None,
+        order: Any = None,
     ) -> FittedFilter:
         """Return the filter of a training part, made once.
 
@@ -104,6 +110,8 @@ class SelfTuningFilter(nn.Module):
             interactions, items, users: as :meth:`check` takes them.
             found_before: weights that were found on the same data by the same search, by
                 ``get(key)`` and ``keep(key, numbers)``; None keeps none.
+            order: where in the user's sequence an item was last taken, scipy CSR of the entries of
+                X, for weights that find what comes next; None where the order does not count.
         """
         if self._fitted is None:
             # A piece whose weight is known to be 0 is not made.
@@ -112,13 +120,15 @@ class SelfTuningFilter(nn.Module):
                 interactions,
                 items,
                 users,
+                order=order,
                 pieces=[name for name in TEXT_PIECES if known.get(name) != 0.0],
                 width=self._options.filter_width,
                 n_neighbours=self._options.filter_neighbours,
                 search=self._options.filter_search,
                 device=self.weights.device,
             )
-            self._search = SearchedWeights(self._options, interactions, items, users, found_before)
+            asked = self._options, interactions, items, users, found_before, order
+            self._search = SearchedWeights(*asked)
             if not bool(self.weights_known):
                 self._keep(self._search(inputs, self._options.fixed_weights()))
                 self.weights_known.fill_(True)

@@ -8,17 +8,17 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from recbole_darec.filters.equations import row_blocks
 from recbole_darec.filters.fitted import FittedFilter, dense, deviations
+from recbole_darec.filters.held_out import FEWEST, hold_out, hold_out_latest
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.low_pass import LowPass
 from recbole_darec.filters.weights import FilterWeights
 from recbole_darec.numerics.topk import top_k
 
-__all__ = ["FEWEST", "GRID", "SEARCH", "hold_out", "recall", "tuned_weights"]
+__all__ = ["GRID", "SEARCH", "recall", "tuned_weights"]
 
 # Each weight's candidates; the first ones win where several are equally good.
 GRID: dict[str, tuple[float, ...]] = {
@@ -32,17 +32,15 @@ GRID: dict[str, tuple[float, ...]] = {
     "low_pass_width": (64.0, 32.0, 128.0),
 }
 # Counted up with every change of the search, so that weights which another one found are not taken.
-SEARCH = 1
+SEARCH = 2
 _CUT = 20
-_SHARE = 0.2
-FEWEST = 3
 # Elements of users x items that one candidate ranks at a time: some seconds of a core for the whole
 # grid.  Where that is too few users to tell weights apart by, there is more than one such block.
 _RANKED_ELEMENTS = 40_000_000
 _FEWEST_RANKED = 256
 # Recall on one fifth of a small data set tells two weights apart by chance: so many interactions
-# are held out, a fifth at a time.
-_HELD_OUT, _MOST_FIFTHS = 20_000, 5
+# are held out, a fifth at a time; where order counts, each user's last item, then the one before.
+_HELD_OUT, _MOST_TASKS = 20_000, 5
 
 
 def tuned_weights(
@@ -51,7 +49,9 @@ def tuned_weights(
     """Choose the weights by Recall@20 on a fifth of each user's training items.
 
     The filter is built from the rest.  Where a fifth is few interactions, several are drawn, and
-    the mean of their recalls counts.  First the exponent, c, t and p are chosen together, then h
+    the mean of their recalls counts.  Where the order is known it is each user's last item, found
+    out of what was before it, and in so far as these are few the one before the last, and so on.
+    First the exponent, c, t and p are chosen together, then h
     and g, then l and the width of the low pass; the caller builds anew from the whole training
     part.
 
@@ -91,39 +91,6 @@ def tuned_weights(
     if len(tried) == 1:
         return tried[0]
     return tried[int(np.argmax(_over(tasks, _recalls_of_low_passes, tried)))]
-
-
-def hold_out(interactions: Any, seed: int = 0) -> tuple[Any, Any]:
-    """Split X into what is kept and a fifth of the items of each user who has three or more.
-
-    Args:
-        interactions: scipy CSR ``[n_users, n_items]``.
-        seed: of the choice; NumPy's RandomState, whose stream is the same in every version.
-
-    Returns:
-        the kept and the held-out part, scipy CSR of the same shape.
-
-    Raises:
-        ValueError: no user has three items.
-    """
-    matrix = sp.csr_matrix(interactions)
-    counts = np.diff(matrix.indptr)
-    taken = np.where(counts >= FEWEST, np.maximum(1, (counts * _SHARE).astype(np.int64)), 0)
-    if not taken.any():
-        raise ValueError(f"no user has {FEWEST} training items or more")
-    user = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((np.random.RandomState(seed).random_sample(matrix.nnz), user))
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-    held = np.zeros(matrix.nnz, dtype=bool)
-    held[order] = place < np.repeat(taken, counts)
-    parts = []
-    for chosen in (~held, held):
-        part = sp.csr_matrix(
-            (np.ones(int(chosen.sum()), np.float32), (user[chosen], matrix.indices[chosen])),
-            shape=matrix.shape,
-        )
-        parts.append(part)
-    return parts[0], parts[1]
 
 
 def recall(scores: torch.Tensor, known: Any, wanted: Any, cut: int = _CUT) -> np.ndarray:
@@ -216,11 +183,17 @@ class _Task:
 
 
 def _tasks(inputs: FilterInputs, seed: int) -> list[_Task]:
-    """Return a task for each fifth that is held out, drawn with a seed each."""
+    """Return a task for each fifth that is held out, drawn with a seed each, or each last item."""
+    most = _MOST_TASKS
+    if inputs.order is not None:  # who has no item to be held out has none before it, either
+        most = min(most, int(np.diff(inputs.order.indptr).max(initial=0)) - FEWEST + 1)
     found: list[_Task] = []
     count = 0
-    while not found or (count < _HELD_OUT and len(found) < _MOST_FIFTHS):
-        kept, held = hold_out(inputs.interactions, seed + len(found))
+    while not found or (count < _HELD_OUT and len(found) < most):
+        if inputs.order is None:
+            kept, held = hold_out(inputs.interactions, seed + len(found))
+        else:
+            kept, held = hold_out_latest(inputs.order, len(found))
         found.append(_Task.of(inputs.trained_on(kept), held))
         count += held.nnz
     return found

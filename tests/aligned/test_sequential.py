@@ -153,6 +153,9 @@ def test_the_text_filter_scores_what_the_model_is_asked_with(tiny: Path, model: 
     filtered = HistoryScores(fitted, torch.device("cpu")).scores(batch["item_id_list"] - 1)
     expected = 0.7 * standardised(own) + 0.3 * standardised(filtered)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    order = run.model._ranking.order
+    assert (order.sign() != fitted.inputs.interactions).nnz == 0
+    assert fitted.inputs.order is order
     # The validation item is not in the matrix of the filter, and counts all the same.
     trained = fitted.inputs.interactions[batch["user_id"].numpy() - 1].sum(1).A1
     assert (trained < batch["item_length"].numpy()).all()

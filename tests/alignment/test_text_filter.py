@@ -288,14 +288,15 @@ def test_weights_are_found_once_for_the_same_data_and_options(
     assert len(sought) == 1
     other = ranking()
     other.profiles[0, 0] += 1.0
+    order = replace(ranking(), order=ranking().interactions)
     for data, options in (
-        (ranking(seed=1), {}), (other, {}), (ranking(), {"filter_text": 0.0}),
+        (ranking(seed=1), {}), (other, {}), (order, {}), (ranking(), {"filter_text": 0.0}),
         (ranking(), {"filter_neighbours": 4}), (ranking(), {"filter_width": 3}),
     ):  # fmt: skip
         before = len(sought)
         found(data, **options)
         assert len(sought) == before + 1
-    assert len(memory) == len(sought) == 6
+    assert len(memory) == len(sought) == 7
     (key, *_) = memory
     memory[key] = [0.1]  # of a version with other weights
     assert found(ranking()) == first

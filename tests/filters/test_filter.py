@@ -16,10 +16,11 @@ from recbole_darec.filters.equations import (
     standardised,
 )
 from recbole_darec.filters.fitted import FittedFilter
+from recbole_darec.filters.held_out import hold_out
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.low_pass import LowPass, leading_right_vectors
 from recbole_darec.filters.text_graph import TextGraph
-from recbole_darec.filters.tuning import GRID, hold_out, recall, tuned_weights
+from recbole_darec.filters.tuning import GRID, recall, tuned_weights
 from recbole_darec.filters.weights import FilterWeights
 
 from . import naive
@@ -227,24 +228,6 @@ def test_pieces_without_a_weight_are_not_made() -> None:
     assert (some.user_texts, some.user_rows) == (None, None)
 
 
-@given(seed=st.integers(0, 500))
-def test_a_fifth_of_each_users_items_is_held_out(seed: int) -> None:
-    x = sp.csr_matrix(planted(seed, 20, 30))
-    kept, held = hold_out(x, seed)
-    assert (kept + held != x).nnz == 0
-    assert kept.multiply(held).nnz == 0
-    for user in range(20):
-        count = x[user].nnz
-        assert held[user].nnz == (max(1, int(count * 0.2)) if count >= 3 else 0)
-    again = hold_out(x, seed)
-    assert (again[1] != held).nnz == 0
-
-
-def test_nothing_can_be_held_out_of_users_with_two_items() -> None:
-    with pytest.raises(ValueError, match="no user has 3"):
-        hold_out(sp.csr_matrix(np.eye(4) + np.eye(4, k=1)))
-
-
 def test_recall_by_hand() -> None:
     scores = torch.tensor([[5.0, 4, 3, 2, 1], [1, 2, 3, 4, 5]])
     known = sp.csr_matrix(np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 1]]))
@@ -311,24 +294,6 @@ def test_pieces_that_cannot_be_made_have_weight_zero() -> None:
     assert (found.text, found.match, found.user_text) == (0.0, 0.0, 0.0)
     only_items = FilterInputs.of(sp.csr_matrix(x), torch.from_numpy(items).float())
     assert tuned_weights(only_items).user_text == 0.0
-
-
-@pytest.mark.parametrize(("users", "drawn"), [(240, 5), (36_000, 1)])
-def test_few_interactions_are_held_out_several_times(
-    users: int, drawn: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, _, _ = blocks(6)
-    seeds = []
-
-    def noted(interactions: object, seed: int) -> object:
-        seeds.append(seed)
-        return hold_out(interactions, seed)
-
-    monkeypatch.setattr("recbole_darec.filters.tuning.hold_out", noted)
-    many = sp.vstack([sp.csr_matrix(x)] * (users // len(x)))
-    fixed = dict.fromkeys(set(vars(FilterWeights())) - {"item_exponent", "popularity"}, 0.0)
-    tuned_weights(FilterInputs.of(many), {**fixed, "item_exponent": 0.3}, seed=7)
-    assert seeds == [7 + n for n in range(drawn)]
 
 
 @pytest.mark.parametrize("with_users", [False, True])
