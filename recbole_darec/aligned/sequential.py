@@ -24,9 +24,9 @@ from recbole_darec.aligned.recommender import AlignedRecommender
 from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.aligned.table_products import Products, products_as_factors
 from recbole_darec.alignment.contract import Aligner
-from recbole_darec.data.sequences import PLACES, Sequences
+from recbole_darec.data.sequences import PLACES
 from recbole_darec.errors import OptionError
-from recbole_darec.numerics import RANK_LOSSES, softmax_loss_of_rows
+from recbole_darec.numerics import RANK_LOSSES, last_places, softmax_loss_of_rows
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import SequenceOptions
 
@@ -226,9 +226,8 @@ class AlignedSequential(AlignedRecommender):
 
     def _order_of(self, dataset: Any) -> Any:
         fields = dataset.uid_field, dataset.iid_field
-        users, items = (dataset.inter_feat[field].numpy() for field in fields)
-        found = Sequences(users, items, dataset.user_num)
-        return found.last_places(dataset.item_num)[1:, 1:]  # without the padding
+        users, items = (dataset.inter_feat[field].numpy() - 1 for field in fields)
+        return last_places(users, items, (dataset.user_num - 1, dataset.item_num - 1))
 
     def loss_of_rows(self, loss_of: Callable[[Any], Any], interaction: Any) -> Any:
         """Return this process's part of a loss that is a mean over the batch's targets."""

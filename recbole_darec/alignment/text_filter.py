@@ -36,6 +36,18 @@ class TextFilterOptions(FilterOptions):
         low=0.0,
         high=1.0,
     )
+    filter_recency: float | None = option(
+        None,
+        "Share r of its weight that an item loses with each that its user took after it, over a "
+        "sequential model.",
+        low=0.0,
+        below=1.0,
+    )
+
+    def fixed_weights(self) -> dict[str, float]:
+        """Return the weights that are given, recency among them."""
+        given = {} if self.filter_recency is None else {"recency": self.filter_recency}
+        return {**super().fixed_weights(), **given}
 
 
 class TextFilter(Aligner):
@@ -75,7 +87,7 @@ class TextFilter(Aligner):
                     f"filter_user_text={user_text:g} is a weight of user profiles, and a "
                     "sequential model knows users by their items alone: leave it out"
                 )
-            self.modules.check(*_inputs(ranking))
+            self.modules.check(*_inputs(ranking), ranking.order)
 
     def leaves_scores(self) -> bool:
         """Tell whether w is 0, or is not found yet."""

@@ -121,22 +121,6 @@ class Sequences:
         """Return the user of each item, int32 ``[n]``."""
         return np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), self.lengths)
 
-    def last_places(self, n_items: int) -> Any:
-        """Return where each user took an item last, from 1 on, scipy CSR ``[n_users, n_items]``.
-
-        Args:
-            n_items: number of item ids, the padding's 0 counted.
-        """
-        import scipy.sparse as sp
-
-        keys = self.users() * np.int64(n_items) + self.items
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        last = np.append(keys[1:] != keys[:-1], np.ones(min(1, len(keys)), dtype=bool))
-        users, items = np.divmod(keys[last], n_items)
-        places = (order[last] - self.starts[users] + 1).astype(np.float32)
-        return sp.csr_matrix((places, (users, items)), shape=(len(self.starts) - 1, n_items))
-
     def prefixes(self, longest: int) -> Windows:
         """Return what stands before each item but a user's first: its target is the one behind.
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -22,6 +21,8 @@ from recbole_darec.filters.inputs import means_of_items
 from recbole_darec.filters.kept import KEPT_BYTES
 from recbole_darec.filters.parts import FilterParts
 from recbole_darec.filters.products import ScoreProducts
+from recbole_darec.filters.recency import faded
+from recbole_darec.numerics import last_places
 
 __all__ = ["HistoryParts", "HistoryScores"]
 
@@ -40,7 +41,7 @@ class HistoryParts(FilterParts):
         self.weights, self.deviations = fitted.weights, fitted.deviations
         self.cooccurrence, self.popularity = fitted.cooccurrence, fitted.popularity
         self.low_pass = fitted.low_pass
-        self._y = fitted.rows(np.arange(0))
+        self._y = self._asked = fitted.rows(np.arange(0))
         self._item_degrees = np.asarray(fitted.inputs.interactions.sum(0)).ravel()
         items = fitted.inputs.item_rows
         self._item_rows = None if items is None else items.cpu()
@@ -49,16 +50,18 @@ class HistoryParts(FilterParts):
         """Take histories in, and return the numbers of their users.
 
         Args:
-            histories: scipy CSR ``[b, n_items]``, binary.
+            histories: the place of each item in its user's sequence, from 1 on, scipy CSR
+                ``[b, n_items]``.
         """
-        self._y = normalised_rows(histories, self._item_degrees, 0.5, self.weights.item_exponent)
+        w, taken = self.weights, histories.sign()
+        self._y = normalised_rows(taken, self._item_degrees, 0.5, w.item_exponent)
+        self._asked = faded(self._y, histories, w.recency)
         if self.low_pass is not None:
-            self.low_pass = self.low_pass.of(
-                normalised_rows(histories, self._item_degrees, 0.5, 0.5)
-            )
+            smooth = normalised_rows(taken, self._item_degrees, 0.5, 0.5)
+            self.low_pass = self.low_pass.of(faded(smooth, histories, w.recency))
         items = self.inputs.item_rows
         if items is not None and self._item_rows is not None:
-            means = means_of_items(histories, self._item_rows)
+            means = means_of_items(faded(taken, histories, w.recency), self._item_rows)
             self.inputs = replace(self.inputs, user_rows=means.to(items.device))
         return np.arange(histories.shape[0])
 
@@ -89,8 +92,8 @@ class HistoryScores:
         """Return the rows F, float32 ``[b, n_items]``.
 
         Args:
-            histories: row numbers of items, -1 where there is none, int64 ``[b, L]``; an item that
-                stands there twice counts once.
+            histories: row numbers of items in the order in which they were taken, -1 where there is
+                none, int64 ``[b, L]``; of an item that stands there twice the last counts.
         """
         return self._products.scores(self.parts.ask(_matrix(histories, self.fitted.n_items)))
 
@@ -124,11 +127,7 @@ class HistoryScores:
 
 
 def _matrix(histories: Tensor, n_items: int) -> Any:
-    """Return histories as scipy CSR ``[b, n_items]``, binary."""
+    """Return the last place of each item in its history, scipy CSR ``[b, n_items]``."""
     asked = histories.cpu().numpy()
     row, place = np.nonzero(asked >= 0)
-    ones = np.ones(len(row), dtype=np.float32)
-    found = sp.csr_matrix((ones, (row, asked[row, place])), shape=(len(asked), n_items))
-    found.sum_duplicates()
-    found.data[:] = 1.0
-    return found
+    return last_places(row, asked[row, place], (len(asked), n_items))

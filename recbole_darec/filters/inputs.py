@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.filters.equations import centred_unit_rows, present_rows
+from recbole_darec.filters.recency import faded
 from recbole_darec.filters.text_graph import TextGraph
 from recbole_darec.filters.weights import TEXT_PIECES
 from recbole_darec.numerics.rows import unit_rows
@@ -97,11 +98,25 @@ class FilterInputs:
 
     def trained_on(self, interactions: Any) -> FilterInputs:
         """Return the same texts over other interactions, of which the means of items are taken."""
+        order = self.order
+        if order is not None:
+            order = sp.csr_matrix(order.multiply(interactions))
+        found = replace(self, interactions=interactions, order=order)
+        return found._with_means(interactions)
+
+    def fading(self, recency: float) -> FilterInputs:
+        """Return the same with means in which each item counts by its recency r."""
+        if not recency or self.order is None:
+            return self
+        return self._with_means(faded(self.interactions, self.order, recency))
+
+    def _with_means(self, interactions: Any) -> FilterInputs:
+        """Return the same with the means of what users took, each item by its entry."""
         if self.item_rows is None or self.user_rows is None or self.means is None:
-            return replace(self, interactions=interactions)
+            return self
         rows = self.user_rows.clone()
         rows[self.means] = means_of_items(interactions[self.means], self.item_rows).to(rows.device)
-        return replace(self, interactions=interactions, user_rows=rows)
+        return replace(self, user_rows=rows)
 
 
 def rows_of_users(matrix: Any, items: Tensor, profiles: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recbole_darec.filters.equations import normalised_interactions
+from recbole_darec.filters.recency import faded
 
 __all__ = ["LowPass", "leading_right_vectors"]
 
@@ -36,6 +37,10 @@ class LowPass:
         root = np.sqrt(np.asarray(interactions.sum(0)).ravel())[:, None]
         self._before = vectors.astype(np.float32)
         self.after = np.ascontiguousarray((vectors * root).T, dtype=np.float32)
+
+    def fading(self, order: Any, recency: float) -> LowPass:
+        """Return the same low pass of the users' rows by recency; see :func:`.recency.faded`."""
+        return self.of(faded(self._rows, order, recency))
 
     def of(self, rows: Any) -> LowPass:
         """Return the same low pass of other users: rows of R̃, scipy CSR ``[b, n_items]``."""

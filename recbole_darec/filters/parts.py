@@ -10,6 +10,7 @@ from recbole_darec.filters.cooccurrence import Cooccurrence
 from recbole_darec.filters.equations import normalised_interactions
 from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.low_pass import LowPass
+from recbole_darec.filters.recency import faded
 from recbole_darec.filters.weights import FilterWeights
 
 __all__ = ["FilterParts"]
@@ -33,15 +34,17 @@ class FilterParts:
     """
 
     def __init__(self, inputs: FilterInputs, weights: FilterWeights) -> None:
-        self.inputs = inputs
+        self.inputs = inputs.fading(weights.recency) if weights.match else inputs
         self.weights = weights
         self._y = normalised_interactions(inputs.interactions, 0.5, weights.item_exponent)
+        self._asked = faded(self._y, inputs.order, weights.recency)
         self.cooccurrence = Cooccurrence(self._y)
         degrees = np.asarray(inputs.interactions.sum(0)).ravel()
         self.popularity = np.power(degrees.clip(min=1.0), weights.popularity).astype(np.float32)
-        self.low_pass = (
-            LowPass(inputs.interactions, int(weights.low_pass_width)) if weights.low_pass else None
-        )
+        self.low_pass = None
+        if weights.low_pass:
+            low_pass = LowPass(inputs.interactions, int(weights.low_pass_width))
+            self.low_pass = low_pass.fading(inputs.order, weights.recency)
         self.deviations = dict.fromkeys(_PIECES, 1.0)
 
     @property
@@ -55,8 +58,8 @@ class FilterParts:
         return int(self._y.shape[1])
 
     def rows(self, users: np.ndarray) -> Any:
-        """Return the rows of Y of some users, scipy CSR ``[b, n_items]``."""
-        return self._y[users]
+        """Return the rows of Y of some users, by recency, scipy CSR ``[b, n_items]``."""
+        return self._asked[users]
 
     def neighbours(self, users: np.ndarray) -> Any:
         """Return the rows of S Y of some users, scipy CSR ``[b, n_items]``."""

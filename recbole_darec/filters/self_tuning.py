@@ -55,19 +55,26 @@ class SelfTuningFilter(nn.Module):
             state_dict[name] = nn.functional.pad(state_dict[name], (0, missing))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def check(self, interactions: Any, items: Tensor, users: Tensor) -> None:
+    def check(self, interactions: Any, items: Tensor, users: Tensor, order: Any = None) -> None:
         """Refuse what the weights cannot be found for.
 
         Args:
             interactions: X, scipy CSR ``[n_users, n_items]``.
             items: item profiles, float ``[n_items, w]``; zero rows are none.
             users: user profiles, float ``[n_users, w]``.
+            order: as :meth:`fitted` takes it.
 
         Raises:
-            OptionError: a weight of a text is given and there are no profiles, no user has three
-                training items to hold one out of, or there are too few rows to be neighbours.
+            OptionError: a recency is given without an order, a weight of a text is given and there
+                are no profiles, no user has three training items to hold one out of, or there are
+                too few rows to be neighbours.
         """
         given = self._options.fixed_weights()
+        if given.get("recency") and order is None:
+            raise OptionError(
+                f"filter_recency={given['recency']:g} goes by the order of a sequential model's "
+                "items, and this model has none: leave it out"
+            )
         there = {"item": len(present_rows(items)), "user": len(present_rows(users))}
         for name, kind in _READS.items():
             if given.get(name) and not there[kind]:
@@ -79,7 +86,9 @@ class SelfTuningFilter(nn.Module):
         sought = [
             name
             for name in GRID
-            if name not in given and (name not in _READS or there[_READS[name]])
+            if name not in given
+            and (name not in _READS or there[_READS[name]])
+            and (name != "recency" or order is not None)
         ]
         if given.get("low_pass") == 0.0 and "low_pass_width" in sought:
             sought.remove("low_pass_width")

@@ -30,9 +30,10 @@ GRID: dict[str, tuple[float, ...]] = {
     "user_text": (0.0, 0.25),
     "low_pass": (0.0, 0.25, 0.5, 1.0, 2.0),
     "low_pass_width": (64.0, 32.0, 128.0),
+    "recency": (0.0, 0.1, 0.2, 0.4),
 }
 # Counted up with every change of the search, so that weights which another one found are not taken.
-SEARCH = 2
+SEARCH = 3
 _CUT = 20
 # Elements of users x items that one candidate ranks at a time: some seconds of a core for the whole
 # grid.  Where that is too few users to tell weights apart by, there is more than one such block.
@@ -51,9 +52,8 @@ def tuned_weights(
     The filter is built from the rest.  Where a fifth is few interactions, several are drawn, and
     the mean of their recalls counts.  Where the order is known it is each user's last item, found
     out of what was before it, and in so far as these are few the one before the last, and so on.
-    First the exponent, c, t and p are chosen together, then h
-    and g, then l and the width of the low pass; the caller builds anew from the whole training
-    part.
+    First the exponent, c, t and p are chosen together, then r, then h and g, then l and the width
+    of the low pass; the caller builds anew from the whole training part.
 
     Args:
         inputs: of the whole training part.
@@ -78,6 +78,10 @@ def tuned_weights(
         ]
         found |= dict(zip(tried, _over(tasks, _recalls_of_sums, tried)))
     first = max(found, key=found.__getitem__)  # the first one of equals
+    faster = [replace(first, recency=r) for r in grid["recency"]]
+    if len(faster) > 1:
+        recalls = [_over(tasks, _recalls_of_sums, [one])[0] for one in faster]
+        first = faster[int(np.argmax(recalls))]
     tried = [
         replace(first, match=h, user_text=g) for h, g in product(grid["match"], grid["user_text"])
     ]
@@ -119,6 +123,7 @@ def _grid(inputs: FilterInputs, fixed: Mapping[str, float]) -> dict[str, tuple[f
         "text": inputs.item_texts is None,
         "user_text": inputs.user_texts is None,
         "match": inputs.user_rows is None,
+        "recency": inputs.order is None,
     }
     grid = {}
     for name, candidates in GRID.items():
@@ -255,6 +260,7 @@ def _recalls_of_low_passes(task: _Task, tried: Sequence[FilterWeights]) -> list[
     filter_ = FittedFilter(task.inputs, replace(tried[0], low_pass=0.0))
     widths = sorted({int(w.low_pass_width) for w in tried if w.low_pass})
     low_pass = LowPass(task.inputs.interactions, widths[-1])
+    low_pass = low_pass.fading(task.inputs.order, tried[0].recency)
 
     def pieces_of(users: np.ndarray) -> dict[str, np.ndarray]:
         low = {f"low {width}": low_pass.scores(users, width) for width in widths}

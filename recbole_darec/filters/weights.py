@@ -23,6 +23,8 @@ class FilterWeights:
         item_exponent: of the items' degrees in Y.
         low_pass: l, of the ideal low pass.
         low_pass_width: leading singular vectors that it lets through; a whole number.
+        recency: r; where the order counts, an item of a user's is worth ``(1 - r)^a``, a the places
+            from it to the last one.
     """
 
     two_hops: float = 0.0
@@ -33,6 +35,7 @@ class FilterWeights:
     item_exponent: float = 0.3
     low_pass: float = 0.0
     low_pass_width: float = 64.0
+    recency: float = 0.0
 
     @property
     def reads_items(self) -> bool:

@@ -7,6 +7,7 @@ from recbole_darec.numerics.folding import folded
 from recbole_darec.numerics.frequency import frequency_buckets
 from recbole_darec.numerics.kmeans import centers_of, kmeans
 from recbole_darec.numerics.neighbours import NeighbourMean, nearest_among, nearest_rows
+from recbole_darec.numerics.places import last_places
 from recbole_darec.numerics.principal import PrincipalDirections, principal_rows
 from recbole_darec.numerics.ranking import (
     RANK_LOSSES,
@@ -45,6 +46,7 @@ __all__ = [
     "frequency_buckets",
     "info_nce",
     "kmeans",
+    "last_places",
     "log_sum_exp",
     "mean_of_units",
     "nearest_among",

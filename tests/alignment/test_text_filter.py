@@ -24,7 +24,7 @@ USERS, ITEMS, WIDTH = 20, 15, 6
 FIXED: dict[str, Any] = {
     "filter_two_hops": 0.5, "filter_text": 0.3, "filter_popularity": 0.2, "filter_match": 0.2,
     "filter_user_text": 0.25, "filter_item_exponent": 0.3, "filter_neighbours": 3,
-    "filter_low_pass": 0.5, "filter_low_pass_width": 4,
+    "filter_low_pass": 0.5, "filter_low_pass_width": 4, "filter_recency": 0.0,
 }  # fmt: skip
 
 
@@ -200,6 +200,15 @@ def test_a_weight_needs_the_profiles_of_its_kind(kind: str, name: str, refused: 
         return
     with pytest.raises(OptionError, match=rf"is a weight of {kind} profiles, and there are none"):
         aligner.check_ranking(data)
+
+
+def test_recency_needs_an_order() -> None:
+    data = ranking()
+    aligner = made(filter_recency=0.2, filter_neighbours=3)
+    with pytest.raises(OptionError, match=r"filter_recency=0\.2 goes by the order .* leave it out"):
+        aligner.check_ranking(data)
+    aligner.check_ranking(replace(data, order=data.interactions))
+    made(filter_recency=0.0, filter_neighbours=3).check_ranking(data)
 
 
 def test_tuning_needs_users_with_three_items() -> None:

@@ -57,17 +57,6 @@ def test_stretches_have_each_item_but_the_first_as_a_target_once(
 
 
 @given(LISTS)
-def test_the_place_of_an_item_is_the_last_one(lists: list[list[int]]) -> None:
-    found = made(lists).last_places(10)
-    assert found.shape == (len(lists), 10)
-    for user, items in enumerate(lists):
-        expected = {item: place for place, item in enumerate(items, 1)}
-        row = found[user]
-        assert dict(zip(row.indices.tolist(), row.data.tolist())) == expected
-        assert row.indices.tolist() == sorted(expected)
-
-
-@given(LISTS)
 def test_leave_one_out_holds_out_the_last_two_of_who_has_three(lists: list[list[int]]) -> None:
     users = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
     expected: list[int] = []

@@ -143,7 +143,7 @@ def test_weights_that_are_all_given_are_taken_as_they_are() -> None:
     items = torch.from_numpy(profiles(1, 6))
     two = FilterInputs.of(sp.csr_matrix(np.eye(6) + np.eye(6, k=1)), items, n_neighbours=3)
     found = tuned_weights(two, given)
-    assert vars(found) == {**given, "user_text": 0.0}, "there are no user profiles"
+    assert vars(found) == {**given, "user_text": 0.0, "recency": 0.0}, "no user profiles, no order"
     with pytest.raises(ValueError, match="no user has 3 training items"):
         tuned_weights(two, {"text": 0.25})
 

@@ -15,11 +15,13 @@ from recbole_darec.filters.inputs import FilterInputs
 from recbole_darec.filters.tuning import tuned_weights
 from recbole_darec.filters.weights import FilterWeights
 
-SEARCHED = "popularity"
-FIXED = {
-    **dict.fromkeys(set(vars(FilterWeights())) - {"item_exponent", SEARCHED}, 0.0),
-    "item_exponent": 0.3,
-}
+
+def fixed_but(searched: str) -> dict[str, float]:
+    """All weights but one, and no piece but co-occurrence."""
+    return {**dict.fromkeys(set(vars(FilterWeights())) - {searched}, 0.0), "item_exponent": 0.3}
+
+
+FIXED = fixed_but("popularity")
 
 
 def likes(seed: int, users: int, items: int = 30) -> Any:
@@ -123,3 +125,22 @@ def test_weights_are_found_by_what_comes_next() -> None:
     assert (rare_last.interactions != popular_last.interactions).nnz == 0
     assert tuned_weights(rare_last, FIXED).popularity == 0.0
     assert tuned_weights(popular_last, FIXED).popularity > 0.0
+
+
+def test_recency_is_found_where_the_last_item_tells_the_next() -> None:
+    # Of two items that are taken together, one after the other, among many that tell nothing.
+    rng = np.random.RandomState(3)
+    lists = [
+        [*rng.permutation(60)[:6].tolist(), *(60 + 2 * int(rng.randint(0, 40)) + np.arange(2))]
+        for _ in range(600)
+    ]
+    order = in_order(lists, 140)
+    with_pair_last, with_pair_first = (
+        FilterInputs.of(one.sign(), order=one)
+        for one in (order, in_order([items[::-1] for items in lists], 140))
+    )
+    found = tuned_weights(with_pair_last, {**fixed_but("recency"), "popularity": 0.0})
+    assert found.recency > 0.0
+    assert tuned_weights(with_pair_first, fixed_but("recency")).recency == 0.0
+    unordered = FilterInputs.of(order.sign())
+    assert tuned_weights(unordered, fixed_but("recency")).recency == 0.0

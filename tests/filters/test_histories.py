@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from filters import naive
 from recbole_darec.filters.equations import standardised
@@ -19,6 +20,7 @@ WEIGHTS = [
     FilterWeights(),
     FilterWeights(two_hops=0.3, text=0.5, popularity=0.4, match=0.6, item_exponent=0.2),
     FilterWeights(text=0.7, match=0.2, low_pass=0.5, low_pass_width=5.0),
+    FilterWeights(two_hops=0.2, text=0.7, match=0.3, low_pass=0.5, low_pass_width=5.0, recency=0.3),
 ]
 CPU = torch.device("cpu")
 
@@ -30,7 +32,11 @@ def made(weights: FilterWeights, with_users: bool = False) -> tuple[FittedFilter
     x[:, -1] = 0.0
     items = rng.standard_normal((ITEMS, WIDTH)) + 0.5
     users = torch.from_numpy(rng.standard_normal((USERS, WIDTH))) if with_users else None
-    inputs = FilterInputs.of(x, torch.from_numpy(items), users, width=WIDTH, n_neighbours=NEAREST)
+    # As they are numbered, users take items in the order in which they are numbered.
+    order = csr_matrix(x * x.cumsum(1))
+    inputs = FilterInputs.of(
+        x, torch.from_numpy(items), users, order=order, width=WIDTH, n_neighbours=NEAREST
+    )
     return FittedFilter(inputs, weights), items
 
 
@@ -55,6 +61,7 @@ def test_who_took_what_a_trained_user_took_has_the_scores_of_that_user(
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_a_new_history_passes_through_the_formulas(weights: FilterWeights) -> None:
     fitted, items = made(weights)
+    faded = 1.0 - weights.recency
     x, d, w = fitted.inputs.interactions.toarray().astype(float), fitted.deviations, fitted.weights
     asked = (np.random.RandomState(5).random_sample((9, ITEMS)) < 0.4).astype(float)
     y = naive.interactions(x, 0.5, w.item_exponent)
@@ -66,14 +73,17 @@ def test_a_new_history_passes_through_the_formulas(weights: FilterWeights) -> No
     degrees = x.sum(0)
     for history, found in zip(asked, HistoryScores(fitted, CPU).scores(histories_of(asked))):
         row, smooth = np.zeros(ITEMS), np.zeros(ITEMS)
-        for i in np.flatnonzero(history):
+        taken = np.flatnonzero(history)
+        counts = np.zeros(ITEMS)
+        for later, i in enumerate(reversed(taken)):
+            counts[i] = faded**later
             if degrees[i]:
-                row[i] = history.sum() ** -0.5 * degrees[i] ** -w.item_exponent
-                smooth[i] = history.sum() ** -0.5 * degrees[i] ** -0.5
+                row[i] = counts[i] * len(taken) ** -0.5 * degrees[i] ** -w.item_exponent
+                smooth[i] = counts[i] * len(taken) ** -0.5 * degrees[i] ** -0.5
         expected = row @ power / d["once"]
         expected += w.two_hops * row @ power @ power / d["twice"] + w.text * row @ graph / d["text"]
         expected *= np.maximum(degrees, 1.0) ** w.popularity / d["graph"]
-        mean = naive.unit((history @ directions)[None])[0]
+        mean = naive.unit((counts @ directions)[None])[0]
         expected += w.match * directions @ mean / d["match"]
         if w.low_pass:
             kept = right[: int(w.low_pass_width)]
@@ -87,6 +97,17 @@ def test_order_and_repeats_change_nothing_and_nothing_taken_is_no_row() -> None:
     found = scorer.scores(torch.tensor([[3, 5, 8, -1], [8, 3, 5, 3], [-1, -1, -1, -1]]))
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     assert not found[2].any()
+
+
+def test_with_recency_the_last_place_of_an_item_counts() -> None:
+    scorer = HistoryScores(made(WEIGHTS[3])[0], CPU)
+    found = scorer.scores(
+        torch.tensor([[3, 5, 8, -1], [-1, 3, 5, 8], [8, 3, 5, 8], [3, 8, 5, 8], [8, 5, 3, -1]])
+    )
+    for row in (1, 2):
+        torch.testing.assert_close(found[0], found[row], rtol=0, atol=0)
+    for row in (3, 4):
+        assert not torch.allclose(found[0], found[row])
 
 
 def test_scores_are_mixed_in_place_whatever_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
