@@ -25,7 +25,7 @@ def faded(rows: Any, order: Any, recency: float) -> Any:
     if not recency or order is None:
         return rows
     factors = sp.csr_matrix(order, dtype=np.float32, copy=True)
-    last = np.asarray(factors.max(1).todense()).ravel()
+    last = factors.max(axis=1).toarray().ravel()
     ages = np.repeat(last, np.diff(factors.indptr)) - factors.data
     factors.data = np.power(np.float32(1.0 - recency), ages, dtype=np.float32)
     return sp.csr_matrix(rows.multiply(factors), dtype=np.float32)
