@@ -97,7 +97,9 @@ def read_frame(study: Study, store: Store) -> Results:
     records = []
     for run in plan.runs:
         method, row = run.trial.method, rows.get(run.key)
-        setting = ", ".join(f"{name}={value}" for name, value in run.trial.setting.items())
+        # What a variant sets wins over what its method was tuned to.
+        chosen = {name: method.overrides.get(name, v) for name, v in run.trial.setting.items()}
+        setting = ", ".join(f"{name}={value}" for name, value in chosen.items())
         record: dict[str, Any] = {
             "dataset": method.dataset,
             "backbone": method.backbone,

@@ -289,7 +289,10 @@ def test_tuning_takes_the_best_validation_and_variants_follow(
 ) -> None:
     study = make_study(
         aligners=["none", "rlmrec_con"],
-        variants={"shuffled": {"align": "rlmrec_con", "set": {"profile_control": "shuffle"}}},
+        variants={
+            "shuffled": {"align": "rlmrec_con", "set": {"profile_control": "shuffle"}},
+            "stronger": {"align": "rlmrec_con", "set": {"kd_weight": 2.0}},
+        },
         tune={
             "trials": 3,
             "space": {"LightGCN": {}, "none": {}, "rlmrec_con": {"kd_weight": [0.01, 0.1, 1.0]}},
@@ -299,7 +302,7 @@ def test_tuning_takes_the_best_validation_and_variants_follow(
     plan = make_plan(study, resolver, {})
     tuning = [run for run in plan.runs if run.trial.tuning]
     assert [run.trial.setting for run in tuning] == [{"kd_weight": w} for w in (0.01, 0.1, 1.0)]
-    assert plan.n_waiting == 4
+    assert plan.n_waiting == 6
     # The best test metric is not the one that counts.
     for run, valid, test in zip(tuning, (0.2, 0.5, 0.1), (0.9, 0.1, 0.2)):
         store.add({"key": run.key, "dataset": "tiny", "model": "LightGCN", "align": "rlmrec_con",
@@ -310,7 +313,16 @@ def test_tuning_takes_the_best_validation_and_variants_follow(
     assert plan.n_waiting == 0
     chosen = {(r.trial.method.name, r.values["kd_weight"]) for r in plan.runs
               if not r.trial.tuning and r.trial.method.align != "none"}  # fmt: skip
-    assert chosen == {("rlmrec_con", 0.1), ("rlmrec_con shuffled", 0.1)}
+    assert chosen == {
+        ("rlmrec_con", 0.1), ("rlmrec_con shuffled", 0.1), ("rlmrec_con stronger", 2.0),
+    }  # fmt: skip
+    told = read_frame(study, store).frame
+    told = told[~told["tuning"] & (told["align"] != "none")]
+    assert dict(zip(told["method"], told["setting"])) == {
+        "rlmrec_con": "kd_weight=0.1",
+        "rlmrec_con shuffled": "kd_weight=0.1",
+        "rlmrec_con stronger": "kd_weight=2.0",
+    }
 
 
 def test_a_method_whose_tuning_failed_says_so(make_study: Make, store: Store) -> None:
