@@ -10,6 +10,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType
 
+from recbole_darec.numerics.precision import flushed_denormals
 from recbole_darec.recbole_compat.kept_ranking import KeptRanking, kept_ranking
 from recbole_darec.recbole_compat.metrics import MetricCollector, MetricEvaluator
 
@@ -39,6 +40,7 @@ def evaluate_and_keep(
 
 
 @torch.no_grad()
+@flushed_denormals()
 def _evaluated(
     collector: MetricCollector, config: Any, model: Any, train_data: Any, loader: Any
 ) -> dict[str, float]:

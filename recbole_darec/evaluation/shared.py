@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_darec.numerics.precision import flushed_denormals
 from recbole_darec.recbole_compat.kept_ranking import in_one
 from recbole_darec.recbole_compat.metrics import MetricCollector
 
@@ -65,6 +66,8 @@ class SharedCollector(MetricCollector):
 def evaluated_by(ranks: Any, loader: Any, collector: Any) -> Iterator[None]:
     """Have each of several processes rank its part of a loader's rows, and collect all of them.
 
+    Numbers too small to be normal are 0 meanwhile.
+
     A loader with sampled candidates draws them as it is read: each process reads all of it.
 
     Args:
@@ -73,12 +76,14 @@ def evaluated_by(ranks: Any, loader: Any, collector: Any) -> Iterator[None]:
         collector: of the metrics.
     """
     if ranks.size == 1 or not isinstance(loader, RankLoader):
-        yield
+        with flushed_denormals():
+            yield
         return
     loader.own, collector.gather = ranks.rows(loader.sample_size, loader.step), ranks.gather
     collector.first_row = loader.own.start
     try:
-        yield
+        with flushed_denormals():
+            yield
     finally:
         loader.own = collector.gather = None
         collector.first_row = 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.evaluation.all_rank import UserItems
+from recbole_darec.numerics.precision import flushed_denormals
 from recbole_darec.numerics.topk import top_k_in_blocks
 
 __all__ = ["ModelScores", "Ranked", "Scores", "VectorScores", "best", "mean_over_users"]
@@ -85,6 +86,7 @@ class ModelScores:
         self.items = torch.from_numpy(candidates).to(device)
         self._scores_of = scores_of
 
+    @flushed_denormals()
     def of(self, users: Tensor, start: int, end: int) -> Tensor:
         """Return the scores of all the items."""
         rows = self._scores_of(users.cpu().numpy())

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn.utils.clip_grad import clip_grad_norm_
 
 from recbole_darec.numerics.dropout import cheap_dropout
+from recbole_darec.numerics.precision import flushed_denormals
 from recbole_darec.numerics.shares import sharing
 from recbole_darec.training.parallel import Ranks, current_ranks
 
 __all__ = ["train_epoch"]
 
 
+@flushed_denormals()
 def train_epoch(
     batches: Iterable[Any],
     loss_of: Callable[[Any], Any],
