@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole_darec.alignment.contract import Aligner, Ranking, Widths
-from recbole_darec.errors import OptionError
 from recbole_darec.filters.options import OF_USER_PROFILES, FilterOptions
 from recbole_darec.settings.options import option
 
@@ -81,12 +80,6 @@ class TextFilter(Aligner):
             OptionError: in one line.
         """
         if self.options.filter_weight != 0.0:
-            user_text = self.options.filter_user_text
-            if user_text and "user" not in ranking.kinds:
-                raise OptionError(
-                    f"filter_user_text={user_text:g} is a weight of user profiles, and a "
-                    "sequential model knows users by their items alone: leave it out"
-                )
             self.modules.check(*_inputs(ranking), ranking.order)
 
     def leaves_scores(self) -> bool:

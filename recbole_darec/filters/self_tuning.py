@@ -78,6 +78,11 @@ class SelfTuningFilter(nn.Module):
         there = {"item": len(present_rows(items)), "user": len(present_rows(users))}
         for name, kind in _READS.items():
             if given.get(name) and not there[kind]:
+                if kind == "user" and order is not None:
+                    raise OptionError(
+                        f"filter_{name}={given[name]:g} is a weight of user profiles, and a "
+                        "sequential model knows users by their items alone: leave it out"
+                    )
                 what = f"{kind} profiles" if any(there.values()) else "profiles"
                 raise OptionError(
                     f"filter_{name}={given[name]:g} is a weight of {what}, and there are none: "

@@ -78,10 +78,11 @@ def tuned_weights(
         ]
         found |= dict(zip(tried, _over(tasks, _recalls_of_sums, tried)))
     first = max(found, key=found.__getitem__)  # the first one of equals
-    faster = [replace(first, recency=r) for r in grid["recency"]]
-    if len(faster) > 1:
-        recalls = [_over(tasks, _recalls_of_sums, [one])[0] for one in faster]
-        first = faster[int(np.argmax(recalls))]
+    fading = [replace(first, recency=r) for r in grid["recency"]]
+    for one in fading:
+        if one not in found:
+            found[one] = float(_over(tasks, _recalls_of_sums, [one])[0])
+    first = max(fading, key=found.__getitem__)
     tried = [
         replace(first, match=h, user_text=g) for h, g in product(grid["match"], grid["user_text"])
     ]

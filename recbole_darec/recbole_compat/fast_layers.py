@@ -40,7 +40,7 @@ class SingleChannelConv2d(nn.Conv2d):
         height, width = input.shape[-2:]
         kernel = self.weight[:, 0]
         fits = input.dim() == 4 and input.device.type == "cpu" and input.dtype == kernel.dtype
-        if not fits or height < kernel.shape[1] or torch.is_autocast_enabled("cpu"):
+        if not fits or height < kernel.shape[1] or _half_precision():
             return super().forward(input)
         if width == kernel.shape[2]:
             found = _whole_rows(input[:, 0], kernel).transpose(1, 2)[..., None]
@@ -51,6 +51,13 @@ class SingleChannelConv2d(nn.Conv2d):
         if self.bias is not None:
             found = found + self.bias[:, None, None]
         return found.contiguous()  # as a convolution's is: RecBole takes views of it
+
+
+def _half_precision() -> bool:
+    try:
+        return torch.is_autocast_enabled("cpu")
+    except TypeError:  # PyTorch before 2.4
+        return torch.is_autocast_cpu_enabled()
 
 
 class _WholeRows(torch.autograd.Function):

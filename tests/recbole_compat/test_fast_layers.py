@@ -75,6 +75,18 @@ def test_another_convolution_stays(given: dict[str, int]) -> None:
     assert type(layer) is nn.Conv2d
 
 
+def test_a_convolution_asks_an_older_pytorch_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Conv2d(1, 3, (2, 4))
+    rows = torch.randn(5, 1, 6, 4)
+    before = layer(rows)
+    use_fast_layers(layer)
+    asked = []
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda: False)
+    monkeypatch.setattr(torch, "is_autocast_cpu_enabled", lambda: asked.append(1))
+    torch.testing.assert_close(layer(rows), before)
+    assert asked == [1]
+
+
 def test_a_convolution_in_half_precision_is_pytorchs() -> None:
     layer = nn.Conv2d(1, 3, (2, 4))
     rows = torch.randn(5, 1, 6, 4)
