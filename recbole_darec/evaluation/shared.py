@@ -75,15 +75,14 @@ def evaluated_by(ranks: Any, loader: Any, collector: Any) -> Iterator[None]:
         loader: what is evaluated.
         collector: of the metrics.
     """
-    if ranks.size == 1 or not isinstance(loader, RankLoader):
-        with flushed_denormals():
-            yield
-        return
-    loader.own, collector.gather = ranks.rows(loader.sample_size, loader.step), ranks.gather
-    collector.first_row = loader.own.start
-    try:
-        with flushed_denormals():
-            yield
-    finally:
-        loader.own = collector.gather = None
-        collector.first_row = 0
+    with flushed_denormals(), contextlib.ExitStack() as afterwards:
+        if ranks.size > 1 and isinstance(loader, RankLoader):
+            afterwards.callback(_own_all, loader, collector)
+            loader.own, collector.gather = ranks.rows(loader.sample_size, loader.step), ranks.gather
+            collector.first_row = loader.own.start
+        yield
+
+
+def _own_all(loader: RankLoader, collector: SharedCollector) -> None:
+    loader.own = collector.gather = None
+    collector.first_row = 0

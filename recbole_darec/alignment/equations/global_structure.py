@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from recbole_darec.numerics.rows import at_least_float32, no_autocast
 
@@ -30,7 +33,7 @@ def global_structure(shared_c: Tensor, shared_l: Tensor, *, scale: str = "mean")
             rows give a value in [0, 4] whatever the sample.
 
     Returns:
-        a scalar >= 0, in float32 for half-precision input; no rows give 0.
+        a scalar >= 0, in float32 for half-precision input; no rows give 0.  First derivatives only.
 
     Raises:
         ValueError: an unknown ``scale``, or sides with different numbers of rows.
@@ -38,7 +41,31 @@ def global_structure(shared_c: Tensor, shared_l: Tensor, *, scale: str = "mean")
     n = shared_c.shape[0]
     if shared_l.shape[0] != n:
         raise ValueError(f"the two sides have {n} and {shared_l.shape[0]} rows")
-    return global_structure_of(grams(shared_c, shared_l), n, scale=scale)
+    shared_c, shared_l = at_least_float32(shared_c), at_least_float32(shared_l)
+    with no_autocast(shared_c):
+        value: Tensor = _SquaredDistance.apply(shared_c, shared_l, scale)  # type: ignore[no-untyped-call]
+    return value
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """‖A Aᵀ - B Bᵀ‖_F², scaled; its gradient to A is 4 (A AᵀA - B BᵀA), two products."""
+
+    @staticmethod
+    def forward(ctx: Any, shared_c: Tensor, shared_l: Tensor, scale: str) -> Tensor:
+        products = grams(shared_c, shared_l)
+        ctx.save_for_backward(shared_c, shared_l, *products)
+        ctx.factor = 4.0 * _factor(len(shared_c), scale)
+        return global_structure_of(products, len(shared_c), scale=scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        shared_c, shared_l, of_c, of_l, mixed = ctx.saved_tensors
+        grad = grad * ctx.factor
+        mixed = mixed * grad
+        to_c = torch.addmm(shared_l @ mixed.t(), shared_c, of_c * grad, beta=-1.0)
+        to_l = torch.addmm(shared_c @ mixed, shared_l, of_l * grad, beta=-1.0)
+        return to_c, to_l, None
 
 
 def grams(shared_c: Tensor, shared_l: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,14 +83,17 @@ def global_structure_of(
     Raises:
         ValueError: an unknown ``scale``.
     """
-    if scale not in _SCALES:
-        raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
+    factor = _factor(n, scale)
     of_c, of_l, mixed = products
     with no_autocast(of_c):
         value = _squared_norm(of_c) + _squared_norm(of_l) - 2.0 * _squared_norm(mixed)
-        if scale == "mean":
-            value = value / max(n, 1) ** 2
-        return value.clamp_min(0.0).to(of_c.dtype)
+        return (value * factor).clamp_min(0.0).to(of_c.dtype)
+
+
+def _factor(n: int, scale: str) -> float:
+    if scale not in _SCALES:
+        raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
+    return 1.0 / max(n, 1) ** 2 if scale == "mean" else 1.0
 
 
 def _squared_norm(gram: Tensor) -> Tensor:

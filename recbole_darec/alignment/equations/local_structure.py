@@ -44,14 +44,12 @@ def local_structure(similarity: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     k = similarity.shape[0]
     same = torch.eye(k, dtype=torch.bool, device=similarity.device)
+    deviation = similarity - same.to(similarity.dtype)
     if mask is None:
         mask = torch.ones_like(same)
     elif mask.dim() == 1:
         mask = mask.unsqueeze(1) & mask.unsqueeze(0)
-    return _mean_where((similarity - 1.0).square(), same & mask) + _mean_where(
-        similarity.square(), ~same & mask
-    )
-
-
-def _mean_where(values: Tensor, chosen: Tensor) -> Tensor:
-    return values.masked_fill(~chosen, 0.0).sum() / chosen.sum().clamp_min(1)
+    counts = mask.to(similarity.dtype)
+    n_same = counts.diagonal().sum()
+    n_alike = torch.where(same, n_same, counts.sum() - n_same).clamp_min(1.0)
+    return (deviation.square() / n_alike).masked_fill(~mask, 0.0).sum()

@@ -43,22 +43,16 @@ def greedy_matching(distances: Tensor) -> tuple[Tensor, Tensor]:
     """
     largest = torch.finfo(distances.dtype).max
     left = distances.nan_to_num(nan=largest, posinf=largest)
-    width = left.shape[1]
-    rows: list[Tensor] = []
-    columns: list[Tensor] = []
-    for _ in range(min(left.shape)):
+    n_pairs, width = min(left.shape), left.shape[1]
+    rows = torch.empty(n_pairs, dtype=torch.int64, device=left.device)
+    columns = torch.empty_like(rows)
+    for pair in range(n_pairs):
+        row, column = rows[pair : pair + 1], columns[pair : pair + 1]
         closest = left.argmin().view(1)
-        row = torch.div(closest, width, rounding_mode="floor")
-        column = closest - row * width
-        left = left.index_fill(0, row, torch.inf).index_fill(1, column, torch.inf)
-        rows.append(row)
-        columns.append(column)
-    return _joined(rows, distances), _joined(columns, distances)
-
-
-def _joined(indices: list[Tensor], like: Tensor) -> Tensor:
-    none = torch.empty(0, dtype=torch.int64, device=like.device)
-    return torch.cat([none, *indices])
+        torch.div(closest, width, rounding_mode="floor", out=row)
+        torch.remainder(closest, width, out=column)
+        left.index_fill_(0, row, torch.inf).index_fill_(1, column, torch.inf)
+    return rows, columns
 
 
 @torch.no_grad()

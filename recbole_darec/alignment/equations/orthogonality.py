@@ -35,26 +35,24 @@ def orthogonality(specific: Tensor, shared: Tensor) -> Tensor:
 class _SquaredCosines(torch.autograd.Function):
     """Sum over the rows of cos(x, y)².
 
-    With c the cosine, the gradient to x is 2c (y / (‖x‖ ‖y‖) - c x / ‖x‖²): two multiples of the
-    rows, so that no unit rows need be kept and gone through again.
+    With c the cosine and u, v the unit rows, the gradient to x is 2c (v - c u) / ‖x‖.
     """
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
         eps = torch.finfo(first.dtype).eps
         one, other = inverse_lengths(first, eps), inverse_lengths(second, eps)
-        # The first row at length 1 before the product, which would overflow where both are long.
-        cosine = (first * one).mul_(second).sum(-1, keepdim=True).mul_(other)
-        ctx.save_for_backward(first, second, one, other, cosine)
+        units = first * one, second * other
+        cosine = (units[0] * units[1]).sum(-1, keepdim=True)
+        ctx.save_for_backward(*units, one, other, cosine)
         return cosine.square().sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         first, second, one, other, cosine = ctx.saved_tensors
-        twice = 2.0 * grad * cosine
-        across, along = twice * one * other, -twice * cosine
+        twice = cosine * (2.0 * grad)
         return (
-            torch.addcmul(second * across, first, along * one.square()),
-            torch.addcmul(first * across, second, along * other.square()),
+            torch.addcmul(second, cosine, first, value=-1.0).mul_(twice * one),
+            torch.addcmul(first, cosine, second, value=-1.0).mul_(twice * other),
         )
