@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import sparse
 
 import recbole_darec.recbole_compat.numpy_names  # noqa: F401  isort: skip
 from recbole.data import utils
@@ -51,7 +52,8 @@ class FastData(ColumnIds):
     def __getitem__(self, index: Any, join: bool = True) -> Any:
         if not isinstance(index, (np.ndarray, torch.Tensor)):
             return super().__getitem__(index, join)  # type: ignore[misc]
-        found = _picked(self.inter_feat, torch.as_tensor(index))
+        rows, columns = torch.as_tensor(index), self.inter_feat.interaction
+        found = Interaction({name: values[rows] for name, values in columns.items()})
         return self.join(found) if join else found
 
     def join(self, df: Any) -> Any:
@@ -61,6 +63,10 @@ class FastData(ColumnIds):
                 df.update(_picked(feat, df[field]))
         return df
 
+    def shuffle(self) -> None:
+        """Put the interactions in a random order, the one that RecBole draws."""
+        self.inter_feat = _picked(self.inter_feat, torch.randperm(len(self.inter_feat)))
+
     def split_by_ratio(self, ratios: Sequence[float], group_by: str | None = None) -> list[Any]:
         """Return the data sets of the parts, rows in the order that RecBole puts them."""
         if group_by is None:
@@ -68,7 +74,7 @@ class FastData(ColumnIds):
             return parts
         codes = pd.factorize(self.inter_feat[group_by].numpy())[0]
         totals = np.bincount(codes)
-        order = np.argsort(codes, kind="stable")
+        order = _order_of(codes, len(totals))
         place = np.arange(len(codes)) - np.repeat(np.cumsum(totals) - totals, totals)
         ends = np.cumsum(part_sizes(totals, ratios), axis=1)
         labels = sum(place >= np.repeat(end, totals) for end in ends[:, :-1].T)
@@ -78,9 +84,17 @@ class FastData(ColumnIds):
         return [copied(_picked(self.inter_feat, rows)) for rows in chosen]
 
 
+def _order_of(codes: np.ndarray, n_codes: int) -> np.ndarray:
+    """Return ``np.argsort(codes, kind="stable")`` by counting, as SciPy transposes a matrix."""
+    ones = np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)
+    by_row = sparse.csr_matrix(ones, shape=(len(codes), n_codes))
+    found: np.ndarray = by_row.tocsc().indices.astype(np.int64)
+    return found
+
+
 def _picked(feat: Any, rows: torch.Tensor) -> Interaction:
     # ``feat[rows]`` of RecBole goes over a list of numbers.
-    return Interaction({name: values[rows] for name, values in feat.interaction.items()})
+    return Interaction({name: v.index_select(0, rows) for name, v in feat.interaction.items()})
 
 
 def _read_csv(filepath: str, *, coded: bool = False, **options: Any) -> pd.DataFrame:
