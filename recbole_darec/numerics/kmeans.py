@@ -94,8 +94,8 @@ def _nearest_center(rows: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
 def _far_rows(distances: Tensor, empty: Tensor, clusters: Tensor) -> Tensor:
     """Return for each cluster, shape (k,), a row far from its own center; no two empty ones share.
 
-    Few clusters take the farthest of every k-th row each: on an accelerator a sort takes longer
-    than the rest of the iteration.  Of many, the empty ones take the farthest of all in turn.
+    Few clusters take the farthest of every k-th row each, without the sort that is several launches
+    on an accelerator.  Of many, the empty ones take the farthest of all in turn.
     """
     n, k = len(distances), len(empty)
     if k <= min(n, _FEW_CLUSTERS):

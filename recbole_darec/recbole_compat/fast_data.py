@@ -86,8 +86,8 @@ class FastData(ColumnIds):
 
 def _order_of(codes: np.ndarray, n_codes: int) -> np.ndarray:
     """Return ``np.argsort(codes, kind="stable")`` by counting, as SciPy transposes a matrix."""
-    ones = np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)
-    by_row = sparse.csr_matrix(ones, shape=(len(codes), n_codes))
+    entries = np.ones(len(codes), np.int8), codes, np.arange(len(codes) + 1)  # one in each row
+    by_row = sparse.csr_matrix(entries, shape=(len(codes), n_codes))
     found: np.ndarray = by_row.tocsc().indices.astype(np.int64)
     return found
 
