@@ -12,14 +12,13 @@ turns.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from turns import median_seconds, print_table
 
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.numerics.precision import flushed_denormals
@@ -87,11 +86,8 @@ def _steps(args: argparse.Namespace, run: Any) -> None:
         return step
 
     model.train()
-    _table(
-        "step of Caser, forward and backward",
-        {"as PyTorch's": step_with(nn.Conv2d), "as products": step_with(SingleChannelConv2d)},
-        args.repeats,
-    )
+    steps = {"as PyTorch's": step_with(nn.Conv2d), "as products": step_with(SingleChannelConv2d)}
+    print_table("step of Caser, forward and backward", median_seconds(steps, args.repeats))
 
 
 def _evaluations(args: argparse.Namespace, run: Any) -> None:
@@ -111,24 +107,11 @@ def _evaluations(args: argparse.Namespace, run: Any) -> None:
             all_scores()
 
     model.eval()
-    name = "scores of validation, half of the filters tiny"
-    _table(name, {"denormals as they are": all_scores, "flushed": flushed}, args.repeats)
-
-
-def _table(what: str, contestants: dict[str, Callable[[], None]], repeats: int) -> None:
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(repeats + 1):
-        for name, one in contestants.items():
-            start = time.process_time()
-            one()
-            if repeat:  # the first one warms up
-                times[name].append(time.process_time() - start)
-    seconds = {name: statistics.median(found) for name, found in times.items()}
-    reference = next(iter(seconds.values()))
-    print(f"| {what} | seconds | to the first |\n| --- | --- | --- |")
-    for name, value in seconds.items():
-        print(f"| {name} | {value:.3f} | {value / reference:.3f} |")
+    ways = {"denormals as they are": all_scores, "flushed": flushed}
     print()
+    print_table(
+        "scores of validation, half of the filters tiny", median_seconds(ways, args.repeats)
+    )
 
 
 if __name__ == "__main__":

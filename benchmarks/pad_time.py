@@ -10,13 +10,12 @@ The times are the processor's.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from turns import median_seconds
 
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.evaluation.ranking import evaluate
@@ -98,14 +97,7 @@ def _ranking(run: Any) -> Callable[[], None]:
 
 
 def _compare(what: str, contestants: dict[str, Callable[[], None]], turns: int) -> None:
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(turns + 1):
-        for name, one in contestants.items():
-            start = time.process_time()
-            one()
-            if turn:  # the first one warms up
-                times[name].append(time.process_time() - start)
-    seconds = {name: statistics.median(found) for name, found in times.items()}
+    seconds = median_seconds(contestants, turns)
     first = next(iter(seconds.values()))
     for name, found in seconds.items():
         print(f"{what:20} {name:28} {found:8.3f} s {found / first:6.2f} x")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from turns import median_seconds, print_table
 
 from recbole_darec.cli.ending import exit_code
 from recbole_darec.data.sequences import PLACES, Sequences, leave_one_out, time_order
@@ -152,21 +153,7 @@ def _epochs(args: argparse.Namespace, ours: Any, stock: Any) -> None:
     parts = grouped.model, grouped.train_data
     contestants["positions, grouped by length"] = _epoch_of(*parts)
     contestants["the same, torch's dropout and Adam"] = _plain_epoch_of(*parts)
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for epoch in range(args.epochs + 1):
-        for name, one in contestants.items():
-            start = time.perf_counter()
-            one()
-            if epoch:  # the first one warms up
-                times[name].append(time.perf_counter() - start)
-    _table("epoch of SASRec", {name: statistics.median(t) for name, t in times.items()})
-
-
-def _table(what: str, seconds: dict[str, float]) -> None:
-    reference = next(iter(seconds.values()))
-    print(f"| {what} | seconds | to the first |\n| --- | --- | --- |")
-    for name, value in seconds.items():
-        print(f"| {name} | {value:.3f} | {value / reference:.3f} |")
+    print_table("epoch of SASRec", median_seconds(contestants, args.epochs, time.perf_counter))
 
 
 def _loss_gap(ours: Any, stock: Any) -> float:
@@ -222,7 +209,7 @@ def _making(args: argparse.Namespace) -> None:
         _make(users, items, times, args.length)
         seconds["windows"].append(time.perf_counter() - start)
     print()
-    _table("making the sequences", {k: statistics.median(v) for k, v in seconds.items()})
+    print_table("making the sequences", {k: statistics.median(v) for k, v in seconds.items()})
 
 
 def _make(users: Any, items: Any, times: Any, longest: int) -> Any:
@@ -272,15 +259,8 @@ def _evaluation(args: argparse.Namespace, ours: Any) -> None:
         evaluate(ours.config, model, ours.train_data, loader)
 
     contestants = {"encoder, product, top-k": alone, "evaluation": whole}
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(args.epochs + 1):
-        for name, one in contestants.items():
-            start = time.perf_counter()
-            one()
-            if turn:
-                times[name].append(time.perf_counter() - start)
     print()
-    _table("all-rank evaluation", {name: statistics.median(t) for name, t in times.items()})
+    print_table("all-rank evaluation", median_seconds(contestants, args.epochs, time.perf_counter))
 
 
 if __name__ == "__main__":

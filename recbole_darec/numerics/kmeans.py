@@ -66,14 +66,14 @@ def kmeans(
             f"init_centers must have shape ({k}, {rows.shape[1]}), got {tuple(init_centers.shape)}"
         )
     squared_norms = rows.square().sum(-1)
-    clusters = torch.arange(k, device=rows.device)
     with no_autocast(rows):
         for _ in range(iterations):
             nearest, labels = _nearest_center(rows, centers)
-            means, counts = _means(rows, labels, clusters)
+            means, counts = _means(rows, labels, k)
+            far = (nearest + squared_norms).topk(min(k, rows.shape[0])).indices
             empty = counts == 0
-            far = rows[_far_rows(nearest + squared_norms, empty, clusters)]
-            centers = torch.where(empty.unsqueeze(-1), far, means)
+            turn = (empty.cumsum(0) - 1).clamp(0, far.shape[0] - 1)
+            centers = torch.where(empty.unsqueeze(-1), rows[far[turn]], means)
     return labels, centers
 
 
@@ -91,46 +91,24 @@ def _nearest_center(rows: Tensor, centers: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
-def _far_rows(distances: Tensor, empty: Tensor, clusters: Tensor) -> Tensor:
-    """Return for each cluster, shape (k,), a row far from its own center; no two empty ones share.
-
-    Few clusters take the farthest of every k-th row each, without the sort that is several launches
-    on an accelerator.  Of many, the empty ones take the farthest of all in turn.
-    """
-    n, k = len(distances), len(empty)
-    if k <= min(n, _FEW_CLUSTERS):
-        within = distances[: n - n % k].view(-1, k).argmax(0)
-        return torch.add(clusters, within, alpha=k)
-    farthest = distances.topk(min(k, n)).indices
-    return farthest[(empty.cumsum(0) - 1).clamp_(0, len(farthest) - 1)]
-
-
-def _means(rows: Tensor, labels: Tensor, clusters: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what :func:`centers_of` does, without gradient, for many clusters too."""
-    k = len(clusters)
+def _means(rows: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return what :func:`centers_of` does, without gradient, for many clusters."""
     if k <= _FEW_CLUSTERS:
-        return _means_of_members(rows, labels == clusters.unsqueeze(-1))
+        return centers_of(rows, labels, k)
     if rows.device.type != "cpu":
-        return _means_in_blocks(rows, labels, clusters, _ACCELERATOR_ELEMENTS)
+        return _means_in_blocks(rows, labels, k, _ACCELERATOR_ELEMENTS)
     counts = torch.bincount(labels, minlength=k)
     sums = rows.new_zeros(k, rows.shape[1]).index_add_(0, labels, rows)
     return sums / counts.clamp_min(1).unsqueeze(-1), counts
 
 
-def _means_of_members(rows: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
-    counts = member.sum(-1)
-    return (member.to(rows.dtype) @ rows) / counts.clamp_min(1).unsqueeze(-1), counts
-
-
-def _means_in_blocks(
-    rows: Tensor, labels: Tensor, clusters: Tensor, elements: int
-) -> tuple[Tensor, Tensor]:
+def _means_in_blocks(rows: Tensor, labels: Tensor, k: int, elements: int) -> tuple[Tensor, Tensor]:
     """Return the means by products with one-hot labels: the same bits each time on a GPU too."""
-    k = len(clusters)
     sums, counts = rows.new_zeros(k, rows.shape[1]), labels.new_zeros(k)
+    clusters = torch.arange(k, device=labels.device).unsqueeze(-1)
     size = max(1, elements // k)
     for some, of in zip(torch.split(rows, size), torch.split(labels, size)):
-        member = of == clusters.unsqueeze(-1)
+        member = of == clusters
         counts += member.sum(-1)
         sums.addmm_(member.to(rows.dtype), some)
     return sums / counts.clamp_min(1).unsqueeze(-1), counts
@@ -174,7 +152,8 @@ def centers_of(rows: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
         gradient: mask it by ``counts > 0``.
     """
     rows = at_least_float32(rows)
+    member = labels == torch.arange(k, device=labels.device).unsqueeze(-1)
+    counts = member.sum(-1)
     with no_autocast(rows):
-        return _means_of_members(
-            rows, labels == torch.arange(k, device=labels.device).unsqueeze(-1)
-        )
+        sums = member.to(rows.dtype) @ rows
+    return sums / counts.clamp_min(1).unsqueeze(-1), counts

@@ -52,7 +52,7 @@ class FastData(ColumnIds):
     def __getitem__(self, index: Any, join: bool = True) -> Any:
         if not isinstance(index, (np.ndarray, torch.Tensor)):
             return super().__getitem__(index, join)  # type: ignore[misc]
-        rows, columns = torch.as_tensor(index), self.inter_feat.interaction
+        rows, columns = torch.as_tensor(index), self.inter_feat.interaction  # or a mask
         found = Interaction({name: values[rows] for name, values in columns.items()})
         return self.join(found) if join else found
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_darec.numerics import centers_of, kmeans
-from recbole_darec.numerics.kmeans import _far_rows, _spread_rows
 
 
 def blobs(k: int, each: int, spread: float = 0.1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,8 +49,8 @@ def test_means_are_the_same_in_blocks(elements: int) -> None:
     expected, counts = centers_of(rows, labels, 80)
     assert 0 in counts
     for means, found in (
-        module._means_in_blocks(rows, labels, torch.arange(80), elements),
-        module._means(rows, labels, torch.arange(80)),
+        module._means_in_blocks(rows, labels, 80, elements),
+        module._means(rows, labels, 80),
     ):
         torch.testing.assert_close(means, expected)
         assert torch.equal(found, counts)
@@ -77,6 +76,8 @@ def test_same_generator_same_clusters() -> None:
 
 def test_cold_start_draws_in_proportion_to_the_squared_distance() -> None:
     # The first row is drawn evenly; after 0 comes 1 with probability 1/5 and 2 with 4/5.
+    from recbole_darec.numerics.kmeans import _spread_rows
+
     generator = torch.Generator().manual_seed(0)
     rows = torch.tensor([[0.0], [1.0], [2.0]])
     draws = [tuple(_spread_rows(rows, 2, generator)[:, 0].tolist()) for _ in range(3000)]
@@ -106,26 +107,14 @@ def test_a_cluster_without_rows_moves_and_lives_again() -> None:
     torch.testing.assert_close(centers, centers_of(rows, labels, 4)[0])
 
 
-@given(st.integers(1, 12), st.integers(0, 60), st.integers(0, 99))
-def test_of_few_clusters_each_takes_the_farthest_of_rows_of_its_own(
-    k: int, more: int, seed: int
-) -> None:
-    distances = torch.randn(k + more, generator=torch.Generator().manual_seed(seed))
-    found = _far_rows(distances, torch.ones(k, dtype=torch.bool), torch.arange(k)).tolist()
-    for cluster, row in enumerate(found):
-        rows = range(cluster, (k + more) // k * k, k)
-        assert row == max(rows, key=lambda one: float(distances[one]))
-
-
-@pytest.mark.parametrize(("k", "n"), [(100, 300), (5, 3)])  # many clusters, or more than rows
-def test_empty_ones_of_many_clusters_take_the_farthest_rows_in_turn(k: int, n: int) -> None:
-    distances = torch.randn(n)
-    empty = torch.zeros(k, dtype=torch.bool)
-    empty[[1, 4, k - 1]] = True
-    found = _far_rows(distances, empty, torch.arange(k))
-    farthest = distances.argsort(descending=True)
-    assert found[[1, 4]].tolist() == farthest[:2].tolist()
-    assert found[k - 1] == farthest[min(empty.sum(), n) - 1]
+@pytest.mark.parametrize("k", [3, 100])
+def test_clusters_without_rows_move_to_the_farthest_ones_in_turn(k: int) -> None:
+    rows = torch.randn(300, 4, dtype=torch.float64)
+    start = rows[:k].clone()
+    start[1:] = 1e3  # all rows go to the first
+    _, centers = kmeans(rows, k, init_centers=start, iterations=1)
+    farthest = (rows - start[0]).square().sum(1).argsort(descending=True)
+    assert torch.equal(centers[1:], rows[farthest[: k - 1]])
 
 
 def test_equal_starts_come_apart() -> None:
