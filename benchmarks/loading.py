@@ -4,8 +4,9 @@
     python benchmarks/loading.py --sizes 1000000 2000000 5000000 10000000 --csv FILE --plot FILE
 
 Each step is a process of its own, whose processor time and peak memory are told beside the seconds.
-RecBole imports no table; what one writes without an importer stands for it, ``pandas.read_parquet``
-and ``to_csv``.  Stock RecBole prepares from the same atomic file: ``create_dataset`` and
+RecBole imports no table, and two things stand for it: a loop over the cells of a frame, as the
+conversion tools of its project (RecSysDatasets) write atomic files, and ``pandas.read_parquet`` with
+``to_csv``.  Stock RecBole prepares from the same atomic file: ``create_dataset`` and
 ``data_preparation``, with no more of this package than lets it run on today's pandas; it makes no
 model, which ``prepare`` does.  Interactions are ten for a user and fifty for an item.
 """
@@ -25,14 +26,17 @@ import numpy as np
 
 from recbole_darec.cli.ending import exit_code
 
-_STEPS = ("import", "pandas", "cold", "cached", "stock")
+_STEPS = ("import", "pandas", "cold", "cached", "stock", "converted")
+_OF_STOCK = ("stock", "converted")
 _SAID = {
     "import": "`import table`",
     "pandas": "the same by pandas",
     "cold": "`prepare`, cold",
     "cached": "`prepare`, cached",
     "stock": "RecBole's preparation",
+    "converted": "the same cell by cell",
 }
+_FIELDS = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 _COLUMNS = ("interactions", "step", "seconds", "processor_seconds", "peak_gib")
 
 
@@ -49,7 +53,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             _write_table(Path(folder) / "table.parquet", size, args.users, args.items)
             for step in args.steps:
-                if step == "stock" and size > args.stock_up_to:
+                if step in _OF_STOCK and size > args.stock_up_to:
                     continue
                 seconds, busy, peak = found[size][step] = _timed(step, folder)
                 said = _SAID[step]
@@ -162,7 +166,12 @@ def _in_process(step: str, folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    steps = {"import": _import, "pandas": _by_pandas, "stock": _stock}
+    steps = {
+        "import": _import,
+        "pandas": _by_pandas,
+        "converted": _cell_by_cell,
+        "stock": _stock,
+    }
     begin, busy = steps.get(step, _prepare)(folder)
     seconds, busy = time.perf_counter() - begin, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -189,8 +198,20 @@ def _by_pandas(folder: Path) -> tuple[float, float]:
 
     begin = _begin()
     frame = pd.read_parquet(folder / "table.parquet").drop_duplicates()
-    names = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
-    frame.to_csv(folder / "by_pandas.inter", sep="\t", index=False, header=names)
+    frame.to_csv(folder / "by_pandas.inter", sep="\t", index=False, header=_FIELDS)
+    return begin
+
+
+def _cell_by_cell(folder: Path) -> tuple[float, float]:
+    import pandas as pd
+
+    begin = _begin()
+    frame = pd.read_parquet(folder / "table.parquet").drop_duplicates()
+    columns = range(frame.shape[1])
+    with (folder / "converted.inter").open("w") as file:
+        file.write("\t".join(_FIELDS) + "\n")
+        for row in range(len(frame)):
+            file.write("\t".join(str(frame.iloc[row, column]) for column in columns) + "\n")
     return begin
 
 
