@@ -4,8 +4,8 @@
     python benchmarks/loading.py --sizes 1000000 2000000 5000000 10000000 --csv FILE --plot FILE
 
 Each step is a process of its own, whose processor time and peak memory are told beside the seconds.
-RecBole imports no table, and two things stand for it: a loop over the cells of a frame, as the
-conversion tools of its project (RecSysDatasets) write atomic files, and ``pandas.read_parquet`` with
+RecBole imports no table, and two things stand for it: a loop over the cells of a frame, as its
+project's conversion tools (RecSysDatasets) write atomic files, and ``pandas.read_parquet`` with
 ``to_csv``.  Stock RecBole prepares from the same atomic file: ``create_dataset`` and
 ``data_preparation``, with no more of this package than lets it run on today's pandas; it makes no
 model, which ``prepare`` does.  Interactions are ten for a user and fifty for an item.

@@ -48,15 +48,7 @@ def sequential_data(
         )
         for n in (1, 2)
     )
-    try:
-        model = _made(model_class, config, parts[0])
-    except (KeyError, ValueError, NotImplementedError) as error:
-        # Several of RecBole's want features of items, or a loss of their own.
-        raise OptionError(
-            f"RecBole's model '{config['model']}' cannot be made of items and their order with "
-            f"rank_loss={config['rank_loss']} ({type(error).__name__}: {error}); take one such as "
-            "SASRec, GRU4Rec or Caser"
-        ) from error
+    model = _made(model_class, config, parts[0])
     if model.reads_positions:
         for loader in (valid_data, test_data):
             loader.group_by_length()
@@ -66,9 +58,31 @@ def sequential_data(
 
 def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     compat.init_seed(config["seed"], config["reproducibility"])
-    model = model_class(config, train_part)
+    settings = config.settings
+    by_recbole = settings.backbone is None and settings.model_class is None
+    # What RecBole's own constructors raise; of ours it would be a fault.
+    theirs = (AssertionError, KeyError, NotImplementedError, ValueError) if by_recbole else ()
+    try:
+        with compat.plain_files(config["model"]):
+            model = model_class(config, train_part)
+    except theirs as error:
+        raise _not_made(config, error) from error
     compat.use_fast_layers(model)
     return model.to(config["device"])
+
+
+def _not_made(config: Any, error: Exception) -> OptionError:
+    said = f"({type(error).__name__}: {error})"
+    if config.settings.family == "sequential":
+        # Several of RecBole's want features of items, or a loss of their own.
+        return OptionError(
+            f"RecBole's model '{config['model']}' cannot be made of items and their order with "
+            f"rank_loss={config['rank_loss']} {said}; take one such as SASRec, GRU4Rec or Caser"
+        )
+    return OptionError(
+        f"RecBole's model '{config['model']}' cannot be made {said}; look at its options in "
+        "RecBole's property file of it"
+    )
 
 
 def _evaluation_loader(config: Any, phase: str, parts: Sequence[Any], sampler: Any) -> Any:

@@ -30,7 +30,8 @@ from recbole_darec.errors import DataError, OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.run import run_recbole_darec
 from recbole_darec.settings.options import documentation, option_names
-from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
+from recbole_darec.settings.recbole_models import recbole_model_keys
+from recbole_darec.settings.recbole_options import recbole_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.values import parse_value, read_yaml
 from recbole_darec.studies.study import read_study

@@ -22,11 +22,11 @@ from recbole_darec.aligned.access import (
     find_tables,
     one_interaction,
     probe,
-    undisturbed,
 )
 from recbole_darec.aligned.altered import AlteredBackbone, backbone_name
 from recbole_darec.aligned.diagnostics import step_diagnostics
 from recbole_darec.aligned.kinds import slices_of, stacked
+from recbole_darec.aligned.negatives import check_negatives
 from recbole_darec.aligned.profile_rows import profile_rows
 from recbole_darec.aligned.rows import loss_of_own_rows
 from recbole_darec.aligned.start import start_from_profiles
@@ -77,7 +77,7 @@ class AlignedRecommender(AlteredBackbone):
         self._method_name = self.align_method or run.align
         method = aligner_class(self._method_name)
         options = options_from_config(method.Options, config)
-        self._ready(config, method)
+        self._ready(config, dataset, method)
         method.check_sizes(options, self._kinds)
         if method.needs_embeddings() or run.diagnostics:
             self._access = self._found_access(method, config)
@@ -131,29 +131,13 @@ class AlignedRecommender(AlteredBackbone):
             )
         return {"user": self.n_users, "item": self.n_items}
 
-    def _ready(self, config: Any, method: type[Aligner]) -> None:
+    def _ready(self, config: Any, dataset: Any, method: type[Aligner]) -> None:
         """Make of the backbone what it is to be here, before its aligner is made.
 
         Raises:
-            OptionError: it learns from negatives, and the run draws none.
+            OptionError: it learns from negatives or labels, and the run has none.
         """
-        sampling = config["train_neg_sample_args"]
-        if sampling and str(sampling.get("distribution")).lower() != "none":
-            return
-        batch = self._smallest_batch(config)
-        batch.interaction.pop(self.NEG_ITEM_ID, None)
-        self.to(self.device)
-        with undisturbed(self), torch.no_grad():
-            try:
-                self.backbone_loss(batch.to(self.device))
-            except KeyError as error:
-                if error.args == (self.NEG_ITEM_ID,):
-                    raise OptionError(
-                        f"train_neg_sample_args=None: the model '{backbone_name(type(self))}' "
-                        "learns from pairs with an item that was not taken; leave the option out"
-                    ) from None
-            except Exception:
-                return  # NCL's step fails before its first E-step; training tells any other fault
+        check_negatives(self, config, dataset, self._smallest_batch(config))
 
     def _smallest_batch(self, config: Any) -> Any:
         return one_interaction(self, config)

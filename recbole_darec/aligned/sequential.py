@@ -52,7 +52,7 @@ class AlignedSequential(AlignedRecommender):
 
     # ---- what the backbone offers ----------------------------------------------------------
 
-    def _ready(self, config: Any, method: type[Aligner]) -> None:
+    def _ready(self, config: Any, dataset: Any, method: type[Aligner]) -> None:
         options = options_from_config(SequenceOptions, config)
         name = backbone_name(type(self))
         if config["transform"] is not None:

@@ -174,11 +174,11 @@ class NCL(GraphRecommender):
         """
         self.forget_embeddings()
         users, items, layers = self.forward()
+        ranking = self.ranking_loss(users, items, interaction)
         if self.user_2cluster is None:
             raise RuntimeError("NCL has no clusters before the first e_step()")
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         scale = 1.0 / len(user) if self.options.loss_reduction == "mean" else 1.0
-        ranking = self.ranking_loss(users, items, interaction)
         # Not layers[0]: where an aligner masks what is propagated, the tables are still whole.
         ego = self.get_ego_embeddings()
         neighbors = self._neighbor_contrast(layers[2 * self.options.hyper_layers], ego, user, item)

@@ -67,4 +67,8 @@ def _places(
     if named is None:
         return [Path(d) / f"{dataset}{_SUFFIX[kind]}" for d in directories]
     name = Path(named).expanduser()
+    if not name.name:
+        raise EmbeddingError(
+            f"{kind}_profile_file={named!r} names no file: give one, or leave the option out"
+        )
     return [name] if name.is_absolute() else [name, *(Path(d) / name for d in directories)]

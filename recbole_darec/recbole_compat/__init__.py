@@ -20,6 +20,7 @@ from recbole_darec.recbole_compat.datasets import (
 from recbole_darec.recbole_compat.devices import gpu_count
 from recbole_darec.recbole_compat.fast_layers import use_fast_layers
 from recbole_darec.recbole_compat.logs import log_file, logging_until_checked, start_logging
+from recbole_darec.recbole_compat.plain_files import plain_files
 from recbole_darec.recbole_compat.reconcile import reconcile
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "log_file",
     "logging_until_checked",
     "make_config",
+    "plain_files",
     "recbole_trainer",
     "reconcile",
     "split_dataset",

@@ -35,6 +35,11 @@ def check_family(settings: Settings) -> None:
                 f"sequential model '{settings.model}' learns from the order: leave it out"
             )
         assert isinstance(settings.of_family, SequenceOptions)
+        if settings.values.get("transform") is not None:
+            raise OptionError(
+                f"transform={settings.values['transform']} changes the sequences of a batch, which "
+                "is not done here: leave it out"
+            )
         _check_split(settings.values)
         _check_loss(settings.values, settings.of_family.rank_loss)
 

@@ -33,6 +33,9 @@ def check_forms(values: Mapping[str, Any]) -> None:
     if kept is not None and kept not in _DUPLICATES:
         raise OptionError(f"rm_dup_inter={kept}: say which row of a pair is kept, first or last")
     _check_encoding(values.get("encoding"))
+    for name in ("field_separator", "seq_separator"):
+        if values.get(name) == "":
+            raise OptionError(f"{name}='' separates nothing: atomic files have a tab and a space")
     threshold = values.get("threshold")
     if threshold is not None and len(threshold) != 1:
         raise OptionError(f"threshold={threshold} must name one column, as in {{'rating': 4}}")
@@ -66,10 +69,10 @@ def check_forms(values: Mapping[str, Any]) -> None:
 
 def _check_encoding(name: str | None) -> None:
     try:
-        "".encode(name or "utf-8")
+        "".encode("utf-8" if name is None else name)
     except (LookupError, UnicodeError, ValueError):
         raise OptionError(
-            f"encoding={name} is none that Python knows: utf-8, latin-1 and cp1252 are usual"
+            f"encoding={name!r} is none that Python knows: utf-8, latin-1 and cp1252 are usual"
         ) from None
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from recbole_darec.errors import OptionError, nearest
 from recbole_darec.settings.options import Options, option_names
-from recbole_darec.settings.recbole_options import recbole_keys, recbole_model_keys
+from recbole_darec.settings.recbole_models import recbole_model_keys
+from recbole_darec.settings.recbole_options import recbole_keys
 from recbole_darec.settings.run_options import COMMON_OPTIONS, FAMILY_OPTIONS
 from recbole_darec.settings.run_settings import Methods
 

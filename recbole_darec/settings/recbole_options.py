@@ -16,7 +16,6 @@ __all__ = [
     "CheckedRecBoleOptions",
     "check_recbole_values",
     "recbole_keys",
-    "recbole_model_keys",
     "refuse_pickles",
 ]
 
@@ -44,7 +43,7 @@ class CheckedRecBoleOptions(Options):
         "The optimiser.",
         choices=("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
     )
-    loss_decimal_place: int = option(4, "Digits of the losses in the log.", low=0)
+    loss_decimal_place: int = option(4, "Digits of the losses in the log.", low=0, high=15)
     show_progress: bool = option(True, "Whether a bar shows an epoch's progress.")
     use_gpu: bool = option(True, "Whether a GPU is used where there is one.")
     reproducibility: bool = option(True, "Whether cuDNN is held to deterministic algorithms.")
@@ -156,12 +155,6 @@ def recbole_keys() -> frozenset[str]:
             keys |= set(read_yaml(path))
     text = (recbole_dir() / "utils" / "argument_list.py").read_text(encoding="utf-8")
     return frozenset(keys | set(re.findall(r"'(\w+)'", text)))
-
-
-def recbole_model_keys(model: str) -> set[str]:
-    """Return the options that RecBole's property file of a model has; none for another model."""
-    path = recbole_dir() / "properties" / "model" / f"{model}.yaml"
-    return set(read_yaml(path)) if path.is_file() else set()
 
 
 def check_recbole_values(values: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_darec.settings.options import Options, declarations, parse_options
+from recbole_darec.settings.options import Options, declarations, option_names, parse_options
+from recbole_darec.settings.recbole_models import recbole_model_options
 from recbole_darec.settings.recbole_options import CheckedRecBoleOptions
 from recbole_darec.settings.run_options import (
     COMMON_OPTIONS,
@@ -128,12 +129,16 @@ def make_settings(
         values["learner"] = values["learner"].lower()  # as RecBole reads it
     groups: list[type[Options]] = [*COMMON_OPTIONS, aligner, CheckedRecBoleOptions]
     groups += [backbone or Options, FAMILY_OPTIONS.get(family, Options)]
+    named_by_recbole = backbone is None and model_class is None
+    theirs = recbole_model_options(model) if named_by_recbole else Options
+    own = set(option_names(theirs))
     made = []
-    for group in groups:
-        options = parse_options(group, values)
+    for group in [*groups, theirs]:
+        left = values if group is theirs else {k: v for k, v in values.items() if k not in own}
+        options = parse_options(group, left)
         made.append(options)
-        values.update((name, value) for name, value in options if name in values)
-    run, source, evaluation, of_aligner, _, of_backbone, of_family = made
+        values.update((name, value) for name, value in options if name in left)
+    run, source, evaluation, of_aligner, _, of_backbone, of_family, _ = made
     assert isinstance(run, RunOptions)
     assert isinstance(source, ProfileSourceOptions)
     assert isinstance(evaluation, EvaluationOptions)

@@ -188,13 +188,29 @@ def test_an_option_of_other_models_is_warned_of(caplog: pytest.LogCaptureFixture
 # ---- options that had no effect --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("align", ["none", "darec"])
-def test_a_model_of_pairs_needs_negatives(align: str, tiny_dataset: object, tmp_path: Path) -> None:
-    with pytest.raises(
-        OptionError, match="train_neg_sample_args=None: the model 'LightGCN' learns"
-    ):
-        prepared(tmp_path / "dataset", align=align, train_neg_sample_args=None)
-    prepared(tmp_path / "dataset", "MultiVAE", align="none", train_neg_sample_args=None)
+@pytest.mark.parametrize(
+    ("model", "align", "wanted"),
+    [
+        ("LightGCN", "none", "pairs"),
+        ("LightGCN", "darec", "pairs"),
+        ("NCL", "none", "pairs"),  # has no clusters yet where it is asked
+        ("NeuMF", "none", "labels, and the data set has no column 'label'"),
+        ("FISM", "none", "labels"),
+    ],
+)
+def test_a_model_of_pairs_or_labels_needs_negatives(
+    model: str, align: str, wanted: str, tiny_dataset: object, tmp_path: Path
+) -> None:
+    message = f"train_neg_sample_args=None: the model '{model}' learns from {wanted}"
+    with pytest.raises(OptionError, match=message):
+        prepared(tmp_path / "dataset", model, align=align, train_neg_sample_args=None)
+
+
+@pytest.mark.parametrize("model", ["MultiVAE", "RecVAE"])
+def test_a_model_of_whole_histories_needs_none(
+    model: str, tiny_dataset: object, tmp_path: Path
+) -> None:
+    prepared(tmp_path / "dataset", model, align="none", train_neg_sample_args=None)
 
 
 def test_a_repeatable_scene_masks_nothing(tiny_dataset: object, tmp_path: Path) -> None:

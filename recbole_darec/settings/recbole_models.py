@@ -1,0 +1,97 @@
+"""RecBole's models and their options: of each, the type and the bounds that its default tells.
+
+RecBole reads an option of a model as it comes, and ends in a traceback of the layer that cannot be
+made of it.  Its property files have no types, but a default of each.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from functools import cache
+from typing import Any
+
+from pydantic import create_model
+
+from recbole_darec.environment import recbole_dir
+from recbole_darec.errors import OptionError
+from recbole_darec.settings.options import Options, option, option_names
+from recbole_darec.settings.recbole_options import CheckedRecBoleOptions
+from recbole_darec.settings.values import read_yaml
+
+__all__ = ["recbole_model_keys", "recbole_model_options"]
+
+# What RecBole's layers know, and has no other check.
+_ACTIVATIONS = ("gelu", "relu", "swish", "tanh", "sigmoid")
+# Defaults that are whole and need not be: dropout_prob: 0, negative_weight: 10.
+_FRACTION = re.compile(r"prob|ratio|weight$|_max$|_factor$|resolution")
+_SIZE = re.compile(r"size|dim|heads$|num_layers|kernel|channels|strides|dilations")
+_PROBABILITY = re.compile(r"(^|_)(prob|probs|dropout)$")
+_ABOVE_ZERO = re.compile(r"(^|_)(tau|temp|temperature|eps)$")
+# What the ranking loss of a family answers for.
+_CHECKED_ELSEWHERE = ("loss_type", "transform")
+
+
+@cache
+def recbole_model_keys(model: str) -> frozenset[str]:
+    """Return the options that RecBole's property file of a model has; none for another model."""
+    return frozenset(_content(model))
+
+
+@cache
+def recbole_model_options(model: str) -> type[Options]:
+    """Return the options of RecBole's model that are declared nowhere, each with its type.
+
+    An option whose default is empty has none, and is taken as it comes.
+    """
+    declared = option_names(CheckedRecBoleOptions)
+    fields: dict[str, Any] = {}
+    for name, default in _content(model).items():
+        if name in _CHECKED_ELSEWHERE or not name.isidentifier():
+            continue
+        kind = _type(name, default)
+        # HGN's reg_weight is a list, where other models' are numbers.
+        if kind is not None and (name not in declared or isinstance(default, list)):
+            made = option(default, f"Of RecBole's {model}.", **_bounds(name, kind, default))
+            fields[name] = (kind, made)
+    return create_model(f"{model}Options", __base__=_OfRecBole, **fields)
+
+
+class _OfRecBole(Options):
+    def check_together(self) -> None:
+        values = dict(self)
+        heads, width = values.get("n_heads"), values.get("hidden_size")
+        if heads and width and width % heads:
+            raise OptionError(f"n_heads={heads} does not divide hidden_size={width}")
+
+
+def _content(model: str) -> dict[str, Any]:
+    path = recbole_dir() / "properties" / "model" / f"{model}.yaml"
+    return read_yaml(path) if path.is_file() else {}
+
+
+def _type(name: str, default: Any) -> Any:
+    if isinstance(default, list):
+        kinds = {_type(name, one) for one in default}
+        return types.GenericAlias(list, (kinds.pop(),)) if len(kinds) == 1 else None
+    if isinstance(default, int) and not isinstance(default, bool):
+        return float if _FRACTION.search(name) else int
+    return type(default) if isinstance(default, (bool, float, str)) else None
+
+
+def _bounds(name: str, kind: Any, default: Any) -> dict[str, Any]:
+    (of,) = typing.get_args(kind) or (kind,)
+    if name == "hidden_act":
+        return {"choices": _ACTIVATIONS}
+    if of is int:
+        if _SIZE.search(name):
+            return {"low": 1}
+        return {} if isinstance(default, int) and default < 0 else {"low": 0}
+    if of is not float:
+        return {}
+    if _PROBABILITY.search(name):
+        return {"low": 0.0, "high": 1.0}
+    if _ABOVE_ZERO.search(name):
+        return {"above": 0.0}
+    return {"low": 0.0} if name == "initializer_range" else {}
