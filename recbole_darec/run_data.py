@@ -61,11 +61,13 @@ def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     settings = config.settings
     by_recbole = settings.backbone is None and settings.model_class is None
     # What RecBole's own constructors raise; of ours it would be a fault.
-    theirs = (AssertionError, KeyError, NotImplementedError, ValueError) if by_recbole else ()
+    theirs = (AssertionError, KeyError, RuntimeError, ValueError) if by_recbole else ()
     try:
         with compat.plain_files(config["model"]):
             model = model_class(config, train_part)
     except theirs as error:
+        if "memory" in str(error):
+            raise
         raise _not_made(config, error) from error
     compat.use_fast_layers(model)
     return model.to(config["device"])

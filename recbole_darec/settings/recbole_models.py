@@ -1,7 +1,8 @@
 """RecBole's models and their options: of each, the type and the bounds that its default tells.
 
 RecBole reads an option of a model as it comes, and ends in a traceback of the layer that cannot be
-made of it.  Its property files have no types, but a default of each.
+made of it.  Its property files have no types, but a default of each, and a model's source compares
+its words with those that it knows.
 """
 
 from __future__ import annotations
@@ -29,8 +30,7 @@ _FRACTION = re.compile(r"prob|ratio|weight$|_max$|_factor$|resolution")
 _SIZE = re.compile(r"size|dim|heads$|num_layers|kernel|channels|strides|dilations")
 _PROBABILITY = re.compile(r"(^|_)(prob|probs|dropout)$")
 _ABOVE_ZERO = re.compile(r"(^|_)(tau|temp|temperature|eps)$")
-# What the ranking loss of a family answers for.
-_CHECKED_ELSEWHERE = ("loss_type", "transform")
+_CHECKED_ELSEWHERE = ("transform",)
 
 
 @cache
@@ -53,8 +53,8 @@ def recbole_model_options(model: str) -> type[Options]:
         kind = _type(name, default)
         # HGN's reg_weight is a list, where other models' are numbers.
         if kind is not None and (name not in declared or isinstance(default, list)):
-            made = option(default, f"Of RecBole's {model}.", **_bounds(name, kind, default))
-            fields[name] = (kind, made)
+            made = option(default, f"Of RecBole's {model}.", **_bounds(model, name, kind, default))
+            fields[name] = (kind | None if name == "loss_type" else kind, made)
     return create_model(f"{model}Options", __base__=_OfRecBole, **fields)
 
 
@@ -80,10 +80,10 @@ def _type(name: str, default: Any) -> Any:
     return type(default) if isinstance(default, (bool, float, str)) else None
 
 
-def _bounds(name: str, kind: Any, default: Any) -> dict[str, Any]:
+def _bounds(model: str, name: str, kind: Any, default: Any) -> dict[str, Any]:
     (of,) = typing.get_args(kind) or (kind,)
-    if name == "hidden_act":
-        return {"choices": _ACTIVATIONS}
+    if kind is str:
+        return {"choices": _ACTIVATIONS if name == "hidden_act" else _words(model, name, default)}
     if of is int:
         if _SIZE.search(name):
             return {"low": 1}
@@ -95,3 +95,15 @@ def _bounds(name: str, kind: Any, default: Any) -> dict[str, Any]:
     if _ABOVE_ZERO.search(name):
         return {"above": 0.0}
     return {"low": 0.0} if name == "initializer_range" else {}
+
+
+def _words(model: str, name: str, default: Any) -> list[str] | None:
+    """Return the words that the model's source knows; None where it compares with no two."""
+    read = rf"(?:self\.{name}|config\[[\"']{name}[\"']\])(?:\.lower\(\))?"
+    known = {default}
+    for source in (recbole_dir() / "model").glob(f"*_recommender/{model.lower()}.py"):
+        text = source.read_text(encoding="utf-8")
+        known |= set(re.findall(rf"{read}\s*[!=]=\s*[\"'](\w*)[\"']", text))
+        for several in re.findall(rf"{read}\s*(?:not\s+)?in\s*[\[({{]([^\])}}]*)", text):
+            known |= set(re.findall(r"[\"'](\w*)[\"']", several))
+    return sorted(known) if len(known) > 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from recbole_darec.errors import OptionError
 from recbole_darec.resolve import resolve
 from recbole_darec.settings.options import documentation, option_names, parse_options
 from recbole_darec.settings.recbole_models import recbole_model_keys, recbole_model_options
+from recbole_darec.testing.tiny_runs import prepared
 
 
 @pytest.mark.parametrize("model", backbone_names())
@@ -47,6 +49,8 @@ def of(model: str, **given: Any) -> Any:
         ("NGCF", {"hidden_size_list": "abc"}, "hidden_size_list=.*'abc'"),
         ("NGCF", {"hidden_size_list": [64, 0]}, "hidden_size_list=.* must be at least 1"),
         ("NGCF", {"node_dropout": None}, "node_dropout=None is not a float"),
+        ("CDAE", {"loss_type": "abc"}, "loss_type='abc' must be one of BCE, MSE"),
+        ("NNCF", {"neigh_info_method": "louvian"}, "must be one of knn, louvain, random"),
         ("NeuMF", {"mf_train": "maybe"}, "mf_train='maybe' is not a bool"),
         ("SASRec", {"field_separator": ""}, "field_separator='' separates nothing"),
     ],
@@ -66,6 +70,12 @@ def test_a_right_value_is_taken_and_of_its_type() -> None:
     assert of("HGN", reg_weight=[0.1, 0.2])["reg_weight"] == [0.1, 0.2]
     with pytest.raises(OptionError, match=r"reg_weight=.* is not a float"):
         of("BPR", reg_weight=[0.1, 0.2])
+
+
+def test_what_a_constructor_refuses_is_one_line(tiny_dataset: object, tmp_path: Path) -> None:
+    message = r"RecBole's model 'ConvNCF' cannot be made \(RuntimeError: channels, kernels"
+    with pytest.raises(OptionError, match=message):
+        prepared(tmp_path / "dataset", "ConvNCF", align="none", cnn_kernels=[4, 2])
 
 
 VALUES = st.one_of(
