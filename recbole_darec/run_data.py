@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole_darec import recbole_compat as compat
-from recbole_darec.errors import OptionError
+from recbole_darec.errors import OptionError, UserError, first_line
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
 from recbole_darec.training.sequences import SequenceLoader
@@ -58,23 +58,24 @@ def sequential_data(
 
 def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     compat.init_seed(config["seed"], config["reproducibility"])
-    settings = config.settings
-    by_recbole = settings.backbone is None and settings.model_class is None
-    # What RecBole's own constructors raise; of ours it would be a fault.
-    theirs = (AssertionError, KeyError, RuntimeError, ValueError) if by_recbole else ()
     try:
         with compat.plain_files(config["model"]):
             model = model_class(config, train_part)
-    except theirs as error:
-        if "memory" in str(error):
+    except (UserError, MemoryError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        settings = config.settings
+        by_recbole = settings.backbone is None and settings.model_class is None
+        # In a constructor of RecBole it comes of an option, anywhere else it would be a fault.
+        if not by_recbole or not compat.raised_in_a_model(error) or "memory" in str(error):
             raise
         raise _not_made(config, error) from error
     compat.use_fast_layers(model)
     return model.to(config["device"])
 
 
-def _not_made(config: Any, error: Exception) -> OptionError:
-    said = f"({type(error).__name__}: {error})"
+def _not_made(config: Any, error: BaseException) -> OptionError:
+    said = f"({type(error).__name__}: {first_line(error)})"
     if config.settings.family == "sequential":
         # Several of RecBole's want features of items, or a loss of their own.
         return OptionError(

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from recbole_darec.errors import DataError
+
 __all__ = ["file_digest", "file_state", "keeping_ctrl_c", "progress", "replacing"]
 
 _Item = TypeVar("_Item")
@@ -22,7 +24,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Write a file under a temporary name in the same folder, and rename it when it is whole.
 
     Readers see the old content or the new, never a part.  If the body fails, nothing is left.
+
+    Raises:
+        DataError: the path is a folder's, or has no name.
     """
+    if not path.name or path.is_dir():
+        raise DataError(f"'{path}' is a folder, not a file to write: add a name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:

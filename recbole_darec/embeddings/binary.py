@@ -42,7 +42,13 @@ _npy: Any = np.lib.format  # NumPy gives it no types
 
 
 def with_suffix(stem: Path, suffix: str) -> Path:
-    """Append to a file name that may itself have dots: ``yelp.useremb`` + ``.npy``."""
+    """Append to a file name that may itself have dots: ``yelp.useremb`` + ``.npy``.
+
+    Raises:
+        EmbeddingError: the path has no name, as ``.`` and the empty one.
+    """
+    if not stem.name:
+        raise EmbeddingError(f"'{stem}' names no file of embeddings")
     return stem.with_name(stem.name + suffix)
 
 

@@ -10,6 +10,7 @@ from recbole.utils import ModelType, init_seed
 
 from recbole_darec.recbole_compat.added import add_training_noise
 from recbole_darec.recbole_compat.config import AlignedConfig, make_config
+from recbole_darec.recbole_compat.constructors import plain_files, raised_in_a_model
 from recbole_darec.recbole_compat.datasets import (
     evaluation_loader,
     load_dataset,
@@ -20,7 +21,6 @@ from recbole_darec.recbole_compat.datasets import (
 from recbole_darec.recbole_compat.devices import gpu_count
 from recbole_darec.recbole_compat.fast_layers import use_fast_layers
 from recbole_darec.recbole_compat.logs import log_file, logging_until_checked, start_logging
-from recbole_darec.recbole_compat.plain_files import plain_files
 from recbole_darec.recbole_compat.reconcile import reconcile
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "logging_until_checked",
     "make_config",
     "plain_files",
+    "raised_in_a_model",
     "recbole_trainer",
     "reconcile",
     "split_dataset",

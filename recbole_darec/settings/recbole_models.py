@@ -26,7 +26,7 @@ __all__ = ["recbole_model_keys", "recbole_model_options"]
 # What RecBole's layers know, and has no other check.
 _ACTIVATIONS = ("gelu", "relu", "swish", "tanh", "sigmoid")
 # Defaults that are whole and need not be: dropout_prob: 0, negative_weight: 10.
-_FRACTION = re.compile(r"prob|ratio|weight$|_max$|_factor$|resolution")
+_FRACTION = re.compile(r"prob|(^|_)ratio|weight$|_max$|_factor$|resolution")
 _SIZE = re.compile(r"size|dim|heads$|num_layers|kernel|channels|strides|dilations")
 _PROBABILITY = re.compile(r"(^|_)(prob|probs|dropout)$")
 _ABOVE_ZERO = re.compile(r"(^|_)(tau|temp|temperature|eps)$")
@@ -64,6 +64,14 @@ class _OfRecBole(Options):
         heads, width = values.get("n_heads"), values.get("hidden_size")
         if heads and width and width % heads:
             raise OptionError(f"n_heads={heads} does not divide hidden_size={width}")
+        for name, field in type(self).model_fields.items():
+            given, default = values[name], field.default
+            if isinstance(default, list) and default and isinstance(given, list):
+                # A weight for each of a model's terms, or a width for each of its layers.
+                of_terms = isinstance(default[0], float)
+                if not given or (of_terms and len(given) != len(default)):
+                    needed = len(default) if of_terms else "one or more"
+                    raise OptionError(f"{name}={given} has {len(given)} values: give {needed}")
 
 
 def _content(model: str) -> dict[str, Any]:
@@ -91,7 +99,7 @@ def _bounds(model: str, name: str, kind: Any, default: Any) -> dict[str, Any]:
     if of is not float:
         return {}
     if _PROBABILITY.search(name):
-        return {"low": 0.0, "high": 1.0}
+        return {"low": 0.0, "below": 1.0}
     if _ABOVE_ZERO.search(name):
         return {"above": 0.0}
     return {"low": 0.0} if name == "initializer_range" else {}

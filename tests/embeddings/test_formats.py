@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_darec.embeddings import lookup, read_table, write_binary, write_text
+from recbole_darec.embeddings.formats import exists
 from recbole_darec.errors import EmbeddingError
 
 tokens_strategy = st.lists(
@@ -309,3 +310,10 @@ def test_a_crash_while_overwriting_never_leaves_rows_under_other_tokens(
         table = read_table(pair)
         assert list(table.tokens) == ["c", "b", "a"]
         np.testing.assert_array_equal(table.matrix, new)
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_path_without_a_name_is_no_file(name: str) -> None:
+    for read in (exists, read_table):
+        with pytest.raises(EmbeddingError, match=r"'\.' names no file of embeddings"):
+            read(Path(name))

@@ -73,8 +73,9 @@ def test_nothing_found_lists_the_places(tmp_path: Path) -> None:
     assert "--align=none" in message
     with pytest.raises(EmbeddingError, match=r"items of toy: looked for nope.npy, "):
         load_embeddings([tmp_path], "toy", None, ITEMS, EmbeddingOptions(item_file="nope.npy"))
-    with pytest.raises(EmbeddingError, match="item_profile_file='' names no file"):
-        load_embeddings([tmp_path], "toy", None, ITEMS, EmbeddingOptions(item_file=""))
+    for nameless in ("", "."):
+        with pytest.raises(EmbeddingError, match=f"item_profile_file='{nameless}' names no file"):
+            load_embeddings([tmp_path], "toy", None, ITEMS, EmbeddingOptions(item_file=nameless))
 
 
 def test_widths(folder: Path) -> None:

@@ -1,13 +1,15 @@
-"""RecBole's models read files of weights with loaders that can run what is in them.
+"""Constructors of RecBole's models: the files that they read, and what they raise.
 
 ``NeuMF``, ``NAIS``, ``ConvNCF`` and ``RaCT`` read what ``pretrain_path`` and its like name with
 ``torch.load``, which unpickles before torch 2.6; ``LDiffRec`` reads the ``item_emb.npy`` of a data
-set with ``allow_pickle``.
+set with ``allow_pickle``.  ``GRU4RecCPR`` and ``SASRecCPR`` end the process with exit code 0 where
+the loss is none of theirs.
 """
 
 from __future__ import annotations
 
 import pickle
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +19,7 @@ import torch
 
 from recbole_darec.errors import DataError, first_line
 
-__all__ = ["plain_files"]
+__all__ = ["plain_files", "raised_in_a_model"]
 
 
 @contextmanager
@@ -51,3 +53,10 @@ def plain_files(model: str) -> Iterator[None]:
         ) from error
     finally:
         torch.load, np.load = of_torch, of_numpy
+
+
+def raised_in_a_model(error: BaseException) -> bool:
+    """Tell whether an error went through the code of one of RecBole's models."""
+    frames = traceback.walk_tb(error.__traceback__)
+    names = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
+    return any(name.startswith("recbole.model.") and "_recommender." in name for name in names)

@@ -1,4 +1,4 @@
-"""Files that RecBole's models read are never unpickled."""
+"""RecBole's constructors: files are never unpickled, and no run ends without a word."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_darec.errors import DataError
-from recbole_darec.recbole_compat import plain_files
+from recbole_darec.errors import DataError, OptionError
+from recbole_darec.recbole_compat import plain_files, raised_in_a_model
 from recbole_darec.run import run_recbole_darec
 
 
@@ -55,3 +55,29 @@ def test_plain_files_are_read_and_the_loaders_come_back(tmp_path: Path) -> None:
         assert torch.load(tmp_path / "a.pth")["a"].tolist() == [1, 1]
         assert np.load(tmp_path / "a.npy", allow_pickle=True).tolist() == [1, 1]
     assert (torch.load, np.load) == loaders
+
+
+def test_a_constructor_that_ends_the_process_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset" / "lists"
+    folder.mkdir(parents=True)
+    rows = [f"u{u}\ti{(u + n) % 7}\t{n}" for u in range(6) for n in range(5)]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / "lists.inter").write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(OptionError, match=r"'GRU4RecCPR' cannot be made .* with rank_loss=bce"):
+        run_recbole_darec(
+            model="GRU4RecCPR",
+            dataset="lists",
+            config_dict={
+                "data_path": str(tmp_path / "dataset"),
+                "align": "none",
+                "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+                "topk": [3],
+                "valid_metric": "MRR@3",
+            },
+        )
+
+
+def test_what_went_through_no_model_of_recbole_is_told_apart() -> None:
+    with pytest.raises(TypeError) as ours:
+        plain_files()  # type: ignore[call-arg]
+    assert not raised_in_a_model(ours.value)
