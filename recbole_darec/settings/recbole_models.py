@@ -54,18 +54,19 @@ def recbole_model_options(model: str) -> type[Options]:
         # HGN's reg_weight is a list, where other models' are numbers.
         if kind is not None and (name not in declared or isinstance(default, list)):
             made = option(default, f"Of RecBole's {model}.", **_bounds(model, name, kind, default))
-            fields[name] = (kind | None if name == "loss_type" else kind, made)
+            fields[name] = (kind | None, made)  # null keeps the default
     return create_model(f"{model}Options", __base__=_OfRecBole, **fields)
 
 
 class _OfRecBole(Options):
     def check_together(self) -> None:
-        values = dict(self)
+        fields = type(self).model_fields
+        values = {k: fields[k].default if v is None else v for k, v in dict(self).items()}
         heads, width = values.get("n_heads"), values.get("hidden_size")
         if heads and width and width % heads:
             raise OptionError(f"n_heads={heads} does not divide hidden_size={width}")
-        for name, field in type(self).model_fields.items():
-            given, default = values[name], field.default
+        for name, given in values.items():
+            default = fields[name].default
             if isinstance(default, list) and default and isinstance(given, list):
                 # A weight for each of a model's terms, or a width for each of its layers.
                 of_terms = isinstance(default[0], float)

@@ -48,7 +48,7 @@ def of(model: str, **given: Any) -> Any:
         ("Caser", {"nv": "four"}, "nv='four' is not an int"),
         ("NGCF", {"hidden_size_list": "abc"}, "hidden_size_list=.*'abc'"),
         ("NGCF", {"hidden_size_list": [64, 0]}, "hidden_size_list=.* must be at least 1"),
-        ("NGCF", {"node_dropout": None}, "node_dropout=None is not a float"),
+        ("NGCF", {"node_dropout": "no"}, "node_dropout='no' is not a float"),
         ("DGCF", {"n_iterations": 0.5}, "n_iterations=0.5 is not an int"),
         ("FISM", {"reg_weights": [0.1]}, r"reg_weights=\[0.1\] has 1 values: give 2"),
         ("DMF", {"item_hidden_size_list": []}, r"=\[\] has 0 values: give one or more"),
@@ -68,6 +68,7 @@ def test_a_wrong_value_is_one_line(model: str, values: dict[str, Any], message: 
 def test_a_right_value_is_taken_and_of_its_type() -> None:
     values = of("SASRec", hidden_size=32.0, n_heads=4, hidden_dropout_prob=0)
     assert (values["hidden_size"], values["hidden_dropout_prob"]) == (32, 0.0)
+    assert of("NGCF", node_dropout=None, hidden_size_list=None)["node_dropout"] is None
     assert of("SimpleX", negative_weight=0.5)["negative_weight"] == 0.5
     # One name, a number in most models and a list in this.
     assert of("HGN", reg_weight=[0.1, 0.2])["reg_weight"] == [0.1, 0.2]
