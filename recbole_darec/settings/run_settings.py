@@ -131,13 +131,15 @@ def make_settings(
     groups += [backbone or Options, FAMILY_OPTIONS.get(family, Options)]
     named_by_recbole = backbone is None and model_class is None
     theirs = recbole_model_options(model) if named_by_recbole else Options
-    own = set(option_names(theirs))
     made = []
     for group in [*groups, theirs]:
-        left = values if group is theirs else {k: v for k, v in values.items() if k not in own}
-        options = parse_options(group, left)
+        # Where a model has a list and most have a number, the model's own type holds.
+        own = option_names(theirs) if group is CheckedRecBoleOptions else ()
+        options = parse_options(group, {k: v for k, v in values.items() if k not in own})
         made.append(options)
-        values.update((name, value) for name, value in options if name in left)
+        values.update(
+            (name, value) for name, value in options if name in values and name not in own
+        )
     run, source, evaluation, of_aligner, _, of_backbone, of_family, _ = made
     assert isinstance(run, RunOptions)
     assert isinstance(source, ProfileSourceOptions)
