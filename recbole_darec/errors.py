@@ -19,6 +19,7 @@ __all__ = [
     "OptionError",
     "UserError",
     "first_line",
+    "is_out_of_memory",
     "nearest",
     "some",
 ]
@@ -68,6 +69,12 @@ class MissingExtraError(UserError):
 def first_line(error: BaseException) -> str:
     """Return the first line of another library's message, or the error's kind where it has none."""
     return (str(error).splitlines() or [""])[0].rstrip(". ") or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out; torch raises a plain RuntimeError on a CPU, another on a GPU."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from recbole_darec import recbole_compat as compat
-from recbole_darec.errors import OptionError, UserError, first_line
+from recbole_darec.errors import OptionError, UserError, first_line, is_out_of_memory
 from recbole_darec.evaluation.all_rank import AllRankLoader
 from recbole_darec.evaluation.sequential_rank import SequentialRankLoader
 from recbole_darec.training.sequences import SequenceLoader
@@ -61,13 +61,13 @@ def _made(model_class: Any, config: Any, train_part: Any) -> Any:
     try:
         with compat.plain_files(config["model"]):
             model = model_class(config, train_part)
-    except (UserError, MemoryError, OSError):
+    except (UserError, OSError):
         raise
     except (Exception, SystemExit) as error:
         settings = config.settings
         by_recbole = settings.backbone is None and settings.model_class is None
         # In a constructor of RecBole it comes of an option, anywhere else it would be a fault.
-        if not by_recbole or not compat.raised_in_a_model(error) or "memory" in str(error):
+        if not by_recbole or not compat.raised_in_a_model(error) or is_out_of_memory(error):
             raise
         raise _not_made(config, error) from error
     compat.use_fast_layers(model)

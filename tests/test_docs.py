@@ -273,8 +273,7 @@ def test_a_wrong_command_is_noticed() -> None:
 
 def known_options() -> set[str]:
     ours = (*COMMON_OPTIONS, *FAMILY_OPTIONS.values())
-    of_models = {*recbole_model_keys("LightGCN"), *recbole_model_keys("SASRec")}
-    names = {*recbole_keys(), *of_models, *option_names(*ours)}
+    names = {*recbole_keys(), *recbole_model_keys("LightGCN"), *option_names(*ours)}
     names |= set(option_names(*map(read_options, BACKBONES.values())))
     names |= set(option_names(*map(aligner_options, aligner_names())))
     return names | parser_options(_parser())

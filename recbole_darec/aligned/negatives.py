@@ -6,21 +6,20 @@ from typing import Any
 
 import torch
 
-from recbole_darec.aligned.access import undisturbed
+from recbole_darec.aligned.access import one_interaction, undisturbed
 from recbole_darec.aligned.altered import backbone_name
 from recbole_darec.errors import OptionError
 
 __all__ = ["check_negatives"]
 
 
-def check_negatives(model: Any, config: Any, dataset: Any, batch: Any) -> None:
+def check_negatives(model: Any, config: Any, dataset: Any) -> None:
     """Ask a backbone for the loss of a batch without what the run lacks, where it draws nothing.
 
     Args:
         model: the backbone with its mixin.
         config: of the run.
         dataset: the training part, which may have labels.
-        batch: the smallest training batch, whose columns may go.
 
     Raises:
         OptionError: the backbone learns from negatives or labels, and the run has none.
@@ -35,6 +34,7 @@ def check_negatives(model: Any, config: Any, dataset: Any, batch: Any) -> None:
             f"labels, and the data set has no column '{label}'; leave the option out, or make "
             "labels with threshold={COLUMN: NUMBER}"
         )
+    batch = one_interaction(model, config)
     for name in missing:
         batch.interaction.pop(name, None)
     model.to(model.device)

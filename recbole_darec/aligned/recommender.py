@@ -137,7 +137,7 @@ class AlignedRecommender(AlteredBackbone):
         Raises:
             OptionError: it learns from negatives or labels, and the run has none.
         """
-        check_negatives(self, config, dataset, self._smallest_batch(config))
+        check_negatives(self, config, dataset)
 
     def _smallest_batch(self, config: Any) -> Any:
         return one_interaction(self, config)

@@ -9,7 +9,13 @@ import warnings
 from collections.abc import Callable
 
 from recbole_darec.environment import fault_of
-from recbole_darec.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError, first_line
+from recbole_darec.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_INTERRUPTED,
+    UserError,
+    first_line,
+    is_out_of_memory,
+)
 
 __all__ = ["exit_code"]
 
@@ -55,18 +61,12 @@ def exit_code(command: Callable[[], int | None]) -> int:
         way_out = "check the name" if missing else "free room or choose another folder"
         return _complain(f"{error.strerror or error}{where}; {way_out}")
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return _complain(
             "out of memory; lower align_sample, train_batch_size, eval_block_mb or the widths "
             f"({first_line(error)[:120]})"
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch raises a plain RuntimeError on the CPU, and a kind of its own on a GPU.
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in text or "allocate memory" in text
 
 
 def _complain(message: str) -> int:

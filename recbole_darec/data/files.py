@@ -26,9 +26,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Readers see the old content or the new, never a part.  If the body fails, nothing is left.
 
     Raises:
-        DataError: the path is a folder's, or has no name.
+        DataError: the path has no name, as ``.`` and the empty one.
+        OSError: it cannot be written, a folder's among others.
     """
-    if not path.name or path.is_dir():
+    if not path.name:
         raise DataError(f"'{path}' is a folder, not a file to write: add a name")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:

@@ -41,6 +41,8 @@ def plain_files(model: str) -> Iterator[None]:
         try:
             return of_numpy(*args, **{**kwargs, "allow_pickle": False})
         except ValueError as error:
+            if "pickle" not in str(error):
+                raise
             raise pickle.UnpicklingError(str(error)) from error
 
     torch.load, np.load = load_tensors, load_numbers  # type: ignore[assignment]

@@ -72,7 +72,7 @@ def _check_encoding(name: str | None) -> None:
         "".encode("utf-8" if name is None else name)
     except (LookupError, UnicodeError, ValueError):
         raise OptionError(
-            f"encoding={name!r} is none that Python knows: utf-8, latin-1 and cp1252 are usual"
+            f"encoding={name} is none that Python knows: utf-8, latin-1 and cp1252 are usual"
         ) from None
 
 

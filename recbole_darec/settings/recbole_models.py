@@ -30,7 +30,6 @@ _FRACTION = re.compile(r"prob|(^|_)ratio|weight$|_max$|_factor$|resolution")
 _SIZE = re.compile(r"size|dim|heads$|num_layers|kernel|channels|strides|dilations")
 _PROBABILITY = re.compile(r"(^|_)(prob|probs|dropout)$")
 _ABOVE_ZERO = re.compile(r"(^|_)(tau|temp|temperature|eps)$")
-_CHECKED_ELSEWHERE = ("transform",)
 
 
 @cache
@@ -48,7 +47,7 @@ def recbole_model_options(model: str) -> type[Options]:
     declared = option_names(CheckedRecBoleOptions)
     fields: dict[str, Any] = {}
     for name, default in _content(model).items():
-        if name in _CHECKED_ELSEWHERE or not name.isidentifier():
+        if not name.isidentifier():  # DiffRec's time-aware
             continue
         kind = _type(name, default)
         # HGN's reg_weight is a list, where other models' are numbers.
@@ -75,6 +74,7 @@ class _OfRecBole(Options):
                     raise OptionError(f"{name}={given} has {len(given)} values: give {needed}")
 
 
+@cache
 def _content(model: str) -> dict[str, Any]:
     path = recbole_dir() / "properties" / "model" / f"{model}.yaml"
     return read_yaml(path) if path.is_file() else {}

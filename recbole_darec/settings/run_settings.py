@@ -135,11 +135,10 @@ def make_settings(
     for group in [*groups, theirs]:
         # Where a model has a list and most have a number, the model's own type holds.
         own = option_names(theirs) if group is CheckedRecBoleOptions else ()
-        options = parse_options(group, {k: v for k, v in values.items() if k not in own})
+        given = {name: value for name, value in values.items() if name not in own}
+        options = parse_options(group, given)
         made.append(options)
-        values.update(
-            (name, value) for name, value in options if name in values and name not in own
-        )
+        values.update((name, value) for name, value in options if name in given)
     run, source, evaluation, of_aligner, _, of_backbone, of_family, _ = made
     assert isinstance(run, RunOptions)
     assert isinstance(source, ProfileSourceOptions)

@@ -27,12 +27,20 @@ def test_a_failing_body_leaves_the_old_content(tmp_path: Path) -> None:
     assert (path.read_text(), [p.name for p in tmp_path.iterdir()]) == ("new", ["notes.txt"])
 
 
-@pytest.mark.parametrize("name", ["", ".", "folder"])
-def test_a_folder_is_no_file_to_write(
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_path_without_a_name_is_no_file_to_write(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="is a folder, not a file to write"), replacing(Path(name)):
         pass
-    assert [p.name for p in tmp_path.rglob("*")] == ["folder"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_an_error_of_the_system(tmp_path: Path) -> None:
+    # What keeps a cache goes on without it, where it cannot be written.
+    folder = tmp_path / "kept.cache"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError), replacing(folder) as file:
+        file.write(b"rows")
+    assert list(tmp_path.rglob("*")) == [folder]

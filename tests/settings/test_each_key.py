@@ -347,9 +347,9 @@ def test_what_the_machine_lacks_is_said(caplog: pytest.LogCaptureFixture) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"encoding": "nonsense"}, "encoding='nonsense' is none that Python knows"),
-        ({"encoding": "rot13"}, "encoding='rot13' is none that Python knows"),
-        ({"encoding": ""}, "encoding='' is none that Python knows"),
+        ({"encoding": "nonsense"}, "encoding=nonsense is none that Python knows"),
+        ({"encoding": "rot13"}, "encoding=rot13 is none that Python knows"),
+        ({"encoding": ""}, "encoding= is none that Python knows"),
         ({"log_wandb": "maybe"}, "log_wandb='maybe' is not a bool"),
         ({"load_col": "user_id"}, "load_col='user_id' is not a dict"),
         ({"load_col": {"inter": "user_id"}}, "load_col: inter='user_id' must list columns"),
