@@ -142,67 +142,79 @@ class DaRec(Aligner):
         opt = self.options
         if opt.align_lambda == 0.0:
             return {}
-        rows_c, rows_l = self._sample(step)
-        terms = self._terms_in_blocks if len(rows_c) > _BLOCK else self._terms
-        found = terms(rows_c, rows_l)
+        many = self._sampled(step) > _BLOCK
+        found = self._terms_in_blocks(step) if many else self._terms(step)
         weights = {name: getattr(opt, f"weight_{name}") for name in found}
         return eq.weighted_terms(found, weights, opt.align_lambda)
 
-    def _terms(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
-        """Return the terms that have a weight, without it."""
+    def _terms(self, step: TrainingStep) -> dict[str, Tensor]:
+        """Return the terms that have a weight, without it.
+
+        In a recorded step the language side waits for nothing that the backbone does.
+        """
         from recbole_darec.alignment import equations as eq
         from recbole_darec.numerics import Beside
 
-        opt = self.options
-        chosen = self._uniformity_rows(len(rows_c), rows_c.device) if opt.weight_uni else None
-        language = Beside(rows_c.device)
-        language.takes(rows_l, chosen)
-        of_c = self._of_side("collaborative", rows_c, chosen)
+        opt, device = self.options, step.collaborative.device
+        language, structure = Beside(device, from_start=True), Beside(device)
         with language.inside():
-            of_l = self._of_side("profile", rows_l.to(rows_c.dtype), chosen)
+            drawn, pairs = self._draw(step)
+        language.gives(drawn, pairs)
+        rows_c = _some(step.collaborative, drawn)
+        of_c = self._of_side("collaborative", rows_c, pairs)
+        with language.inside():
+            rows_l = _some(step.profiles, drawn).to(rows_c.dtype)
+            of_l = self._of_side("profile", rows_l, pairs)
         language.gives(of_l.shared, *of_l.terms.values(), *(of_l.centers or ()))
         terms = {name: of_c.terms[name] + of_l.terms[name] for name in of_c.terms}
         if opt.weight_glo:
             pair = (of_c.shared, of_l.shared)
-            if opt.normalize_shared:
-                pair = (eq.unit_rows(of_c.shared), eq.unit_rows(of_l.shared))
-            terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
+            structure.takes(*pair)
+            with structure.inside():
+                if opt.normalize_shared:
+                    pair = (eq.unit_rows(of_c.shared), eq.unit_rows(of_l.shared))
+                terms["glo"] = eq.global_structure(*pair, scale=opt.global_scale)
         if of_c.centers and of_l.centers:
             terms["loc"] = self._local_structure(of_c.centers, of_l.centers)
+        structure.gives(terms.get("glo"))
         return terms
 
-    def _of_side(self, side: str, rows: Tensor, chosen: Tensor | None) -> _Side:
+    def _of_side(self, side: str, rows: Tensor, pairs: Tensor | None) -> _Side:
         """Return what the terms need of one side, those that have a weight."""
         from recbole_darec.alignment import equations as eq
+        from recbole_darec.numerics import Beside
 
         opt = self.options
         shared, specific = self.modules[side](rows)
-        terms = {}
-        if opt.weight_or:
-            terms["or"] = eq.orthogonality(specific, shared)
-        if opt.weight_uni:
-            terms["uni"] = eq.uniformity(specific if chosen is None else specific[chosen])
+        apart, terms = Beside(rows.device), {}
+        apart.takes(shared, specific, pairs)
+        with apart.inside():
+            if opt.weight_or:
+                terms["or"] = eq.orthogonality(specific, shared)
+            if opt.weight_uni:
+                terms["uni"] = eq.uniformity(_some(specific, pairs))
         centers = self._centers(side, shared) if opt.weight_loc else None
+        apart.gives(*terms.values())
         return _Side(shared, terms, centers)
 
-    def _terms_in_blocks(self, rows_c: Tensor, rows_l: Tensor) -> dict[str, Tensor]:
+    def _terms_in_blocks(self, step: TrainingStep) -> dict[str, Tensor]:
         """Return the same of very many rows, to rounding, in less memory."""
         from recbole_darec.alignment import equations as eq
         from recbole_darec.alignment.darec_blocks import project_in_blocks
         from recbole_darec.alignment.equations.global_structure import global_structure_of
 
         opt, terms = self.options, {}
+        drawn, pairs = self._draw(step)
+        rows_c, rows_l = _some(step.collaborative, drawn), _some(step.profiles, drawn)
         found = project_in_blocks(
             self.modules, rows_c, rows_l, normalized=opt.normalize_shared, size=_BLOCK
         )
         if opt.weight_or:
             terms["or"] = found.orthogonality
         if opt.weight_uni:
-            chosen = self._uniformity_rows(len(rows_c), rows_c.device)
-            sides = {"collaborative": rows_c, "profile": rows_l}
             specific_c, specific_l = (
-                self.modules[name]((rows if chosen is None else rows[chosen]).to(rows_c.dtype))[1]
-                for name, rows in sides.items()
+                self.modules[name](_some(rows, pairs).to(rows_c.dtype))[1]
+                for name, rows in (("collaborative", rows_c), ("profile", rows_l))
             )
             terms["uni"] = eq.uniformity(specific_c) + eq.uniformity(specific_l)
         if opt.weight_glo:
@@ -233,25 +245,17 @@ class DaRec(Aligner):
         asked, among = (encoder(p.to(dtype))[0] for p in (profiles, trained.profiles))
         return trained.mean_of_nearest(asked, among)
 
-    def _sample(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
-        """Return E^C and E^L ``[N, d]``, ``[N, width]`` of the step's sample."""
-        import torch
+    def _sampled(self, step: TrainingStep) -> int:
+        """Return how many rows a step's sample has."""
+        size, n = self.options.align_sample, len(step.collaborative)
+        return n if isinstance(size, str) else min(size, n)
 
-        rows_c, rows_l = step.collaborative, step.profiles
-        size = self.options.align_sample
-        if not isinstance(size, str) and size < len(rows_c):
-            chosen = torch.randperm(len(rows_c), device=rows_c.device)[:size]
-            rows_c, rows_l = rows_c.index_select(0, chosen), rows_l.index_select(0, chosen)
-        return rows_c, rows_l
-
-    def _uniformity_rows(self, n: int, device: torch.device) -> Tensor | None:
-        """Return which of n rows the uniformity term takes its pairs from, None for all."""
-        import torch
-
-        size = self.options.uniformity_sample
-        if isinstance(size, str) or size >= n:
-            return None
-        return torch.randperm(n, device=device)[:size]
+    def _draw(self, step: TrainingStep) -> tuple[Tensor | None, Tensor | None]:
+        """Return which rows are the step's sample, and which of them are paired; None for all."""
+        opt, rows = self.options, step.collaborative
+        paired = opt.uniformity_sample if opt.weight_uni else "all"
+        drawn = _drawn(len(rows), opt.align_sample, rows.device)
+        return drawn, _drawn(self._sampled(step), paired, rows.device)
 
     def _centers(self, side: str, shared: Tensor) -> tuple[Tensor, Tensor]:
         """Return a side's preference centers, equation (6), and how many rows each has."""
@@ -270,26 +274,27 @@ class DaRec(Aligner):
 
     def _local_structure(self, of_c: tuple[Tensor, Tensor], of_l: tuple[Tensor, Tensor]) -> Tensor:
         """Return equations (7) to (10) on both sides' centers with their numbers of rows."""
-        import torch
-
         from recbole_darec.alignment import equations as eq
 
         self.modules.get_buffer("centers_known").fill_(True)
         self._warm = True
-        (centers_c, counts_c), (centers_l, counts_l) = of_c, of_l
-        inhabited_c, inhabited_l = counts_c > 0, counts_l > 0
-        with torch.no_grad():
-            # An empty cluster has no center: it must not take a living one's partner.
-            empty = ~(inhabited_c.unsqueeze(1) & inhabited_l.unsqueeze(0))
-            distances = eq.center_distances(centers_c, centers_l).masked_fill(empty, torch.inf)
-            hungarian = self.options.center_matching == "hungarian"
-            match = eq.hungarian_matching if hungarian else eq.greedy_matching
-            order_c, order_l = match(distances)
-        similarity = eq.center_similarity(centers_c[order_c], centers_l[order_l])
-        return eq.local_structure(similarity, mask=inhabited_c[order_c] & inhabited_l[order_l])
+        hungarian = self.options.center_matching == "hungarian"
+        match = eq.hungarian_matching if hungarian else eq.greedy_matching
+        return eq.matched_structure(of_c, of_l, match)
 
     def _starts_warm(self) -> bool:
         # Asked of the device only until the first centers are known: no round trip afterwards.
         if not self._warm:
             self._warm = bool(self.modules.get_buffer("centers_known"))
         return self._warm
+
+
+def _drawn(n: int, size: int | str, device: torch.device) -> Tensor | None:
+    import torch
+
+    every = isinstance(size, str) or size >= n
+    return None if every else torch.randperm(n, device=device)[:size]
+
+
+def _some(rows: Tensor, chosen: Tensor | None) -> Tensor:
+    return rows if chosen is None else rows.index_select(0, chosen)

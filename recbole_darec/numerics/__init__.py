@@ -26,7 +26,7 @@ from recbole_darec.numerics.rows import (
 )
 from recbole_darec.numerics.shares import by_columns, by_rows, current_share, own_rows, sharing
 from recbole_darec.numerics.sparse import csr_product, write_sparse_product
-from recbole_darec.numerics.streams import Beside
+from recbole_darec.numerics.streams import Beside, step_begins
 
 __all__ = [
     "RANK_LOSSES",
@@ -57,6 +57,7 @@ __all__ = [
     "sharing",
     "softmax_loss",
     "softmax_loss_of_rows",
+    "step_begins",
     "unique_with_counts",
     "unit_rows",
     "write_sparse_product",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recbole_darec.numerics.rows import at_least_float32, no_autocast
+from recbole_darec.numerics.streams import Beside
 
 __all__ = ["centers_of", "kmeans"]
 
@@ -66,14 +67,18 @@ def kmeans(
             f"init_centers must have shape ({k}, {rows.shape[1]}), got {tuple(init_centers.shape)}"
         )
     squared_norms = rows.square().sum(-1)
+    search = Beside(rows.device)  # for rows that a cluster may move to, while the means are found
     with no_autocast(rows):
         for _ in range(iterations):
             nearest, labels = _nearest_center(rows, centers)
+            search.takes(rows, squared_norms, nearest)
+            with search.inside():
+                far = rows[(nearest + squared_norms).topk(min(k, rows.shape[0])).indices]
             means, counts = _means(rows, labels, k)
-            far = (nearest + squared_norms).topk(min(k, rows.shape[0])).indices
+            search.gives(far)
             empty = counts == 0
             turn = (empty.cumsum(0) - 1).clamp(0, far.shape[0] - 1)
-            centers = torch.where(empty.unsqueeze(-1), rows[far[turn]], means)
+            centers = torch.where(empty.unsqueeze(-1), far[turn], means)
     return labels, centers
 
 
@@ -152,8 +157,9 @@ def centers_of(rows: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
         gradient: mask it by ``counts > 0``.
     """
     rows = at_least_float32(rows)
-    member = labels == torch.arange(k, device=labels.device).unsqueeze(-1)
+    clusters = torch.arange(k, device=labels.device).unsqueeze(-1)
+    member = (labels == clusters).to(rows.dtype)
     counts = member.sum(-1)
     with no_autocast(rows):
-        sums = member.to(rows.dtype) @ rows
-    return sums / counts.clamp_min(1).unsqueeze(-1), counts
+        sums = member @ rows
+    return sums / counts.clamp_min(1).unsqueeze(-1), counts.long()

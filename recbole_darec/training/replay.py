@@ -6,21 +6,39 @@ them.  Recorded as a CUDA graph they are started at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from recbole_darec.numerics import step_begins
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
 
 __all__ = ["StepReplay", "replay_of"]
 
-# So many steps of a shape are taken as ever before one is recorded: the first of them load
-# libraries and choose kernels, and a method may start in a way of its own.
+# So many steps are taken as ever before one is recorded: the first of them load libraries and
+# choose kernels, and a method may start in a way of its own.
 _STEPS_BEFORE = 3
+
+# Batches of so many shapes are recorded at the most, and while gradients of no more bytes stand in
+# memory for them: each shape has its own.
+_MOST_SHAPES = 32
+_MOST_BYTES = 1 << 30
+
+
+class _Recorded(NamedTuple):
+    """A step of one shape, with the tensors that it reads and writes."""
+
+    graph: Any
+    batch: Any
+    loss: Tensor
+    gradients: list[tuple[Any, Tensor | None]]
 
 
 def replay_of(trainer: Any) -> StepReplay | None:
@@ -38,9 +56,9 @@ def replay_of(trainer: Any) -> StepReplay | None:
 class StepReplay:
     """The forward and backward passes of a model whose steps are all alike.
 
-    The first steps are taken as ever.  Then one is recorded and replayed for every batch of its
-    shapes; a batch of others, such as an epoch's last, is taken as ever.  The optimiser's step
-    is not part of it.
+    The first steps are taken as ever.  Then one is recorded for each shape of batches that came
+    before, an epoch's last among them, and replayed from there on.  The optimiser's step is not
+    part of it.
 
     Args:
         model: ``replayable``, on a GPU.
@@ -49,12 +67,11 @@ class StepReplay:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._graph: Any = None
-        self._shapes: dict[str, Any] = {}
-        self._steps, self._fails = 0, False
-        self._batch: Any = None
-        self._loss: Tensor | None = None
-        self._gradients: list[tuple[Any, Tensor | None]] = []
+        self._recorded: dict[Any, _Recorded] = {}
+        self._seen: Counter[Any] = Counter()
+        self._fails = False
+        own = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+        self._most = max(1, min(_MOST_SHAPES, _MOST_BYTES // max(own, 1)))
 
     def __call__(self, batch: Any, passes: Callable[[Any], Tensor]) -> Tensor:
         """Return the parts of a batch's loss, its gradients in the parameters.
@@ -64,17 +81,17 @@ class StepReplay:
             passes: takes both passes of a batch, whose parameters have no gradients yet, and
                 returns the parts of its loss.
         """
-        if self._fails or self._model.diagnose_next:  # a step that is looked at is another one
+        if self._model.diagnose_next:  # a step that is looked at is another one
             return passes(batch)
-        shapes = {name: (v.shape, v.dtype) for name, v in batch.interaction.items()}
-        if shapes != self._shapes:
-            if self._steps >= _STEPS_BEFORE:
-                return passes(batch)
-            self._shapes, self._steps = shapes, 0
-        if self._steps < _STEPS_BEFORE:
-            self._steps += 1
-            return self._aside(batch, passes)
-        return self._replayed(batch) if self._graph is not None else self._recorded(batch, passes)
+        shapes = tuple((name, v.shape, v.dtype) for name, v in sorted(batch.interaction.items()))
+        step = self._recorded.get(shapes)
+        if step is not None:
+            return self._replayed(step, batch)
+        if self._fails or len(self._recorded) >= self._most:
+            return passes(batch)
+        due = shapes in self._seen and self._seen.total() >= _STEPS_BEFORE
+        self._seen[shapes] += 1
+        return self._first(shapes, batch, passes) if due else self._aside(batch, passes)
 
     def _aside(self, batch: Any, passes: Callable[[Any], Tensor]) -> Tensor:
         """Take a step on the stream that will record, as PyTorch asks for."""
@@ -85,31 +102,61 @@ class StepReplay:
         main.wait_stream(self._stream)
         return loss
 
-    def _recorded(self, batch: Any, passes: Callable[[Any], Tensor]) -> Tensor:
+    def _first(self, shapes: Any, batch: Any, passes: Callable[[Any], Tensor]) -> Tensor:
+        """Record the step of a shape and replay it."""
         fields = {name: values.clone() for name, values in batch.interaction.items()}
         graph, still = torch.cuda.CUDAGraph(), type(batch)(fields)
+        # One after the other, the steps can share what memory each needs on its way.
+        pool = next((step.graph.pool() for step in self._recorded.values()), None)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with (
+                _no_collection(),
+                torch.cuda.graph(graph, pool=pool, stream=self._stream),
+                step_begins(),
+            ):
                 loss = passes(still)
         except RuntimeError as error:
             self._fails = True
             getLogger().warning(
-                "a training step could not be recorded as a CUDA graph, and every step is taken by "
-                f"itself (cuda_graph=False leaves this out): {str(error).splitlines()[0]}"
+                "a training step could not be recorded as a CUDA graph, and those like it are "
+                f"taken by themselves (cuda_graph=False leaves this out): {_cause(error)}"
             )
             self._model.zero_grad(set_to_none=True)
             return passes(batch)
-        self._batch, self._loss, self._graph = still, loss, graph
-        self._gradients = [(p, p.grad) for p in self._model.parameters()]
-        return self._replayed(batch)
+        gradients = [(p, p.grad) for p in self._model.parameters()]
+        step = self._recorded[shapes] = _Recorded(graph, still, loss, gradients)
+        return self._replayed(step, batch)
 
-    def _replayed(self, batch: Any) -> Tensor:
-        for name, values in self._batch.interaction.items():
+    def _replayed(self, step: _Recorded, batch: Any) -> Tensor:
+        for name, values in step.batch.interaction.items():
             values.copy_(batch.interaction[name])
-        for parameter, gradient in self._gradients:
+        for parameter, gradient in step.gradients:
             parameter.grad = gradient
         # What a step forgets by itself: an evaluation may have kept embeddings since.
         self._model.forget_embeddings()
-        self._graph.replay()
-        assert self._loss is not None
-        return self._loss.clone()
+        step.graph.replay()
+        return step.loss.clone()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect what is not used any more, and nothing until the end.
+
+    What a collection frees may belong to the GPU, such as another recorded step, and freeing it
+    would break the recording.
+    """
+    gc.collect()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of what went wrong first: the end of a recording raises, too."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).splitlines()[0]

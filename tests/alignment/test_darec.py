@@ -107,13 +107,19 @@ def test_a_sample_as_large_as_the_data_is_all_of_it(size: int) -> None:
 def test_a_sample_is_drawn_anew_each_step_without_repetition() -> None:
     aligner, here = darec(align_sample=20), step()
     torch.manual_seed(3)
-    samples = [aligner._sample(here) for _ in range(3)]
+    seen: dict[str, list[torch.Tensor]] = {"collaborative": [], "profile": []}
+    for side, rows in seen.items():
+        aligner.modules[side].register_forward_pre_hook(
+            lambda _, given, rows=rows: rows.append(given[0].detach())
+        )
+    for _ in range(3):
+        aligner.losses(here)
     table = here.collaborative.detach()
     chosen = []
-    for rows_c, rows_l in samples:
+    for rows_c, rows_l in zip(seen["collaborative"], seen["profile"]):
         assert rows_c.shape == (20, WIDTH)
         assert rows_l.shape == (20, PROFILE_WIDTH)
-        numbers = [int((table == row).all(1).nonzero()) for row in rows_c.detach()]
+        numbers = [int((table == row).all(1).nonzero()) for row in rows_c]
         assert len(set(numbers)) == 20
         # The rows of the two sides belong to the same users and items.
         assert torch.equal(rows_l, here.profiles[numbers].to(rows_l.dtype))

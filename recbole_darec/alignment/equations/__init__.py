@@ -11,7 +11,7 @@ equation function
 (7)      :func:`center_distances`
 (8)      :func:`greedy_matching`, or :func:`hungarian_matching` in its place
 (9)      :func:`center_similarity`
-(10)     :func:`local_structure`
+(10)     :func:`local_structure`; :func:`matched_structure` is (7) to (10)
 (11)     :func:`weighted_terms`
 ======== =============================================================================
 
@@ -39,7 +39,7 @@ from .decorrelation import decorrelation
 from .discrepancy import KERNELS, mean_discrepancy
 from .gate import gate_weights
 from .global_structure import global_structure
-from .local_structure import center_similarity, local_structure
+from .local_structure import center_similarity, local_structure, matched_structure
 from .matching import center_distances, greedy_matching, hungarian_matching
 from .orthogonality import orthogonality
 from .relations import relation_matching
@@ -61,6 +61,7 @@ __all__ = [
     "info_nce",
     "kmeans",
     "local_structure",
+    "matched_structure",
     "mean_discrepancy",
     "orthogonality",
     "principal_rows",

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from recbole_darec.numerics.rows import no_autocast, unit_rows
 
-__all__ = ["center_similarity", "local_structure"]
+from .matching import center_distances
+
+__all__ = ["center_similarity", "local_structure", "matched_structure"]
 
 
 def center_similarity(centers_c: Tensor, centers_l: Tensor) -> Tensor:
@@ -53,3 +57,30 @@ def local_structure(similarity: Tensor, mask: Tensor | None = None) -> Tensor:
     n_same = counts.diagonal().sum()
     n_alike = torch.where(same, n_same, counts.sum() - n_same).clamp_min(1.0)
     return (deviation.square() / n_alike).masked_fill(~mask, 0.0).sum()
+
+
+def matched_structure(
+    of_c: tuple[Tensor, Tensor],
+    of_l: tuple[Tensor, Tensor],
+    match: Callable[[Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
+    """Return equations (7) to (10): :func:`local_structure` of centers that are matched here.
+
+    A cluster without rows has no center: it takes no living one's partner, and counts for nothing.
+
+    Args:
+        of_c: C_C and how many rows each center has, shapes (K, d) and (K,).
+        of_l: the same of C_L.
+        match: ``greedy_matching`` or ``hungarian_matching``.
+
+    Returns:
+        a scalar in [0, 5].
+    """
+    (centers_c, counts_c), (centers_l, counts_l) = of_c, of_l
+    inhabited_c, inhabited_l = counts_c > 0, counts_l > 0
+    with torch.no_grad():
+        empty = ~(inhabited_c.unsqueeze(1) & inhabited_l.unsqueeze(0))
+        distances = center_distances(centers_c, centers_l).masked_fill(empty, torch.inf)
+        order_c, order_l = match(distances)
+    similarity = center_similarity(centers_c[order_c], centers_l[order_l])
+    return local_structure(similarity, mask=inhabited_c[order_c] & inhabited_l[order_l])
