@@ -32,5 +32,6 @@ def start_from_profiles(
             if len(present) < 2:
                 continue
             found = whitened_rows(rows[present], table.shape[1])
-            scaled = (found * table[1:].float().std()).to(table)
+            # The model may be on a GPU already, where the profiles never come.
+            scaled = (found.to(table.device) * table[1:].float().std()).to(table)
             table[(present + 1).to(table.device), : found.shape[1]] = scaled

@@ -193,3 +193,18 @@ def test_a_sequential_run_ends_the_same_again(model: str, align: str, tmp_path: 
         given |= {"gate_buckets": 4, "diagnostics": True}
     first, again = (run_recbole_darec(model, "tiny", config_dict=given) for _ in range(2))
     assert outcome(first) == outcome(again)
+
+
+@pytest.mark.parametrize("align", ["none", "rlmrec_con"])
+@pytest.mark.parametrize("model", ["LightGCN", "SASRec"])
+def test_tables_start_from_profiles_on_a_gpu(
+    model: str, align: str, data_path: Path, tmp_path: Path
+) -> None:
+    given = {"align": align, "init": "text", "epochs": 1}
+    if model == "SASRec":
+        data_path = write_tiny_sequences(tmp_path / "dataset").data_path
+        given |= {"hidden_size": 8, "inner_size": 8}
+    run = prepared(data_path, model, **given)
+    assert run.config["device"].type == "cuda"
+    trainer = make_trainer(run)
+    assert torch.isfinite(torch.tensor(trainer._train_epoch(run.train_data, 0))).all()
