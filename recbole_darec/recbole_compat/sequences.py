@@ -27,14 +27,15 @@ def check_times(dataset: Any, frame: Any, name: str) -> None:
     field = dataset.time_field
     if not field or field not in frame:
         raise DataError(
-            f"data set '{name}' has no times ({field or 'TIME_FIELD'}:float), and a sequential "
-            "model needs the order: name the column with TIME_FIELD and load it with load_col"
+            f"data set '{name}' has no times ({field or 'TIME_FIELD'}:float), or load_col leaves "
+            "them out, and a sequential model needs the order: name the column with TIME_FIELD and "
+            "load it with load_col"
         )
     missing = int((~np.isfinite(frame[field].to_numpy(dtype=np.float64))).sum())
     if missing:
         raise DataError(
-            f"data set '{name}': {missing:,} interactions have no {field}, so that their place in "
-            "a sequence is not known: mend or drop them"
+            f"data set '{name}': {field} is missing in {missing:,} of {len(frame):,} interactions, "
+            "whose place in a sequence is not known: mend or drop them"
         )
 
 
