@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 
 from recbole_darec.alignment.equations import (
-    center_distances,
     center_similarity,
     centers_of,
     greedy_matching,
     kmeans,
     local_structure,
+    matched_structure,
 )
 
 from . import naive
@@ -83,6 +85,27 @@ def test_a_mask_without_pairs_gives_zero() -> None:
     assert torch.autograd.grad(value, similarity)[0].eq(0).all()
 
 
+@pytest.mark.parametrize("empty_l", [[1], [1, 3]])
+def test_matched_centers_are_the_loop_over_those_with_rows(empty_l: list[int]) -> None:
+    k, empty_c = 5, [0]
+    sides = [torch.randn(k, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    counts = [torch.full((k,), 3) for _ in range(2)]
+    for side, empty in zip(counts, (empty_c, empty_l)):
+        side[empty] = 0
+    living = [[n for n in range(k) if n not in empty] for empty in (empty_c, empty_l)]
+    centers_c, centers_l = ([side[n].tolist() for n in has] for side, has in zip(sides, living))
+    pairs = naive.greedy([[math.dist(one, other) for other in centers_l] for one in centers_c])
+    expected = naive.local_structure(
+        [centers_c[i] for i, _ in pairs], [centers_l[j] for _, j in pairs]
+    )
+    value = matched_structure((sides[0], counts[0]), (sides[1], counts[1]), greedy_matching)
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+    value.backward()
+    for side, empty in zip(sides, (empty_c, empty_l)):
+        assert side.grad is not None
+        assert not side.grad[empty].any()
+
+
 @given(matrices, matrices)
 def test_the_local_term_on_degenerate_rows_is_finite(
     first: torch.Tensor, second: torch.Tensor
@@ -91,14 +114,10 @@ def test_the_local_term_on_degenerate_rows_is_finite(
     k = 5
     width = min(first.shape[1], second.shape[1])
     sides = [first[:, :width].requires_grad_(), second[:, :width].requires_grad_()]
-    centers, alive = [], []
+    centers = []
     for rows in sides:
         labels, _ = kmeans(rows, k, iterations=3, generator=torch.Generator().manual_seed(0))
-        means, counts = centers_of(rows, labels, k)
-        centers.append(means)
-        alive.append(counts > 0)
-    order_c, order_l = greedy_matching(center_distances(*centers))
-    similarity = center_similarity(centers[0][order_c], centers[1][order_l])
-    value = local_structure(similarity, alive[0][order_c] & alive[1][order_l])
+        centers.append(centers_of(rows, labels, k))
+    value = matched_structure(*centers, greedy_matching)
     assert -1e-12 <= value.item() <= 5.0 + 1e-12
     assert_finite_with_gradient(value, *sides)
