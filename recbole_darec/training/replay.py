@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from recbole_darec.errors import first_line
 from recbole_darec.numerics import step_begins
 from recbole_darec.settings.options import options_from_config
 from recbole_darec.settings.run_options import RunOptions
@@ -159,4 +160,4 @@ def _cause(error: BaseException) -> str:
     """Return the first line of what went wrong first: the end of a recording raises, too."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error).splitlines()[0]
+    return first_line(error)
